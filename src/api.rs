@@ -1,0 +1,173 @@
+//! The words of the control API: what the daemon tells `mcpctl`, and what `mcpctl` asks.
+//!
+//! HTTP with JSON over the Unix socket `control.sock` in the data folder; the same handlers serve `/api`
+//! over TCP for holders of the admin token. Shared by `front/http/api` and `ctl`, which do not know each other.
+//!
+//! | verb | path | body | answer |
+//! | --- | --- | --- | --- |
+//! | GET | `/api/daemon` | | [`DaemonStatus`] |
+//! | GET | `/api/servers` | | `[ServerStatus]` |
+//! | GET | `/api/servers/{name}` | | [`ServerStatus`] |
+//! | POST | `/api/servers/{name}/start`, `/stop`, `/restart` | | [`ServerStatus`] when it is done |
+//! | GET | `/api/servers/{name}/why` | | [`Why`] |
+//! | GET | `/api/servers/{name}/logs?lines=N&follow=BOOL` | | text, one stderr line a line, escaped |
+//! | GET | `/api/tools?server=NAME` | | `[ToolLine]` |
+//! | POST | `/api/call` | [`CallRequest`] | [`CallAnswer`] |
+//! | POST | `/api/reload` | | [`Reloaded`]: definitions were read again and applied |
+//! | GET | `/api/events?server=NAME&n=N` | | `[SupervisionEvent]`, oldest first |
+//!
+//! Everything that is refused is answered with a status of 400 or more and [`Refusal`].
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::event::SupervisionEvent;
+use crate::ids::ServerName;
+
+/// Where a definition comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DefinitionOrigin {
+    /// `servers.toml`.
+    File,
+    /// `mcpctl add`.
+    Cli,
+    /// `mcpctl import`.
+    Import,
+}
+
+/// The daemon as a whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// Version of the program.
+    pub version: String,
+    /// Process id.
+    pub pid: u32,
+    /// Milliseconds since its start.
+    pub uptime_ms: u64,
+    /// Where it listens, for example `http://127.0.0.1:8999/mcp`.
+    pub url: String,
+    /// `healthy`, `starting` or `unhealthy`.
+    pub health: String,
+    /// Open client sessions.
+    pub sessions: usize,
+    /// The data folder.
+    pub data_dir: String,
+    /// The servers file.
+    pub servers_file: String,
+    /// What is wrong with the servers file or the registry right now; the last good state is kept.
+    pub problems: Vec<String>,
+}
+
+/// One server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: ServerName,
+    /// Where its definition comes from.
+    pub origin: DefinitionOrigin,
+    /// Whether the operator wants it.
+    pub enabled: bool,
+    /// The state: `disabled stopped idle spawning handshaking ready unresponsive draining stopping backoff failed`.
+    pub state: String,
+    /// The command line, environment not included.
+    pub command: Vec<String>,
+    /// Process id, while there is one.
+    pub pid: Option<u32>,
+    /// Number of the present or last process; 0 before the first.
+    pub generation: u64,
+    /// Milliseconds in the present state.
+    pub state_ms: u64,
+    /// The protocol revision it speaks, while ready.
+    pub revision: Option<String>,
+    /// Name and version it gave itself.
+    pub server_info: Option<String>,
+    /// How many tools, prompts, resources and templates are on offer from it.
+    pub n_tools: usize,
+    /// See `n_tools`.
+    pub n_prompts: usize,
+    /// See `n_tools`.
+    pub n_resources: usize,
+    /// See `n_tools`.
+    pub n_templates: usize,
+    /// Calls in flight.
+    pub n_inflight: usize,
+    /// Processes that ended by themselves since the daemon started.
+    pub n_failures: u64,
+    /// Lines on its stdout that are no messages, since the daemon started.
+    pub n_noise_lines: u64,
+    /// Why it is not running, in one sentence.
+    pub cause: Option<String>,
+    /// Milliseconds until the next attempt.
+    pub next_try_ms: Option<u64>,
+    /// Warnings about its definition or its lists, for example two servers with one exposed name.
+    pub warnings: Vec<String>,
+}
+
+/// The story of one server: why it is in the state it is in.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Why {
+    /// Its state now.
+    pub server: ServerStatus,
+    /// What happened, oldest first.
+    pub events: Vec<SupervisionEvent>,
+    /// The last lines of its stderr, escaped, oldest first.
+    pub stderr: Vec<String>,
+    /// The PATH in which its program is looked for.
+    pub path_searched: String,
+    /// The file that the program was found as, if it was.
+    pub program_found: Option<String>,
+    /// What to try, most promising first.
+    pub advice: Vec<String>,
+    /// The file with its whole stderr.
+    pub log_file: String,
+}
+
+/// One tool on offer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ToolLine {
+    /// The exposed name, as a client calls it.
+    pub name: String,
+    /// Whose it is.
+    pub server: ServerName,
+    /// The name it has there.
+    pub own_name: String,
+    /// The first line of its description.
+    pub description: String,
+}
+
+/// A tool call from the command line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallRequest {
+    /// The exposed name.
+    pub tool: String,
+    /// The arguments, a JSON object.
+    pub arguments: Box<RawValue>,
+}
+
+/// What the call gave: one of the two, as the child wrote it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CallAnswer {
+    /// The result object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Box<RawValue>>,
+    /// The JSON-RPC error object.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Box<RawValue>>,
+}
+
+/// What a reload changed.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// One line a change, for example `git: added`.
+    pub changes: Vec<String>,
+    /// What is wrong with the servers file; then nothing of it was taken.
+    pub problems: Vec<String>,
+}
+
+/// Why a request was refused.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Refusal {
+    /// A sentence that says what happened, whose fault it is, and what to do.
+    pub error: String,
+}

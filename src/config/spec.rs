@@ -1,0 +1,224 @@
+//! What one child is declared to be: valid values only, durations and bytes, templates still unexpanded.
+//!
+//! Does no IO and reads no clock.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ServerName;
+
+/// A text that must not be printed: `Debug` shows `hidden`, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a text into hiding.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself: for a child's environment, a comparison, or the registry file; never for a log.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hidden")
+    }
+}
+
+/// When a child that ended by itself is started again (OTP: permanent, transient, temporary).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartWhen {
+    /// Always: a stdio server that ends while its stdin is open has failed its clients.
+    Always,
+    /// Unless it returned 0.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// When a child is started for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Autostart {
+    /// With the daemon.
+    Eager,
+    /// By the first call; until then its lists come from the saved snapshot.
+    OnDemand,
+}
+
+/// How a child is supervised. Each field is a key of `servers.toml`, under `[defaults]` or a server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// When it is started again after it ended by itself.
+    pub restart: RestartWhen,
+    /// When it is started for the first time.
+    pub autostart: Autostart,
+    /// Stop it after this long without a call; `None` never.
+    pub idle_stop: Option<Duration>,
+    /// Patience for the handshake. Default 60 s, 180 s for package runners, which download on first start.
+    pub start_timeout: Duration,
+    /// Patience for one call, started anew by each progress notification. Default 60 s.
+    pub call_timeout: Duration,
+    /// Hard limit of one call, progress or not. Default 600 s.
+    pub call_max: Duration,
+    /// How long a call waits for a child that is starting or restarting. Default 10 s.
+    pub queue_wait: Duration,
+    /// First wait before a restart; a child that was ready for 10 s is restarted at once the first time. Default 250 ms.
+    pub backoff_initial: Duration,
+    /// Growth of the wait per failure. Default 2.
+    pub backoff_factor: f64,
+    /// Longest wait before a restart. Default 60 s.
+    pub backoff_max: Duration,
+    /// Part of the wait that is random, each way. Default 0.2.
+    pub backoff_jitter: f64,
+    /// After this long in `ready` the failures are forgotten. Default 60 s.
+    pub stable_after: Duration,
+    /// So many failures within `fail_window` and the child is `failed`. Default 5.
+    pub fail_burst: u32,
+    /// The window in which failures are counted. Default 120 s.
+    pub fail_window: Duration,
+    /// A failed child gets one more attempt each time this passes. Default 300 s.
+    pub failed_retry: Duration,
+    /// Silence after which an idle child is pinged; zero never. Default 30 s.
+    pub probe_interval: Duration,
+    /// Patience for a ping. Default 10 s.
+    pub probe_timeout: Duration,
+    /// So many unanswered pings in a row and the child is `unresponsive`. Default 3.
+    pub probe_threshold: u32,
+    /// From closing stdin to SIGTERM. Default 2 s.
+    pub eof_grace: Duration,
+    /// From SIGTERM to SIGKILL. Default 5 s.
+    pub term_grace: Duration,
+    /// How long calls in flight may take to finish before a stop. Default 10 s.
+    pub drain_timeout: Duration,
+    /// A child that does not take a line from its stdin for this long is replaced. Default 10 s.
+    pub write_stall: Duration,
+    /// Calls in flight at once. Default 64.
+    pub inflight_max: usize,
+    /// Calls waiting behind those; one more is answered `overloaded`. Default 256.
+    pub queue_max: usize,
+    /// Longest message either way, bytes. Default 16 MiB.
+    pub message_bytes_max: usize,
+    /// A line longer than this ends the process, bytes. Default 256 MiB.
+    pub discard_bytes_max: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            restart: RestartWhen::Always,
+            autostart: Autostart::Eager,
+            idle_stop: None,
+            start_timeout: Duration::from_secs(60),
+            call_timeout: Duration::from_secs(60),
+            call_max: Duration::from_secs(600),
+            queue_wait: Duration::from_secs(10),
+            backoff_initial: Duration::from_millis(250),
+            backoff_factor: 2.0,
+            backoff_max: Duration::from_secs(60),
+            backoff_jitter: 0.2,
+            stable_after: Duration::from_secs(60),
+            fail_burst: 5,
+            fail_window: Duration::from_secs(120),
+            failed_retry: Duration::from_secs(300),
+            probe_interval: Duration::from_secs(30),
+            probe_timeout: Duration::from_secs(10),
+            probe_threshold: 3,
+            eof_grace: Duration::from_secs(2),
+            term_grace: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(10),
+            write_stall: Duration::from_secs(10),
+            inflight_max: 64,
+            queue_max: 256,
+            message_bytes_max: 16 << 20,
+            discard_bytes_max: 256 << 20,
+        }
+    }
+}
+
+/// One declared server, checked, with every `${VAR}` replaced: ready to be started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerSpec {
+    /// Its name.
+    pub name: ServerName,
+    /// Whether the operator wants it at all.
+    pub enabled: bool,
+    /// What stands before `__` in exposed names: `None` the server's name, `Some("")` nothing at all.
+    pub prefix: Option<String>,
+    /// What to start.
+    pub launch: Launch,
+    /// How to supervise it.
+    pub policy: Policy,
+    /// SHA-256 over command, arguments, folder and names of variables, as hex: the key of saved lists.
+    pub fingerprint: String,
+}
+
+/// What to start: or the sentence that says why that is not known.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Launch {
+    /// This program.
+    Command(Command),
+    /// Not startable as declared, for example because a variable has no value.
+    Broken {
+        /// A sentence for the operator.
+        why: String,
+    },
+}
+
+/// A program with its arguments, never passed through a shell.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// Name or path of the program. `mcp-wrapper` means this very program.
+    pub program: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables added to the small environment that every child gets.
+    pub env: BTreeMap<String, Secret>,
+    /// Where it runs; `None` the daemon's own folder.
+    pub cwd: Option<PathBuf>,
+}
+
+/// What changed between two sets of specs, by server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SpecChange {
+    /// A new server.
+    Added(ServerSpec),
+    /// A server whose process must be replaced, because its command, environment, folder or policy changed.
+    Changed(ServerSpec),
+    /// A server whose process can stay: only `enabled` or `prefix` changed.
+    Adjusted(ServerSpec),
+    /// A server that is no longer declared.
+    Removed(ServerName),
+}
+
+/// The differences, in the order of `new`, removals first. Applying them to `old` gives `new`.
+pub fn diff(old: &[ServerSpec], new: &[ServerSpec]) -> Vec<SpecChange> {
+    let removed = old
+        .iter()
+        .filter(|before| !new.iter().any(|after| after.name == before.name))
+        .map(|before| SpecChange::Removed(before.name.clone()));
+    let others = new.iter().filter_map(|after| {
+        let before = old.iter().find(|before| before.name == after.name);
+        change_of(before, after)
+    });
+    removed.chain(others).collect()
+}
+
+fn change_of(before: Option<&ServerSpec>, after: &ServerSpec) -> Option<SpecChange> {
+    let Some(before) = before else { return Some(SpecChange::Added(after.clone())) };
+    if before == after {
+        return None;
+    }
+    let same_process = before.launch == after.launch && before.policy == after.policy;
+    Some(if same_process { SpecChange::Adjusted(after.clone()) } else { SpecChange::Changed(after.clone()) })
+}

@@ -1,0 +1,264 @@
+//! The words in which a child's life is told: in the log, in the journal, by `mcpctl why`.
+//!
+//! Facts only. Commands go to one owner, facts to all.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Generation, ServerName};
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// It returned this code.
+    Code(i32),
+    /// This signal ended it (Linux number).
+    Signal(i32),
+}
+
+impl Exit {
+    /// Whether this is code 0.
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(number) => match signal_name(*number) {
+                Some(name) => write!(f, "signal {number} ({name})"),
+                None => write!(f, "signal {number}"),
+            },
+        }
+    }
+}
+
+fn signal_name(number: i32) -> Option<&'static str> {
+    nix::sys::signal::Signal::try_from(number).ok().map(nix::sys::signal::Signal::as_str)
+}
+
+/// The three ways to make a process go, each harder than the one before.
+///
+/// Order: MCP 2025-11-25, lifecycle, "Shutdown", stdio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rung {
+    /// Its stdin was closed.
+    StdinClosed,
+    /// SIGCONT and SIGTERM to its group.
+    Terminated,
+    /// SIGKILL to its group.
+    Killed,
+}
+
+/// Why a process is of no more use, or why there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Cause {
+    /// The operator or a changed definition asked for it.
+    Asked,
+    /// Nobody has called it for `idle_stop`.
+    Idle,
+    /// The daemon is going down.
+    ShuttingDown,
+    /// The program could not be started, and trying again soon will not help.
+    CannotStart {
+        /// What the operating system said, with the file and the PATH that was searched.
+        why: String,
+    },
+    /// The machine is short of processes, memory or descriptors; not the child's fault.
+    NoResources {
+        /// What the operating system said.
+        why: String,
+    },
+    /// It ended by itself.
+    Exited {
+        /// How.
+        exit: Exit,
+    },
+    /// It ended before its handshake was done.
+    ExitedInHandshake {
+        /// How.
+        exit: Exit,
+    },
+    /// No answer to `initialize` in time.
+    NoHandshake {
+        /// How long we waited, in milliseconds.
+        waited_ms: u64,
+        /// What it wrote to stdout that is no message, if anything.
+        noise: Option<String>,
+    },
+    /// It answered `initialize` with an error, or with something that is no answer.
+    BadHandshake {
+        /// Its own words, or what was wrong with them.
+        why: String,
+    },
+    /// It closed its stdout, but lives.
+    StdoutClosed,
+    /// Reading its stdout failed too many times in a row, or a line had no end.
+    Garbled {
+        /// What was wrong.
+        why: String,
+    },
+    /// It does not read its stdin any more.
+    WriteStalled,
+    /// It answers neither calls nor pings.
+    Unresponsive,
+    /// It did not go even when killed; the kernel holds it.
+    Unkillable {
+        /// The process id.
+        pid: u32,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Asked => f.write_str("stopped on request"),
+            Self::Idle => f.write_str("stopped because nobody used it"),
+            Self::ShuttingDown => f.write_str("stopped because mcp-wrapper is going down"),
+            Self::CannotStart { why } => write!(f, "cannot be started: {why}"),
+            Self::NoResources { why } => write!(f, "the machine is short of resources: {why}"),
+            Self::Exited { exit } => write!(f, "the process ended by itself ({exit})"),
+            Self::ExitedInHandshake { exit } => {
+                write!(f, "the process ended before it had answered `initialize` ({exit})")
+            }
+            Self::NoHandshake { waited_ms, noise } => {
+                write!(f, "no answer to `initialize` within {}", seconds(*waited_ms))?;
+                match noise {
+                    Some(line) => write!(f, "; it wrote to stdout instead: {line}"),
+                    None => Ok(()),
+                }
+            }
+            Self::BadHandshake { why } => write!(f, "`initialize` failed: {why}"),
+            Self::StdoutClosed => f.write_str("the process closed its stdout without ending"),
+            Self::Garbled { why } => write!(f, "its stdout cannot be read: {why}"),
+            Self::WriteStalled => f.write_str("the process does not read its stdin"),
+            Self::Unresponsive => f.write_str("the process answers neither calls nor pings"),
+            Self::Unkillable { pid } => write!(f, "process {pid} did not end even when killed"),
+        }
+    }
+}
+
+fn seconds(ms: u64) -> String {
+    humantime::format_duration(Duration::from_millis(ms)).to_string()
+}
+
+/// One thing that happened to a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupervisionEvent {
+    /// Wall clock, milliseconds since 1970, for people.
+    pub at_ms: u64,
+    /// Which server.
+    pub server: ServerName,
+    /// Which run of it; 0 before the first.
+    pub generation: Generation,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What happened to a child.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum What {
+    /// A process was started.
+    Spawned {
+        /// Its id.
+        pid: u32,
+    },
+    /// The handshake is done.
+    Ready {
+        /// The protocol revision it agreed to.
+        revision: String,
+        /// Milliseconds from spawn to here.
+        took_ms: u64,
+    },
+    /// It was asked to go.
+    Asked {
+        /// How.
+        rung: Rung,
+    },
+    /// The process is gone, with its whole group.
+    Gone {
+        /// Why.
+        #[serde(flatten)]
+        cause: Cause,
+        /// The last lines of its stderr, escaped, oldest first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stderr: Vec<String>,
+    },
+    /// It will be started again.
+    Backoff {
+        /// Milliseconds until then.
+        wait_ms: u64,
+        /// The how manieth failure in the window.
+        failures: u32,
+    },
+    /// No more fast attempts.
+    Failed {
+        /// Why.
+        #[serde(flatten)]
+        cause: Cause,
+        /// Milliseconds until one more attempt, if there will be one.
+        retry_ms: Option<u64>,
+    },
+    /// It stopped and stays so until somebody asks.
+    Stopped,
+    /// It does not answer; one more probe period and it is replaced.
+    Unresponsive,
+    /// It answers again.
+    Responsive,
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Spawned { pid } => write!(f, "started as process {pid}"),
+            Self::Ready { revision, took_ms } => write!(f, "ready after {took_ms} ms, speaking {revision}"),
+            Self::Asked { rung: Rung::StdinClosed } => f.write_str("asked to go: stdin closed"),
+            Self::Asked { rung: Rung::Terminated } => f.write_str("asked to go: SIGTERM"),
+            Self::Asked { rung: Rung::Killed } => f.write_str("made to go: SIGKILL"),
+            Self::Gone { cause, .. } => write!(f, "gone: {cause}"),
+            Self::Backoff { wait_ms, failures } => {
+                write!(f, "starts again in {wait_ms} ms (failure {failures})")
+            }
+            Self::Failed { cause, retry_ms: None } => write!(f, "failed: {cause}"),
+            Self::Failed { cause, retry_ms: Some(ms) } => {
+                write!(f, "failed: {cause}; one more attempt in {}", seconds(*ms))
+            }
+            Self::Stopped => f.write_str("stopped"),
+            Self::Unresponsive => f.write_str("does not answer"),
+            Self::Responsive => f.write_str("answers again"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_names_its_signal() {
+        assert_eq!(Exit::Signal(9).to_string(), "signal 9 (SIGKILL)");
+        assert_eq!(Exit::Signal(40).to_string(), "signal 40");
+        assert_eq!(Exit::Code(1).to_string(), "exit code 1");
+    }
+
+    #[test]
+    fn events_survive_the_journal() {
+        let event = SupervisionEvent {
+            at_ms: 1,
+            server: ServerName::parse("a").unwrap(),
+            generation: Generation(2),
+            what: What::Gone { cause: Cause::Exited { exit: Exit::Code(1) }, stderr: vec!["boom".to_owned()] },
+        };
+        let text = serde_json::to_string(&event).unwrap();
+        assert_eq!(serde_json::from_str::<SupervisionEvent>(&text).unwrap(), event);
+    }
+}

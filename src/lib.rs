@@ -1,0 +1,38 @@
+//! mcp-wrapper: one supervised MCP endpoint in front of many stdio MCP servers.
+//!
+//! Two paths, and everything is on one of them; `ARCHITECTURE.md` draws them.
+//! A module names modules of lower rows only; `tests/tidy.rs` holds this table.
+//!
+//! | row | modules |
+//! | --- | --- |
+//! | 8 | `bin/*`, `app` |
+//! | 7 | `front`, `ctl`, `demo` |
+//! | 6 | `bridge` |
+//! | 5 | `session` |
+//! | 4.5 | `route` |
+//! | 4 | `catalog` |
+//! | 3 | `supervise` |
+//! | 2 | `child`, `registry` |
+//! | 1 | `config`, `rpc`, `tasks`, `telemetry`, `retry`, `event`, `api`, `advice` (among these: downwards in this order only) |
+//! | 0 | `ids` |
+
+pub mod advice;
+pub mod api;
+pub mod app;
+pub mod bridge;
+pub mod catalog;
+pub mod child;
+pub mod config;
+pub mod ctl;
+pub mod demo;
+pub mod event;
+pub mod front;
+pub mod ids;
+pub mod registry;
+pub mod retry;
+pub mod route;
+pub mod rpc;
+pub mod session;
+pub mod supervise;
+pub mod tasks;
+pub mod telemetry;
