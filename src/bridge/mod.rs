@@ -1,1 +1,158 @@
-//! To come.
+//! The call engine: one request of one client, whatever its door, to one outcome.
+//!
+//! Doors make a [`CallContext`] and render the outcome; children and clients do not know that this exists.
+//! Only the handshake era has doors and children yet: another era is another maker of contexts and another
+//! renderer of outcomes, and this stays.
+
+pub mod errors;
+pub mod initialize;
+
+use std::sync::Arc;
+
+use crate::catalog::Kind;
+use crate::child::CallError;
+use crate::route::{CallContext, RouteError, Router};
+use crate::rpc::mcp::{LogLevel, method};
+use crate::rpc::object::Object;
+use crate::rpc::{Outcome, Raw, Request, RpcError, Text};
+use crate::tasks::Tasks;
+use errors::to_rpc;
+
+/// How a request ended.
+#[derive(Debug)]
+pub enum Answer {
+    /// With this: the client gets it under its own id.
+    Outcome(Outcome),
+    /// The client no longer wants an answer.
+    Cancelled,
+}
+
+/// Answers requests. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    router: Router,
+    tasks: Tasks,
+}
+
+impl Engine {
+    /// An engine over this router.
+    pub fn new(router: Router, tasks: Tasks) -> Self {
+        Self { router, tasks }
+    }
+
+    /// The router.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// Answers what needs no child: at once, without a task or a wait. `None` for everything else.
+    pub fn at_once(&self, request: &Request) -> Option<Outcome> {
+        let kind = match request.method.as_str() {
+            method::PING => return Some(Ok(Raw::empty_object())),
+            method::TOOLS_LIST => Kind::Tools,
+            method::PROMPTS_LIST => Kind::Prompts,
+            method::RESOURCES_LIST => Kind::Resources,
+            method::TEMPLATES_LIST => Kind::Templates,
+            _another => return None,
+        };
+        Some(
+            self.list(kind, request.params.as_ref())
+                .map_err(|error| error.raw()),
+        )
+    }
+
+    fn list(&self, kind: Kind, params: Option<&Raw>) -> Result<Raw, RpcError> {
+        let cursor = params
+            .and_then(Object::of)
+            .and_then(|params| params.get("cursor"));
+        let cursor = match &cursor {
+            None => None,
+            Some(cursor) if cursor.is_null() => None,
+            Some(cursor) => Some(
+                cursor
+                    .as_string()
+                    .ok_or_else(|| RpcError::invalid_params("`cursor` must be a string"))?,
+            ),
+        };
+        let view = self.router.view();
+        let page = view.list(kind).page(cursor.as_deref()).cloned();
+        page.ok_or_else(|| RpcError::invalid_params("Invalid cursor: start again without one"))
+    }
+
+    /// Answers a request.
+    pub async fn answer(&self, context: &CallContext, request: &Request) -> Answer {
+        if let Some(outcome) = self.at_once(request) {
+            return Answer::Outcome(outcome);
+        }
+        match self
+            .route(context, &request.method, request.params.as_ref())
+            .await
+        {
+            Ok(outcome) => Answer::Outcome(outcome),
+            Err(RouteError::Child {
+                error: CallError::Cancelled,
+                ..
+            }) => Answer::Cancelled,
+            Err(error) => {
+                tracing::debug!(method = request.method.as_str(), %error, "a request failed");
+                Answer::Outcome(Err(to_rpc(&error).raw()))
+            }
+        }
+    }
+
+    async fn route(
+        &self,
+        context: &CallContext,
+        asked: &Text,
+        params: Option<&Raw>,
+    ) -> Result<Outcome, RouteError> {
+        match asked.as_str() {
+            method::TOOLS_CALL => self.router.call_tool(context, params).await,
+            method::PROMPTS_GET => self.router.get_prompt(context, params).await,
+            method::RESOURCES_READ => self.router.read_resource(context, params).await,
+            method::RESOURCES_SUBSCRIBE => self.router.subscribe(context, params).await,
+            method::RESOURCES_UNSUBSCRIBE => self.router.unsubscribe(context, params).await,
+            method::COMPLETE => self.router.complete(context, params).await,
+            method::SET_LEVEL => self.set_level(context, params),
+            unknown => Ok(Err(RpcError::unknown_method(unknown).raw())),
+        }
+    }
+
+    fn set_level(&self, context: &CallContext, params: Option<&Raw>) -> Result<Outcome, RouteError> {
+        let level = params.and_then(Object::of).and_then(|params| params.get("level"));
+        let level: Option<LogLevel> = level.and_then(|level| level.read().ok());
+        let level = level.ok_or_else(|| {
+            RouteError::BadParams(
+                "`level` must be one of debug, info, notice, warning, error, critical, alert, emergency"
+                    .to_owned(),
+            )
+        })?;
+        self.router.listeners().set_level(&context.lane.session, level);
+        let (router, stop) = (self.router.clone(), self.tasks.token());
+        self.tasks.spawn("spread the log level", async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = router.spread_level() => {}
+            }
+        });
+        Ok(Ok(Raw::empty_object()))
+    }
+}
+
+/// The lane of a request: with the client's own progress token, if it gave one.
+pub fn lane_of(session: &crate::session::Session, request: &Request) -> Arc<crate::child::Lane> {
+    let meta = request
+        .params
+        .as_ref()
+        .and_then(Object::of)
+        .and_then(|params| params.get("_meta"));
+    let token = meta
+        .as_ref()
+        .and_then(Object::of)
+        .and_then(|meta| meta.get("progressToken"));
+    Arc::new(crate::child::Lane::new(
+        session.id.clone(),
+        request.id.compact(),
+        token.map(|token| token.compact()),
+    ))
+}

@@ -1,1 +1,321 @@
-//! To come.
+//! One child: a supervised stdio MCP server, across all its processes.
+//!
+//! [`Child`] is the handle: cheap to clone, knows how to ask, never how it is done. Its task ([`task`]) owns the
+//! life ([`state`]); the present process's pipes are a [`link`], which callers use without passing the task, so
+//! that a slow child delays only its own callers and supervision delays no call.
+
+pub mod error;
+pub mod handshake;
+pub mod hub;
+pub mod lane;
+pub mod link;
+pub mod outgoing;
+pub mod pending;
+pub mod process;
+pub mod program;
+pub mod reader;
+pub mod state;
+pub mod status;
+pub mod stderr;
+pub mod task;
+pub mod watch;
+pub mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch as channel};
+use tokio::time::Instant;
+
+pub use error::CallError;
+pub use lane::Lane;
+
+use crate::config::spec::Policy;
+use crate::event::Cause;
+use crate::ids::ServerName;
+use crate::rpc::{Outcome, Text};
+use link::{Link, ReplyTo, Sending};
+use outgoing::Params;
+use reader::Noise;
+use status::{ChildStatus, Gate};
+use stderr::Tail;
+
+/// One call to a child.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// Its method.
+    pub method: Text,
+    /// Its parameters, in the child's own names.
+    pub params: Params,
+    /// The way to the client; `None` for calls of our own.
+    pub lane: Option<Arc<Lane>>,
+    /// Whether it may be repeated on a fresh process although the old one had received it: reads only.
+    pub repeatable: bool,
+}
+
+/// What the operator can tell a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Control {
+    /// It is wanted (again).
+    Enable,
+    /// It is not wanted.
+    Disable,
+    /// Run, now.
+    Start,
+    /// Rest until told otherwise.
+    Stop,
+    /// A fresh process, now.
+    Restart,
+    /// Somebody calls it.
+    Demand,
+    /// Nobody has called it for long.
+    Idle,
+    /// The daemon goes down.
+    Shutdown,
+    /// It is no longer declared, or another definition takes its place.
+    Retire,
+}
+
+/// A child as others see it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Child(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    name: ServerName,
+    policy: Policy,
+    control: mpsc::Sender<Control>,
+    status: channel::Receiver<ChildStatus>,
+    places: Arc<Semaphore>,
+    n_waiting: AtomicUsize,
+    tail: Arc<Tail>,
+    noise: Arc<Noise>,
+}
+
+impl Child {
+    /// Its name.
+    pub fn name(&self) -> &ServerName {
+        &self.0.name
+    }
+
+    /// How it is supervised.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// As it is now.
+    pub fn status(&self) -> ChildStatus {
+        self.0.status.borrow().clone()
+    }
+
+    /// As it is now and will be.
+    pub fn watch(&self) -> channel::Receiver<ChildStatus> {
+        self.0.status.clone()
+    }
+
+    /// The last lines of its stderr.
+    pub fn tail(&self) -> &Arc<Tail> {
+        &self.0.tail
+    }
+
+    /// Lines on its stdout that are no messages, so far.
+    pub fn n_noise_lines(&self) -> u64 {
+        self.0.noise.n_lines.load(Ordering::Relaxed)
+    }
+
+    /// Tells its task something. Does not wait for the effect.
+    pub async fn tell(&self, control: Control) {
+        if self.0.control.send(control).await.is_err() {
+            tracing::debug!(server = %self.0.name, ?control, "the child's task has ended");
+        }
+    }
+
+    /// Whether its task has ended: no process of it is left.
+    pub fn has_ended(&self) -> bool {
+        self.0.control.is_closed()
+    }
+
+    /// Waits until its task has ended: no process of it is left.
+    pub async fn ended(&self) {
+        let mut status = self.watch();
+        while status.changed().await.is_ok() {}
+    }
+
+    /// Calls it and waits for the answer. Every way to an end is one of the results.
+    ///
+    /// Dropped, the call goes on in the child, and its answer is swallowed: in the handshake era a client that
+    /// disconnects has not cancelled (MCP 2025-11-25, transports, "Sending Messages to the Server", item 6).
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn call(&self, call: Call) -> Result<Outcome, CallError> {
+        let hard_deadline = Instant::now() + self.0.policy.call_max;
+        let mut repeated = false;
+        loop {
+            let link = self.open_link(call.lane.as_deref()).await?;
+            let place = self.place(call.lane.as_deref()).await?;
+            match self.attempt(&link, &call, place, hard_deadline).await {
+                Err(CallError::Gone { sent, .. }) if !repeated && may_repeat(&call, sent) => repeated = true,
+                Err(CallError::Gone {
+                    cause: Cause::ShuttingDown,
+                    ..
+                }) => return Err(CallError::ShuttingDown),
+                other => return other,
+            }
+        }
+    }
+
+    /// Sends a notification, if there is a process that takes it.
+    pub fn notify(&self, line: bytes::Bytes) -> bool {
+        match &self.0.status.borrow().gate {
+            Gate::Open(link) => link.post(line),
+            Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => false,
+        }
+    }
+
+    /// Calls in flight.
+    pub fn n_inflight(&self) -> usize {
+        match &self.0.status.borrow().gate {
+            Gate::Open(link) => link.n_inflight(),
+            Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => 0,
+        }
+    }
+
+    /// Waits for a process that takes calls, at most `queue_wait`.
+    async fn open_link(&self, lane: Option<&Lane>) -> Result<Arc<Link>, CallError> {
+        if let Gate::Open(link) = &self.0.status.borrow().gate {
+            return Ok(Arc::clone(link));
+        }
+        let deadline = Instant::now() + self.0.policy.queue_wait;
+        let mut status = self.watch();
+        loop {
+            let now = status.borrow_and_update().clone();
+            match &now.gate {
+                Gate::Open(link) => return Ok(Arc::clone(link)),
+                Gate::Soon { at } if at.is_none_or(|at| at <= deadline) => {}
+                Gate::OnDemand => self.tell(Control::Demand).await,
+                Gate::Soon { .. } | Gate::Shut { .. } => return Err(shut(&now)),
+            }
+            tokio::select! {
+                changed = status.changed() => if changed.is_err() {
+                    let (state, cause) = ("removed", status.borrow().cause.clone());
+                    return Err(CallError::NotRunning { state, cause, retry_after: None });
+                },
+                () = cancelled(lane) => return Err(CallError::Cancelled),
+                () = tokio::time::sleep_until(deadline) => return Err(shut(&status.borrow())),
+            }
+        }
+    }
+
+    /// Takes a place among the calls in flight; waits for one behind at most `queue_max` others.
+    async fn place(&self, lane: Option<&Lane>) -> Result<OwnedSemaphorePermit, CallError> {
+        let shared = &self.0;
+        if let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let Some(_waiting) = Waiting::among(&shared.n_waiting, shared.policy.queue_max) else {
+            return Err(CallError::Overloaded {
+                n_max: shared.policy.inflight_max + shared.policy.queue_max,
+            });
+        };
+        let patience = shared.policy.call_timeout;
+        tokio::select! {
+            place = Arc::clone(&shared.places).acquire_owned() => place.map_err(|_closed| CallError::ShuttingDown),
+            () = cancelled(lane) => Err(CallError::Cancelled),
+            () = tokio::time::sleep(patience) => Err(CallError::TimedOut { patience }),
+        }
+    }
+
+    async fn attempt(
+        &self,
+        link: &Link,
+        call: &Call,
+        place: OwnedSemaphorePermit,
+        hard_deadline: Instant,
+    ) -> Result<Outcome, CallError> {
+        let (answer, mut answered) = oneshot::channel();
+        let lane = call.lane.clone();
+        let reply = ReplyTo {
+            lane,
+            answer,
+            place: Some(place),
+            last_progress: f64::NEG_INFINITY,
+        };
+        let patience = self.0.policy.call_timeout;
+        let (method, params) = (call.method.clone(), call.params.clone());
+        let id = link
+            .send(Sending {
+                method,
+                params,
+                patience,
+                hard_deadline,
+                reply,
+            })
+            .map_err(|(_unsent, error)| error)?;
+        let outcome = tokio::select! {
+            // First: an answer that is here is given, even to a caller who has just cancelled.
+            biased;
+            outcome = &mut answered => outcome,
+            () = cancelled(call.lane.as_deref()) => {
+                link.cancel(id, "the client cancelled the request");
+                return Err(CallError::Cancelled);
+            }
+        };
+        // A way back that is dropped unanswered is a process that is gone.
+        outcome.unwrap_or_else(|_dropped| {
+            Err(CallError::Gone {
+                cause: Cause::Asked,
+                sent: true,
+                retry_after: None,
+            })
+        })
+    }
+}
+
+/// The rule of repeating: what was not sent, always; what was, only reads of which nothing was passed on yet.
+fn may_repeat(call: &Call, sent: bool) -> bool {
+    let silent = call.lane.as_ref().is_none_or(|lane| !lane.has_spoken());
+    !sent || (call.repeatable && silent)
+}
+
+async fn cancelled(lane: Option<&Lane>) {
+    match lane {
+        Some(lane) => lane.cancelled().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn shut(status: &ChildStatus) -> CallError {
+    if let Some(Cause::CannotStart { why }) = &status.cause {
+        return CallError::CannotStart { why: why.clone() };
+    }
+    let at = match &status.gate {
+        Gate::Soon { at } => *at,
+        Gate::Shut { retry_at } => *retry_at,
+        Gate::Open(_) | Gate::OnDemand => None,
+    };
+    let retry_after = at.map(|at| at.saturating_duration_since(Instant::now()));
+    CallError::NotRunning {
+        state: status.state,
+        cause: status.cause.clone(),
+        retry_after,
+    }
+}
+
+/// One of those who wait for a place.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn among(n_waiting: &'a AtomicUsize, n_max: usize) -> Option<Self> {
+        let before = n_waiting.fetch_add(1, Ordering::AcqRel);
+        let this = Self(n_waiting);
+        // Dropped at once when there is no room.
+        (before < n_max).then_some(this)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

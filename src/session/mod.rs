@@ -1,1 +1,8 @@
-//! To come.
+//! Who asks: one client's conversation, from its handshake to its end.
+
+pub mod conversation;
+pub mod sessions;
+pub mod sweep;
+
+pub use conversation::{InFlight, Session};
+pub use sessions::Sessions;

@@ -1,1 +1,9 @@
-//! To come.
+//! Many children: what is declared becomes what runs.
+//!
+//! [`ProcessManager`] holds the children and publishes the [`Directory`]; requests read it and never pass here.
+
+pub mod directory;
+pub mod manager;
+
+pub use directory::{Directory, Entry};
+pub use manager::ProcessManager;

@@ -1,0 +1,310 @@
+//! Keeps the view true: fetches a child's lists when it is ready or says that they changed.
+//!
+//! One refresh per child at a time; what becomes dirty meanwhile is fetched again afterwards. The lists are
+//! fetched before anybody is told that they changed, so that nobody reads the old ones.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::snapshot::{Kind, Snapshot, page};
+use super::view::{Part, View};
+use crate::child::handshake::{Handshake, error_text};
+use crate::child::outgoing::Params;
+use crate::child::{Call, Child};
+use crate::ids::ServerName;
+use crate::rpc::{Raw, Text};
+use crate::supervise::{Directory, Entry};
+use crate::tasks::Tasks;
+
+/// A storm of "it changed" becomes one refresh.
+const DEBOUNCE: Duration = Duration::from_millis(100);
+/// The least time between two refreshes of one child.
+const REST: Duration = Duration::from_millis(250);
+/// Pages of one list.
+const N_PAGES_MAX: usize = 1000;
+/// Time for one list.
+const LIST_PATIENCE: Duration = Duration::from_secs(30);
+/// All items of one list, bytes.
+const LIST_BYTES_MAX: usize = 64 << 20;
+
+/// A snapshot to be saved: whose, of which definition, and its text.
+pub type Saved = (ServerName, String, String);
+
+/// The owner of all snapshots and of the view. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Catalog(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    directory: watch::Receiver<Arc<Directory>>,
+    tasks: Tasks,
+    save: mpsc::Sender<Saved>,
+    held: Mutex<Held>,
+    view: watch::Sender<Arc<View>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    /// Fingerprint of the definition, and what it offers.
+    snapshots: HashMap<ServerName, (String, Arc<Snapshot>)>,
+    refreshers: HashMap<ServerName, Arc<Refresher>>,
+    /// What the present view was made of.
+    merged: Vec<(ServerName, String, Arc<Snapshot>)>,
+}
+
+/// What has to be fetched for one server.
+#[derive(Debug, Default)]
+struct Refresher {
+    dirty: AtomicU8,
+    bell: Notify,
+}
+
+impl Catalog {
+    /// A catalogue without snapshots. Snapshots worth keeping go to `save`.
+    pub fn new(directory: watch::Receiver<Arc<Directory>>, tasks: Tasks, save: mpsc::Sender<Saved>) -> Self {
+        let (view, _) = watch::channel(Arc::new(View::merge(Vec::new())));
+        Self(Arc::new(Shared {
+            directory,
+            tasks,
+            save,
+            held: Mutex::default(),
+            view,
+        }))
+    }
+
+    /// The view now.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.0.view.borrow())
+    }
+
+    /// The view, now and from now on.
+    pub fn watch(&self) -> watch::Receiver<Arc<View>> {
+        self.0.view.subscribe()
+    }
+
+    /// Takes a saved snapshot, so that its lists are there before the child is.
+    pub fn preload(&self, server: &ServerName, fingerprint: &str, text: &str) {
+        if let Some(snapshot) = Snapshot::from_saved(text) {
+            let snapshot = (fingerprint.to_owned(), Arc::new(snapshot));
+            self.held().snapshots.insert(server.clone(), snapshot);
+        }
+    }
+
+    /// What a server offers, as far as known.
+    pub fn snapshot(&self, server: &ServerName) -> Option<Arc<Snapshot>> {
+        self.held()
+            .snapshots
+            .get(server)
+            .map(|(_, snapshot)| Arc::clone(snapshot))
+    }
+
+    /// Lists of a server may have changed.
+    pub fn dirty(&self, server: &ServerName, kinds: &[Kind]) {
+        let bits = kinds.iter().fold(0, |bits, kind| bits | bit(*kind));
+        let mut held = self.held();
+        let refresher = held.refreshers.entry(server.clone()).or_insert_with(|| {
+            let refresher: Arc<Refresher> = Arc::default();
+            let run = Self::refresh_again_and_again(self.clone(), server.clone(), Arc::clone(&refresher));
+            self.0.tasks.spawn("catalog refresh", run);
+            refresher
+        });
+        refresher.dirty.fetch_or(bits, Ordering::AcqRel);
+        refresher.bell.notify_one();
+    }
+
+    /// Makes the view anew, if what it is made of has changed.
+    pub fn rebuild(&self) {
+        let directory = Arc::clone(&self.0.directory.borrow());
+        let mut held = self.held();
+        held.snapshots
+            .retain(|server, _| directory.get(server.as_str()).is_some());
+        let merged: Vec<_> = directory
+            .iter()
+            .filter_map(|entry| Some((entry, held.offered(entry)?)))
+            .map(named)
+            .collect();
+        let same = merged.len() == held.merged.len()
+            && merged
+                .iter()
+                .zip(&held.merged)
+                .all(|(a, b)| a.0 == b.0 && a.1 == b.1 && Arc::ptr_eq(&a.2, &b.2));
+        if same {
+            return;
+        }
+        let part = |(server, prefix, snapshot)| Part {
+            server,
+            prefix,
+            snapshot,
+        };
+        let view = View::merge(merged.iter().cloned().map(part).collect());
+        held.merged = merged;
+        // Under the lock, so that an older view cannot overtake a newer one.
+        self.0.view.send_replace(Arc::new(view));
+        drop(held);
+    }
+
+    async fn refresh_again_and_again(self, server: ServerName, refresher: Arc<Refresher>) {
+        let stop = self.0.tasks.token();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = refresher.bell.notified() => {}
+            }
+            // All kinds at once means a new process: that is no storm, and people wait for it.
+            if refresher.dirty.load(Ordering::Acquire) != ALL {
+                tokio::time::sleep(DEBOUNCE).await;
+            }
+            let bits = refresher.dirty.swap(0, Ordering::AcqRel);
+            let kinds: Vec<Kind> = Kind::ALL
+                .into_iter()
+                .filter(|kind| bits & bit(*kind) != 0)
+                .collect();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.refresh(&server, &kinds) => {}
+            }
+            tokio::time::sleep(REST).await;
+        }
+    }
+
+    async fn refresh(&self, server: &ServerName, kinds: &[Kind]) {
+        let directory = Arc::clone(&self.0.directory.borrow());
+        let Some(entry) = directory.get(server.as_str()) else {
+            return;
+        };
+        let Some(handshake) = entry.child.status().handshake else {
+            return;
+        };
+        let before = self.snapshot(server);
+        let mut snapshot = Snapshot::of(&handshake);
+        if let Some(before) = &before {
+            let lists = [
+                &before.tools,
+                &before.prompts,
+                &before.resources,
+                &before.templates,
+            ]
+            .map(Vec::clone);
+            [
+                snapshot.tools,
+                snapshot.prompts,
+                snapshot.resources,
+                snapshot.templates,
+            ] = lists;
+            snapshot.warnings.clone_from(&before.warnings);
+        }
+        for kind in kinds {
+            match listed(&entry.child, &handshake, *kind).await {
+                Ok(list) => snapshot.take(*kind, &list),
+                Err(why) => {
+                    tracing::warn!(%server, list = kind.method(), why, "a list could not be fetched; the last one stays");
+                }
+            }
+        }
+        for warning in &snapshot.warnings {
+            tracing::warn!(%server, warning);
+        }
+        if before.as_deref() != Some(&snapshot) {
+            self.hold(server, &entry.spec.fingerprint, snapshot).await;
+        }
+        self.rebuild();
+    }
+
+    async fn hold(&self, server: &ServerName, fingerprint: &str, snapshot: Snapshot) {
+        let text = snapshot.to_saved();
+        self.held()
+            .snapshots
+            .insert(server.clone(), (fingerprint.to_owned(), Arc::new(snapshot)));
+        if let Some(text) = text {
+            // Nobody saves any more while the daemon goes down.
+            drop(
+                self.0
+                    .save
+                    .send((server.clone(), fingerprint.to_owned(), text))
+                    .await,
+            );
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// What a server has on offer now: its last lists, unless it is known to be of no use.
+    fn offered(&self, entry: &Entry) -> Option<Arc<Snapshot>> {
+        let (fingerprint, snapshot) = self.snapshots.get(&entry.spec.name)?;
+        let is_out = matches!(entry.child.status().state, "failed" | "disabled" | "stopped");
+        (!is_out && *fingerprint == entry.spec.fingerprint).then(|| Arc::clone(snapshot))
+    }
+}
+
+fn named((entry, snapshot): (&Entry, Arc<Snapshot>)) -> (ServerName, String, Arc<Snapshot>) {
+    let name = entry.spec.name.clone();
+    let prefix = entry
+        .spec
+        .prefix
+        .clone()
+        .unwrap_or_else(|| name.as_str().to_owned());
+    (name, prefix, snapshot)
+}
+
+const ALL: u8 = 0b1111;
+
+fn bit(kind: Kind) -> u8 {
+    match kind {
+        Kind::Tools => 1,
+        Kind::Prompts => 2,
+        Kind::Resources => 4,
+        Kind::Templates => 8,
+    }
+}
+
+/// One whole list: every page of it.
+async fn listed(child: &Child, handshake: &Handshake, kind: Kind) -> Result<Vec<Raw>, String> {
+    if !handshake.can(kind.capability()) {
+        return Ok(Vec::new());
+    }
+    let listing = pages(child, kind);
+    tokio::time::timeout(LIST_PATIENCE, listing)
+        .await
+        .unwrap_or_else(|_late| Err(format!("not complete within {} s", LIST_PATIENCE.as_secs())))
+}
+
+async fn pages(child: &Child, kind: Kind) -> Result<Vec<Raw>, String> {
+    let (mut all, mut n_bytes, mut seen) = (Vec::new(), 0, HashSet::new());
+    let mut cursor: Option<String> = None;
+    for _page in 0..N_PAGES_MAX {
+        let params = match &cursor {
+            None => Params::None,
+            Some(cursor) => Params::Plain(Raw::of(&serde_json::json!({ "cursor": cursor }))),
+        };
+        let call = Call {
+            method: Text::fixed(kind.method()),
+            params,
+            lane: None,
+            repeatable: true,
+        };
+        let result = match child.call(call).await.map_err(|error| error.to_string())? {
+            Ok(result) => result,
+            // Many servers with resources know no templates.
+            Err(error) if kind == Kind::Templates && error_text(&error).contains("-32601") => return Ok(all),
+            Err(error) => return Err(error_text(&error)),
+        };
+        let (items, next) = page(kind, &result)?;
+        n_bytes += result.as_bytes().len();
+        all.extend(items.iter().map(Raw::compact));
+        let Some(next) = next else { return Ok(all) };
+        if n_bytes > LIST_BYTES_MAX || !seen.insert(next.clone()) {
+            tracing::warn!(server = %child.name(), list = kind.method(), "the list goes round in circles or has no end; cut");
+            return Ok(all);
+        }
+        cursor = Some(next);
+    }
+    Ok(all)
+}

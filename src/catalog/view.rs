@@ -1,0 +1,323 @@
+//! All children's lists as one: serialised once a change, with the tables that lead back. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::names;
+use super::snapshot::{Item, Kind, Snapshot};
+use super::uris;
+use crate::ids::ServerName;
+use crate::rpc::Raw;
+use crate::rpc::object::Object;
+
+/// Items on one page: hosts often read the first page only, so a page is long.
+pub const N_PAGE_ITEMS: usize = 2000;
+/// What one server's instructions may take of ours, bytes.
+const INSTRUCTIONS_BYTES_MAX: usize = 2048;
+/// What all instructions may take, bytes.
+const ALL_INSTRUCTIONS_BYTES_MAX: usize = 8192;
+
+/// One server's part in the view.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Whose.
+    pub server: ServerName,
+    /// What stands before its names; empty for nothing.
+    pub prefix: String,
+    /// What it offers.
+    pub snapshot: Arc<Snapshot>,
+}
+
+/// Where an exposed name or URI leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Whose it is.
+    pub server: ServerName,
+    /// What it is called there.
+    pub own: String,
+}
+
+/// One kind's merged list.
+#[derive(Debug, Clone, Default)]
+pub struct List {
+    /// The result of a list request, page by page; the last has no cursor.
+    pages: Vec<Raw>,
+    /// Exposed key to owner.
+    owners: HashMap<String, Owner>,
+    /// The exposed keys, in order.
+    order: Vec<String>,
+}
+
+/// All children's lists as one.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    tools: List,
+    prompts: List,
+    resources: List,
+    templates: List,
+    parts: Vec<Part>,
+    /// The instructions of all, for the answer to `initialize`.
+    pub instructions: Option<String>,
+    /// What an operator should know: collisions.
+    pub warnings: Vec<(ServerName, String)>,
+}
+
+impl View {
+    /// Merges, in the order given. The first to offer a name keeps it.
+    pub fn merge(parts: Vec<Part>) -> Self {
+        let mut warnings = Vec::new();
+        let mut list = |kind| List::merge(kind, &parts, &mut warnings);
+        let (tools, prompts) = (list(Kind::Tools), list(Kind::Prompts));
+        let (resources, templates) = (list(Kind::Resources), list(Kind::Templates));
+        let instructions = instructions(&parts);
+        Self {
+            tools,
+            prompts,
+            resources,
+            templates,
+            parts,
+            instructions,
+            warnings,
+        }
+    }
+
+    /// The list of a kind.
+    pub fn list(&self, kind: Kind) -> &List {
+        match kind {
+            Kind::Tools => &self.tools,
+            Kind::Prompts => &self.prompts,
+            Kind::Resources => &self.resources,
+            Kind::Templates => &self.templates,
+        }
+    }
+
+    /// One server's part.
+    pub fn part(&self, server: &ServerName) -> Option<&Part> {
+        self.parts.iter().find(|part| part.server == *server)
+    }
+
+    /// Whose resource a URI is, in this order: its tag, the lists, the templates (the longest literal wins), a
+    /// scheme that only one server uses.
+    pub fn owner_of_uri(&self, uri: &str) -> Option<Owner> {
+        self.tagged(uri)
+            .or_else(|| self.resources.owners.get(uri).cloned())
+            .or_else(|| self.by_template(uri))
+            .or_else(|| self.by_scheme(uri))
+    }
+
+    fn tagged(&self, uri: &str) -> Option<Owner> {
+        let (own, server) = uris::untagged(uri)?;
+        let part = self.parts.iter().find(|part| part.server.as_str() == server)?;
+        Some(Owner {
+            server: part.server.clone(),
+            own,
+        })
+    }
+
+    fn by_template(&self, uri: &str) -> Option<Owner> {
+        let fits = self.templates.order.iter().rev().filter_map(|template| {
+            let owner = self.templates.owners.get(template)?;
+            Some((uris::fit(&owner.own, uri)?, owner))
+        });
+        // Of equals `max_by_key` takes the last, which is the first in order here.
+        let (_, owner) = fits.max_by_key(|(n_literal, _)| *n_literal)?;
+        Some(Owner {
+            server: owner.server.clone(),
+            own: uri.to_owned(),
+        })
+    }
+
+    fn by_scheme(&self, uri: &str) -> Option<Owner> {
+        let scheme = uris::scheme(uri)?;
+        let uses = |part: &&Part| {
+            let resources = part.snapshot.resources.iter().map(|item| item.key.as_str());
+            let mut all = resources.chain(part.snapshot.templates.iter().map(|item| item.key.as_str()));
+            all.any(|uri| uris::scheme(uri) == Some(scheme))
+        };
+        let mut users = self.parts.iter().filter(uses);
+        let (only, None) = (users.next()?, users.next()) else {
+            return None;
+        };
+        Some(Owner {
+            server: only.server.clone(),
+            own: uri.to_owned(),
+        })
+    }
+
+    /// The exposed form of a child's own URI: tagged where another server has the bare one.
+    pub fn exposed_uri(&self, server: &ServerName, own: &str) -> String {
+        match self.resources.owners.get(own) {
+            Some(owner) if owner.server != *server => uris::tagged(own, server.as_str()),
+            _its_own_or_unlisted => own.to_owned(),
+        }
+    }
+}
+
+impl List {
+    fn merge(kind: Kind, parts: &[Part], warnings: &mut Vec<(ServerName, String)>) -> Self {
+        let mut list = Self::default();
+        let mut items = Vec::new();
+        for part in parts {
+            for item in part.snapshot.items(kind) {
+                let Some((key, raw)) = list.exposed(kind, part, item, warnings) else {
+                    continue;
+                };
+                list.owners.insert(
+                    key.clone(),
+                    Owner {
+                        server: part.server.clone(),
+                        own: item.key.clone(),
+                    },
+                );
+                list.order.push(key);
+                items.push(raw);
+            }
+        }
+        list.pages = pages(kind, &items);
+        list
+    }
+
+    /// The exposed key and item, or a warning.
+    fn exposed(
+        &self,
+        kind: Kind,
+        part: &Part,
+        item: &Item,
+        warnings: &mut Vec<(ServerName, String)>,
+    ) -> Option<(String, Raw)> {
+        let bare = match kind {
+            Kind::Tools | Kind::Prompts => names::exposed(part.server.as_str(), &part.prefix, &item.key),
+            Kind::Resources | Kind::Templates => item.key.clone(),
+        };
+        let Some(first) = self.owners.get(&bare) else {
+            let raw = if bare == item.key {
+                item.raw.clone()
+            } else {
+                renamed(kind, item, &bare)
+            };
+            return Some((bare, raw));
+        };
+        let (what, first) = (kind.member(), &first.server);
+        if matches!(kind, Kind::Tools | Kind::Prompts) {
+            let told = format!(
+                "{what}: `{bare}` is already offered by `{first}`, which comes first; give one of the two servers another prefix"
+            );
+            warnings.push((part.server.clone(), told));
+            return None;
+        }
+        let key = uris::tagged(&item.key, part.server.as_str());
+        let raw = renamed(kind, item, &key);
+        Some((key, raw))
+    }
+
+    /// Whose an exposed key is.
+    pub fn owner(&self, exposed: &str) -> Option<&Owner> {
+        self.owners.get(exposed)
+    }
+
+    /// The exposed keys with their owners, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Owner)> {
+        self.order
+            .iter()
+            .filter_map(|key| Some((key.as_str(), self.owners.get(key)?)))
+    }
+
+    /// How many of a server's items are on offer.
+    pub fn n_of(&self, server: &ServerName) -> usize {
+        self.owners
+            .values()
+            .filter(|owner| owner.server == *server)
+            .count()
+    }
+
+    /// The result of a list request: the first page, or the one that a cursor of ours names.
+    pub fn page(&self, cursor: Option<&str>) -> Option<&Raw> {
+        let at = match cursor {
+            None => 0,
+            Some(cursor) => cursor
+                .strip_prefix("page-")?
+                .parse::<usize>()
+                .ok()
+                .filter(|at| *at > 0)?,
+        };
+        self.pages.get(at)
+    }
+
+    /// Whether a client that has read the one has read the other.
+    pub fn reads_like(&self, other: &Self) -> bool {
+        self.pages == other.pages
+    }
+}
+
+fn renamed(kind: Kind, item: &Item, key: &str) -> Raw {
+    let object = Object::of(&item.raw);
+    object.map_or_else(
+        || item.raw.clone(),
+        |object| object.with(kind.key(), &Raw::of(&key)),
+    )
+}
+
+fn pages(kind: Kind, items: &[Raw]) -> Vec<Raw> {
+    let n_pages = items.len().div_ceil(N_PAGE_ITEMS).max(1);
+    let page = |n: usize| {
+        let on_it = items.iter().skip(n * N_PAGE_ITEMS).take(N_PAGE_ITEMS);
+        let mut text = format!("{{\"{}\":[", kind.member()).into_bytes();
+        for (at, item) in on_it.enumerate() {
+            if at > 0 {
+                text.push(b',');
+            }
+            text.extend_from_slice(item.as_bytes());
+        }
+        text.push(b']');
+        if n + 1 < n_pages {
+            text.extend_from_slice(format!(",\"nextCursor\":\"page-{}\"", n + 1).as_bytes());
+        }
+        text.push(b'}');
+        Raw::trusted(text)
+    };
+    (0..n_pages).map(page).collect()
+}
+
+fn instructions(parts: &[Part]) -> Option<String> {
+    let mut text = String::new();
+    for part in parts {
+        let Some(own) = part
+            .snapshot
+            .instructions
+            .as_deref()
+            .map(str::trim)
+            .filter(|own| !own.is_empty())
+        else {
+            continue;
+        };
+        let own = cut(own, INSTRUCTIONS_BYTES_MAX);
+        let names = if part.prefix.is_empty() {
+            String::new()
+        } else {
+            format!(
+                " (its tools and prompts begin with `{}{}`)",
+                part.prefix,
+                names::SEPARATOR
+            )
+        };
+        let block = format!("# {}{names}\n{own}\n\n", part.server);
+        if text.len() + block.len() > ALL_INSTRUCTIONS_BYTES_MAX {
+            break;
+        }
+        text.push_str(&block);
+    }
+    let text = text.trim_end();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn cut(text: &str, n_bytes_max: usize) -> &str {
+    let at = (0..=n_bytes_max.min(text.len()))
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or_default();
+    text.get(..at).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "view_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+use super::*;
+use crate::child::handshake::Handshake;
+
+fn raw(text: &str) -> Raw {
+    Raw::parse(&text.to_owned().into()).unwrap()
+}
+
+fn part(server: &str, prefix: &str, tools: &[&str], uris: &[&str], templates: &[&str]) -> Part {
+    let shake = Handshake::read(&Ok(raw(
+        r#"{"protocolVersion":"2025-11-25","instructions":"Use me."}"#,
+    )))
+    .unwrap();
+    let mut snapshot = Snapshot::of(&shake);
+    let all = |texts: Vec<String>| texts.iter().map(|text| raw(text)).collect::<Vec<_>>();
+    let tool =
+        |name: &&str| format!(r#"{{"x":1e400,"name":"{name}","inputSchema":{{"type":"object"}},"z":null}}"#);
+    snapshot.take(Kind::Tools, &all(tools.iter().map(tool).collect()));
+    snapshot.take(
+        Kind::Resources,
+        &all(uris
+            .iter()
+            .map(|u| format!(r#"{{"uri":"{u}","name":"n"}}"#))
+            .collect()),
+    );
+    let template = |u: &&str| format!(r#"{{"uriTemplate":"{u}","name":"n"}}"#);
+    snapshot.take(Kind::Templates, &all(templates.iter().map(template).collect()));
+    Part {
+        server: ServerName::parse(server).unwrap(),
+        prefix: prefix.to_owned(),
+        snapshot: Arc::new(snapshot),
+    }
+}
+
+fn owner(view: &View, uri: &str) -> Option<(String, String)> {
+    view.owner_of_uri(uri)
+        .map(|owner| (owner.server.as_str().to_owned(), owner.own))
+}
+
+#[test]
+fn tools_are_listed_in_order_under_their_exposed_names_and_otherwise_untouched() {
+    let view = View::merge(vec![
+        part("b", "b", &["x", "y"], &[], &[]),
+        part("a", "a", &["x"], &[], &[]),
+    ]);
+    let tools = view.list(Kind::Tools);
+    let names: Vec<_> = tools.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["b__x", "b__y", "a__x"]);
+    assert!(
+        tools
+            .page(None)
+            .unwrap()
+            .as_str()
+            .starts_with(r#"{"tools":[{"x":1e400,"name":"b__x","inputSchema":{"type":"object"},"z":null},"#)
+    );
+    assert_eq!(tools.owner("a__x").unwrap().own, "x");
+    assert!(tools.owner("a__y").is_none());
+}
+
+#[test]
+fn of_two_equal_names_the_first_keeps_it_and_the_other_is_reported() {
+    let view = View::merge(vec![
+        part("a", "", &["x"], &[], &[]),
+        part("b", "", &["x", "y"], &[], &[]),
+    ]);
+    assert_eq!(view.list(Kind::Tools).owner("x").unwrap().server.as_str(), "a");
+    assert_eq!(view.list(Kind::Tools).iter().count(), 2);
+    let [(server, told)] = view.warnings.as_slice() else {
+        panic!("{:?}", view.warnings)
+    };
+    assert!(
+        server.as_str() == "b" && told.contains("already offered by `a`"),
+        "{told}"
+    );
+}
+
+#[test]
+fn of_two_equal_uris_the_second_is_tagged_and_both_lead_home() {
+    let view = View::merge(vec![
+        part("a", "a", &[], &["f:///1"], &[]),
+        part("b", "b", &[], &["f:///1"], &[]),
+    ]);
+    let text = view.list(Kind::Resources).page(None).unwrap().as_str().to_owned();
+    assert!(
+        text.contains(r#""uri":"f:///1""#) && text.contains(r#""uri":"f:///1?mcp-server=b""#),
+        "{text}"
+    );
+    assert_eq!(
+        owner(&view, "f:///1"),
+        Some(("a".to_owned(), "f:///1".to_owned()))
+    );
+    assert_eq!(
+        owner(&view, "f:///1?mcp-server=b"),
+        Some(("b".to_owned(), "f:///1".to_owned()))
+    );
+    let b = ServerName::parse("b").unwrap();
+    assert_eq!(view.exposed_uri(&b, "f:///1"), "f:///1?mcp-server=b");
+    assert_eq!(view.exposed_uri(&b, "f:///2"), "f:///2");
+}
+
+#[test]
+fn an_unlisted_uri_is_found_by_template_then_by_scheme() {
+    let view = View::merge(vec![
+        part("a", "a", &[], &["one://x"], &["t://{id}"]),
+        part("b", "b", &[], &[], &["t://deep/{id}", "t://{id}"]),
+    ]);
+    assert_eq!(owner(&view, "t://deep/1").unwrap().0, "b");
+    assert_eq!(owner(&view, "t://1").unwrap().0, "a");
+    assert_eq!(owner(&view, "one://other").unwrap().0, "a");
+    assert_eq!(owner(&view, "t://a/b/c"), None, "two servers use the scheme");
+    assert_eq!(owner(&view, "none://x"), None);
+}
+
+#[test]
+fn long_lists_come_in_pages_that_hold_everything_once() {
+    let names: Vec<String> = (0..4500).map(|n| format!("t{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let view = View::merge(vec![part("a", "a", &names, &[], &[])]);
+    let tools = view.list(Kind::Tools);
+    let (mut cursor, mut n_items, mut n_pages) = (None::<String>, 0, 0);
+    loop {
+        let (items, next) =
+            crate::catalog::snapshot::page(Kind::Tools, tools.page(cursor.as_deref()).unwrap()).unwrap();
+        n_items += items.len();
+        n_pages += 1;
+        let Some(next) = next else { break };
+        cursor = Some(next);
+    }
+    assert_eq!((n_items, n_pages), (4500, 3));
+    for wrong in ["", "page-0", "page-3", "x", "page--1"] {
+        assert!(tools.page(Some(wrong)).is_none(), "{wrong}");
+    }
+}
+
+#[test]
+fn instructions_say_whose_they_are() {
+    let view = View::merge(vec![part("a", "a", &[], &[], &[]), part("b", "", &[], &[], &[])]);
+    let text = view.instructions.unwrap();
+    assert_eq!(
+        text,
+        "# a (its tools and prompts begin with `a__`)\nUse me.\n\n# b\nUse me."
+    );
+}
+
+#[test]
+fn a_view_of_nothing_has_empty_lists() {
+    let view = View::merge(Vec::new());
+    assert_eq!(
+        view.list(Kind::Templates).page(None).unwrap().as_str(),
+        r#"{"resourceTemplates":[]}"#
+    );
+    assert_eq!(view.instructions, None);
+}

@@ -1,0 +1,138 @@
+//! The handshake with a child: what we offer, and what it answered.
+
+use crate::rpc::mcp::{Implementation, Revision};
+use crate::rpc::object::Object;
+use crate::rpc::{Outcome, Raw};
+
+/// What a child said of itself.
+#[derive(Debug, Clone)]
+pub struct Handshake {
+    /// The revision that it speaks with us.
+    pub revision: Revision,
+    /// The capabilities it declared.
+    pub capabilities: Raw,
+    /// Name and version, as it gave them.
+    pub server_info: Option<Raw>,
+    /// What it tells the model about itself.
+    pub instructions: Option<String>,
+}
+
+/// The parameters of our `initialize`. No client capability is declared: nobody stands behind a shared process.
+pub fn initialize_params() -> Raw {
+    Raw::of(&serde_json::json!({
+        "protocolVersion": Revision::NEWEST_LEGACY.as_str(),
+        "capabilities": {},
+        "clientInfo": Implementation::ourselves(),
+    }))
+}
+
+impl Handshake {
+    /// Reads a child's answer to `initialize`.
+    ///
+    /// # Errors
+    /// A sentence: the child's own error, or what is wrong with its result.
+    pub fn read(outcome: &Outcome) -> Result<Self, String> {
+        let result = outcome
+            .as_ref()
+            .map_err(|error| format!("the server answered: {}", error_text(error)))?;
+        let object = Object::of(result).ok_or("the result is no object")?;
+        let version = object
+            .get_string("protocolVersion")
+            .ok_or("the result has no `protocolVersion`")?;
+        let revision = revision(&version)
+            .ok_or_else(|| format!("the server wants protocol version `{version}`, which nobody knows"))?;
+        Ok(Self {
+            revision,
+            capabilities: object
+                .get("capabilities")
+                .filter(Raw::is_object)
+                .unwrap_or_else(Raw::empty_object)
+                .compact(),
+            server_info: object.get("serverInfo").map(|info| info.compact()),
+            instructions: object.get_string("instructions"),
+        })
+    }
+
+    /// Whether it declared a capability.
+    pub fn can(&self, capability: &str) -> bool {
+        Object::of(&self.capabilities)
+            .and_then(|all| all.get(capability))
+            .is_some_and(|value| value.is_object())
+    }
+
+    /// Whether it declared a flag within a capability.
+    pub fn can_also(&self, capability: &str, flag: &str) -> bool {
+        let capability = Object::of(&self.capabilities).and_then(|all| all.get(capability));
+        let value = capability
+            .as_ref()
+            .and_then(Object::of)
+            .and_then(|capability| capability.get(flag));
+        value.is_some_and(|value| value.as_str() == "true")
+    }
+}
+
+/// A known revision; one that is newer than all we know of its era is spoken as the newest we know.
+fn revision(version: &str) -> Option<Revision> {
+    Revision::parse(version).or_else(|| {
+        let is_date =
+            version.len() == 10 && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+        let newer = is_date && version > Revision::NEWEST_LEGACY.as_str();
+        newer.then(|| {
+            tracing::warn!(
+                version,
+                "the server names an unknown protocol version; spoken as the newest known"
+            );
+            Revision::NEWEST_LEGACY
+        })
+    })
+}
+
+/// The message of a JSON-RPC error, with its code.
+pub fn error_text(error: &Raw) -> String {
+    let object = Object::of(error);
+    let message = object.as_ref().and_then(|object| object.get_string("message"));
+    let code = object.as_ref().and_then(|object| object.get("code"));
+    match (message, code) {
+        (Some(message), Some(code)) => format!("{message} (code {})", code.as_str()),
+        (Some(message), None) => message,
+        (None, _) => "an error without a message".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Handshake, String> {
+        Handshake::read(&Ok(Raw::parse(&text.to_owned().into()).unwrap()))
+    }
+
+    #[test]
+    fn a_good_answer_is_read() {
+        let shake = read(r#"{"protocolVersion":"2024-11-05","capabilities":{"tools":{"listChanged":true},"x":false},"serverInfo":{"name":"a"},"instructions":"hi"}"#).unwrap();
+        assert_eq!(shake.revision, Revision::V2024_11_05);
+        assert!(shake.can("tools") && shake.can_also("tools", "listChanged"));
+        assert!(!shake.can("prompts") && !shake.can("x") && !shake.can_also("tools", "x"));
+        assert_eq!(shake.instructions.as_deref(), Some("hi"));
+    }
+
+    #[test]
+    fn a_newer_version_is_spoken_as_the_newest_known_and_nonsense_is_refused() {
+        assert_eq!(
+            read(r#"{"protocolVersion":"2026-07-28"}"#).unwrap().revision,
+            Revision::V2025_11_25
+        );
+        assert!(read(r#"{"protocolVersion":"1999-01-01"}"#).is_err());
+        assert!(read(r#"{"protocolVersion":7}"#).is_err());
+        assert!(read("[]").is_err());
+    }
+
+    #[test]
+    fn the_servers_own_words_are_kept() {
+        let error = Raw::parse(&r#"{"code":-32000,"message":"no licence"}"#.to_owned().into()).unwrap();
+        assert_eq!(
+            Handshake::read(&Err(error)).unwrap_err(),
+            "the server answered: no licence (code -32000)"
+        );
+    }
+}

@@ -1,0 +1,400 @@
+//! The two pipes to one process as its callers see them: ids out, answers in.
+//!
+//! Shared by callers, the writer and the reader. A call is one entry in the pending table and one line in a
+//! bounded queue, both under one lock, so that the queue holds ids in order and "was a byte of it written?" is
+//! one comparison. Nobody waits in here.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::error::CallError;
+use super::lane::Lane;
+use super::outgoing::{OutLine, Params};
+use super::pending::{Found, Pending, Waiter};
+use crate::event::Cause;
+use crate::ids::{Generation, WireId};
+use crate::rpc::message::notification_line;
+use crate::rpc::object::Object;
+use crate::rpc::{Outcome, Raw, Text, mcp};
+
+/// The way back of one call. Dropped unanswered, the caller hears that the child is gone.
+#[derive(Debug)]
+pub struct ReplyTo {
+    /// To the client, for progress.
+    pub lane: Option<Arc<Lane>>,
+    /// The answer.
+    pub answer: oneshot::Sender<Result<Outcome, CallError>>,
+    /// A place among the child's calls in flight; freed with this.
+    pub place: Option<OwnedSemaphorePermit>,
+    /// The last progress value: they must grow (MCP, progress).
+    pub last_progress: f64,
+}
+
+/// One call, before it has an id.
+#[derive(Debug)]
+pub struct Sending {
+    /// Its method.
+    pub method: Text,
+    /// Its parameters.
+    pub params: Params,
+    /// Patience that progress starts anew.
+    pub patience: Duration,
+    /// When it is given up in any case.
+    pub hard_deadline: Instant,
+    /// The way back.
+    pub reply: ReplyTo,
+}
+
+/// The two pipes to one process.
+#[derive(Debug)]
+pub struct Link {
+    /// Which process.
+    pub generation: Generation,
+    pending: Mutex<Table>,
+    lines: mpsc::Sender<OutLine>,
+    /// The highest wire id of which a byte may have been written.
+    begun: AtomicU64,
+    /// Rung when the last call in flight has ended.
+    pub idle: Notify,
+    /// Rung when a call is put in flight after a time without.
+    pub busy: Notify,
+    /// Whether something was heard since the last probe.
+    heard: AtomicBool,
+    born: Instant,
+    last_call_ms: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    calls: Pending<ReplyTo>,
+    /// Set when the process is gone: nothing is taken in any more.
+    closed: Option<Cause>,
+}
+
+impl Link {
+    /// The link of a process, and the queue that its writer empties.
+    pub fn new(generation: Generation, n_lines_max: usize) -> (Arc<Self>, mpsc::Receiver<OutLine>) {
+        let (lines, queue) = mpsc::channel(n_lines_max);
+        let link = Self {
+            generation,
+            pending: Mutex::default(),
+            lines,
+            begun: AtomicU64::new(0),
+            idle: Notify::new(),
+            busy: Notify::new(),
+            heard: AtomicBool::new(false),
+            born: Instant::now(),
+            last_call_ms: AtomicU64::new(0),
+        };
+        (Arc::new(link), queue)
+    }
+
+    /// Puts a call in flight. Never waits.
+    ///
+    /// # Errors
+    /// The call comes back, with `Gone` when the process is, `Overloaded` when its queue is full.
+    pub fn send(&self, sending: Sending) -> Result<WireId, (Box<Sending>, CallError)> {
+        let now = Instant::now();
+        let mut table = self.table();
+        if let Some(cause) = &table.closed {
+            let error = CallError::Gone {
+                cause: cause.clone(),
+                sent: false,
+                retry_after: None,
+            };
+            return Err((Box::new(sending), error));
+        }
+        let Ok(slot) = self.lines.try_reserve() else {
+            return Err((
+                Box::new(sending),
+                CallError::Overloaded {
+                    n_max: self.lines.max_capacity(),
+                },
+            ));
+        };
+        let Sending {
+            method,
+            params,
+            patience,
+            hard_deadline,
+            reply,
+        } = sending;
+        let deadline = (now + patience).min(hard_deadline);
+        let id = table.calls.insert(Waiter {
+            deadline,
+            patience,
+            hard_deadline,
+            reply,
+        });
+        slot.send(OutLine::Call { id, method, params });
+        let was_idle = table.calls.len() == 1;
+        drop(table);
+        self.last_call_ms.store(self.age_ms(now), Ordering::Relaxed);
+        if was_idle {
+            self.busy.notify_one();
+        }
+        Ok(id)
+    }
+
+    /// Queues a line that wants no answer. `false` when the queue is full or the process gone.
+    pub fn post(&self, line: Bytes) -> bool {
+        self.lines.try_send(OutLine::Other(line)).is_ok()
+    }
+
+    /// The caller no longer wants the answer: the child is told, under its own id.
+    pub fn cancel(&self, id: WireId, reason: &str) {
+        let Some(waiter) = self.table().calls.cancel(id, Instant::now()) else {
+            return;
+        };
+        let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": reason }));
+        self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
+        settle(waiter.reply, Err(CallError::Cancelled));
+        self.ring_if_idle();
+    }
+
+    /// An answer has come. Whether it was for anybody.
+    pub fn answer(&self, id: WireId, outcome: Result<Outcome, CallError>) -> bool {
+        let found = self.table().calls.complete(id);
+        match found {
+            Found::Waiter(waiter) => {
+                settle(waiter.reply, outcome);
+                self.ring_if_idle();
+                true
+            }
+            Found::Late => true,
+            Found::Unknown => false,
+        }
+    }
+
+    /// Progress has come: on to the caller, under the caller's own token.
+    pub fn progress(&self, params: &Raw) {
+        let Some(object) = Object::of(params) else { return };
+        let token = object
+            .get("progressToken")
+            .and_then(|token| token.as_str().parse().ok());
+        let value = object
+            .get("progress")
+            .and_then(|value| value.as_str().parse::<f64>().ok());
+        let (Some(token), Some(value)) = (token, value) else {
+            return;
+        };
+        let mut table = self.table();
+        let Some(reply) = table.calls.touch(WireId(token), Instant::now()) else {
+            return;
+        };
+        if value <= reply.last_progress {
+            return;
+        }
+        reply.last_progress = value;
+        let lane = reply.lane.clone();
+        drop(table);
+        let Some(lane) = lane else { return };
+        if let Some(token) = &lane.progress_token {
+            let params = object.with("progressToken", token);
+            lane.push(notification_line(mcp::method::PROGRESS, Some(&params)));
+        }
+    }
+
+    /// Gives up every call whose time has come; the child is told.
+    pub fn expire(&self, now: Instant) {
+        let due = self.table().calls.expire(now);
+        for (id, waiter) in due {
+            let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": "timeout" }));
+            self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
+            settle(
+                waiter.reply,
+                Err(CallError::TimedOut {
+                    patience: waiter.patience,
+                }),
+            );
+        }
+        self.ring_if_idle();
+    }
+
+    /// The process is gone: everybody is told, and nothing is taken in any more.
+    pub fn close(&self, cause: &Cause, retry_after: Option<Duration>) {
+        let mut table = self.table();
+        table.closed.get_or_insert_with(|| cause.clone());
+        let all = table.calls.drain();
+        drop(table);
+        let begun = self.begun.load(Ordering::Acquire);
+        for (id, waiter) in all {
+            let sent = id.0 <= begun;
+            settle(
+                waiter.reply,
+                Err(CallError::Gone {
+                    cause: cause.clone(),
+                    sent,
+                    retry_after,
+                }),
+            );
+        }
+        self.idle.notify_one();
+    }
+
+    /// The writer is about to write this call.
+    pub(super) fn begin(&self, id: WireId) {
+        self.begun.fetch_max(id.0, Ordering::AcqRel);
+    }
+
+    /// Something valid was heard from the process.
+    pub(super) fn hear(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something was heard since this was asked last.
+    pub(super) fn was_heard(&self) -> bool {
+        self.heard.swap(false, Ordering::Relaxed)
+    }
+
+    /// Calls in flight.
+    pub fn n_inflight(&self) -> usize {
+        self.table().calls.len()
+    }
+
+    /// How long nobody has called.
+    pub fn quiet_for(&self, now: Instant) -> Duration {
+        let age = self.age_ms(now);
+        Duration::from_millis(age.saturating_sub(self.last_call_ms.load(Ordering::Relaxed)))
+    }
+
+    /// The lanes of all calls in flight, newest last: whose call a message of the child's own may belong to.
+    pub fn candidates(&self) -> Vec<Arc<Lane>> {
+        let table = self.table();
+        let mut lanes: Vec<_> = table
+            .calls
+            .replies()
+            .filter_map(|(id, reply)| reply.lane.clone().map(|lane| (id, lane)))
+            .collect();
+        lanes.sort_by_key(|(id, _)| *id);
+        lanes.into_iter().map(|(_, lane)| lane).collect()
+    }
+
+    fn ring_if_idle(&self) {
+        if self.table().calls.is_empty() {
+            self.idle.notify_one();
+        }
+    }
+
+    fn age_ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing that holds this lock waits, and a panic under it leaves the table whole.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers a call. A caller who has gone away does not mind.
+fn settle(reply: ReplyTo, outcome: Result<Outcome, CallError>) {
+    if reply.answer.send(outcome).is_err() {
+        tracing::debug!("an answer came for a caller who is gone");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Exit;
+    use crate::ids::SessionId;
+    use crate::rpc::RequestId;
+
+    fn sending(lane: Option<Arc<Lane>>) -> (Sending, oneshot::Receiver<Result<Outcome, CallError>>) {
+        let (answer, waits) = oneshot::channel();
+        let reply = ReplyTo {
+            lane,
+            answer,
+            place: None,
+            last_progress: f64::NEG_INFINITY,
+        };
+        let patience = Duration::from_secs(60);
+        let hard_deadline = Instant::now() + Duration::from_secs(600);
+        let sending = Sending {
+            method: Text::fixed("m"),
+            params: Params::None,
+            patience,
+            hard_deadline,
+            reply,
+        };
+        (sending, waits)
+    }
+
+    #[tokio::test]
+    async fn a_dead_process_answers_everybody_and_says_what_was_sent() {
+        let (link, _queue) = Link::new(Generation(1), 8);
+        let (first, first_waits) = sending(None);
+        let (second, second_waits) = sending(None);
+        let id = link.send(first).unwrap();
+        link.send(second).unwrap();
+        link.begin(id);
+        let cause = Cause::Exited {
+            exit: Exit::Signal(9),
+        };
+        link.close(&cause, None);
+        let gone = |sent| {
+            Err(CallError::Gone {
+                cause: cause.clone(),
+                sent,
+                retry_after: None,
+            })
+        };
+        assert_eq!(first_waits.await.unwrap().map(drop), gone(true));
+        assert_eq!(second_waits.await.unwrap().map(drop), gone(false));
+        assert!(link.send(sending(None).0).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_is_an_answer_and_not_a_wait() {
+        let (link, _queue) = Link::new(Generation(1), 1);
+        link.send(sending(None).0).unwrap();
+        let (_, error) = link.send(sending(None).0).unwrap_err();
+        assert_eq!(error, CallError::Overloaded { n_max: 1 });
+        assert_eq!(link.n_inflight(), 1);
+    }
+
+    #[tokio::test]
+    async fn progress_goes_to_the_caller_under_the_callers_token_and_only_while_it_grows() {
+        let token = Raw::of(&"7");
+        let lane = Arc::new(Lane::new(SessionId::random(), RequestId::number(1), Some(token)));
+        let (link, _queue) = Link::new(Generation(1), 8);
+        link.send(sending(Some(Arc::clone(&lane))).0).unwrap();
+        for text in [
+            r#"{"progressToken":1,"progress":0.5,"x":null}"#,
+            r#"{"progressToken":1,"progress":0.5}"#,
+            r#"{"progressToken":2,"progress":9}"#,
+        ] {
+            link.progress(&Raw::parse(&Bytes::from_static(text.as_bytes())).unwrap());
+        }
+        let line = lane.pop().unwrap();
+        assert!(
+            line.ends_with(br#""params":{"progressToken":"7","progress":0.5,"x":null}}"#),
+            "{line:?}"
+        );
+        assert!(lane.pop().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_cancelled_call_is_told_to_the_child_under_its_own_id_and_a_late_answer_is_swallowed() {
+        let (link, mut queue) = Link::new(Generation(1), 8);
+        let (call, waits) = sending(None);
+        let id = link.send(call).unwrap();
+        link.cancel(id, "changed my mind");
+        assert!(matches!(waits.await.unwrap(), Err(CallError::Cancelled)));
+        assert!(matches!(queue.recv().await, Some(OutLine::Call { .. })));
+        let Some(OutLine::Other(line)) = queue.recv().await else {
+            panic!()
+        };
+        assert!(
+            line.windows(13).any(|part| part == br#""requestId":1"#),
+            "{line:?}"
+        );
+        assert!(link.answer(id, Ok(Ok(Raw::empty_object()))), "late, but known");
+        assert!(!link.answer(id, Ok(Ok(Raw::empty_object()))), "no longer known");
+    }
+}

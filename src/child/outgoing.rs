@@ -1,0 +1,170 @@
+//! What is written to a child: messages in parts, put together only when they are written.
+//!
+//! A call's parameters keep the client's bytes; only the progress token is ours, and it is known only when the
+//! wire id is. So they wait as the text before it and the text after it.
+
+use bytes::Bytes;
+
+use crate::ids::WireId;
+use crate::rpc::object::Object;
+use crate::rpc::{Raw, Text};
+
+/// The parameters of a call.
+#[derive(Debug, Clone)]
+pub enum Params {
+    /// None.
+    None,
+    /// As they are.
+    Plain(Raw),
+    /// With our progress token in the middle.
+    WithToken {
+        /// The text before the token.
+        before: Bytes,
+        /// The text after it.
+        after: Bytes,
+    },
+}
+
+impl Params {
+    /// Parameters that carry our own progress token in `_meta`, in the place of the caller's, if any.
+    pub fn with_token(params: Option<&Raw>) -> Self {
+        let empty = Raw::empty_object();
+        let params = params.unwrap_or(&empty);
+        let Some(object) = Object::of(params) else {
+            return Self::Plain(params.clone());
+        };
+        let meta = object
+            .get("_meta")
+            .filter(Raw::is_object)
+            .unwrap_or_else(Raw::empty_object);
+        let Some(meta) = Object::of(&meta).map(|meta| meta.around("progressToken")) else {
+            return Self::Plain(params.clone());
+        };
+        let (mut before, after_meta) = object.around("_meta");
+        before.extend_from_slice(&meta.0);
+        let mut after = meta.1;
+        after.extend_from_slice(&after_meta);
+        Self::WithToken {
+            before: before.into(),
+            after: after.into(),
+        }
+    }
+
+    fn n_bytes(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Plain(raw) => raw.as_bytes().len(),
+            Self::WithToken { before, after } => before.len() + after.len(),
+        }
+    }
+}
+
+/// One line for a child's stdin.
+#[derive(Debug, Clone)]
+pub enum OutLine {
+    /// A request of ours.
+    Call {
+        /// Its id.
+        id: WireId,
+        /// Its method.
+        method: Text,
+        /// Its parameters.
+        params: Params,
+    },
+    /// Anything else, complete but for the newline.
+    Other(Bytes),
+}
+
+impl OutLine {
+    /// Appends the line with its newline.
+    pub fn write_to(&self, buffer: &mut Vec<u8>) {
+        match self {
+            Self::Call { id, method, params } => {
+                buffer.reserve(method.as_str().len() + params.n_bytes() + 96);
+                buffer.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
+                buffer.extend_from_slice(id.0.to_string().as_bytes());
+                buffer.extend_from_slice(b",\"method\":");
+                buffer.extend_from_slice(Raw::of(&method.as_str()).as_bytes());
+                write_params(*id, params, buffer);
+                buffer.extend_from_slice(b"}\n");
+            }
+            Self::Other(line) => {
+                buffer.extend_from_slice(line);
+                buffer.push(b'\n');
+            }
+        }
+    }
+}
+
+fn write_params(id: WireId, params: &Params, buffer: &mut Vec<u8>) {
+    const NAME: &[u8] = b",\"params\":";
+    match params {
+        Params::None => {}
+        Params::Plain(raw) => {
+            buffer.extend_from_slice(NAME);
+            append_on_one_line(raw.as_bytes(), buffer);
+        }
+        Params::WithToken { before, after } => {
+            buffer.extend_from_slice(NAME);
+            append_on_one_line(before, buffer);
+            buffer.extend_from_slice(id.0.to_string().as_bytes());
+            append_on_one_line(after, buffer);
+        }
+    }
+}
+
+/// A client may send pretty-printed JSON; over stdio a newline would end the message. In JSON text a newline is
+/// always white space between tokens: inside a string it stands escaped.
+pub fn append_on_one_line(text: &[u8], buffer: &mut Vec<u8>) {
+    if !text.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        buffer.extend_from_slice(text);
+        return;
+    }
+    buffer.extend(text.iter().map(|byte| {
+        if matches!(byte, b'\n' | b'\r') {
+            b' '
+        } else {
+            *byte
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(params: &str) -> String {
+        let raw = Raw::parse(&Bytes::copy_from_slice(params.as_bytes())).unwrap();
+        let mut buffer = Vec::new();
+        let params = Params::with_token(Some(&raw));
+        OutLine::Call {
+            id: WireId(17),
+            method: Text::fixed("m"),
+            params,
+        }
+        .write_to(&mut buffer);
+        String::from_utf8(buffer).unwrap()
+    }
+
+    #[test]
+    fn our_token_takes_the_place_of_the_callers_and_all_else_stays() {
+        assert_eq!(
+            line(r#"{"a":1e400,"_meta":{"x":null,"progressToken":"p","y":1},"b":2}"#),
+            "{\"jsonrpc\":\"2.0\",\"id\":17,\"method\":\"m\",\"params\":{\"a\":1e400,\"_meta\":{\"x\":null,\"progressToken\":17,\"y\":1},\"b\":2}}\n"
+        );
+    }
+
+    #[test]
+    fn our_token_is_added_where_the_caller_gave_none() {
+        assert!(line("{}").contains(r#""params":{"_meta":{"progressToken":17}}"#));
+        assert!(line(r#"{"a":1}"#).contains(r#""params":{"a":1,"_meta":{"progressToken":17}}"#));
+        assert!(line(r#"{"_meta":null}"#).contains(r#""params":{"_meta":{"progressToken":17}}"#));
+    }
+
+    #[test]
+    fn pretty_printed_parameters_become_one_line() {
+        let text = line("{\r\n  \"a\": \"x\\ny\"\n}");
+        assert_eq!(text.matches('\n').count(), 1);
+        assert!(text.contains(r#""a": "x\ny""#));
+    }
+}

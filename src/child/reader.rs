@@ -1,0 +1,275 @@
+//! A child's stdout: bytes to messages, and each message to whom it concerns.
+//!
+//! The reader never waits for a client, a caller or the child's own stdin, so that a full queue anywhere cannot
+//! stop it. Lines that are no messages are counted and skipped. Reading errors in a row are met with patience:
+//! the n-th waits 2^n seconds, at most 30; a good line resets the count; too many hand the child to its restart.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::sync::CancellationToken;
+
+use super::error::CallError;
+use super::hub::{FromChild, Hub};
+use super::link::Link;
+use crate::event::Cause;
+use crate::ids::WireId;
+use crate::rpc::error::code;
+use crate::rpc::frame::{Line, Splitter};
+use crate::rpc::message::{Malformed, response_line};
+use crate::rpc::{Incoming, Message, Raw, Request, RequestId, Response, RpcError, mcp};
+
+/// Reading errors in a row before the child is given up.
+pub const N_READ_ERRORS_MAX: u32 = 5;
+const READ_BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Counts reading errors in a row. Pure.
+#[derive(Debug, Default)]
+pub struct Patience {
+    n_errors: u32,
+}
+
+impl Patience {
+    /// A good line has come.
+    pub fn good(&mut self) {
+        self.n_errors = 0;
+    }
+
+    /// Reading failed: how long to wait before the next attempt, or `None` to give up.
+    pub fn bad(&mut self) -> Option<Duration> {
+        self.n_errors += 1;
+        if self.n_errors > N_READ_ERRORS_MAX {
+            return None;
+        }
+        Some(Duration::from_secs(1 << self.n_errors).min(READ_BACKOFF_MAX))
+    }
+}
+
+/// What the reader has counted, for status.
+#[derive(Debug, Default)]
+pub struct Noise {
+    /// Lines on stdout that are no messages.
+    pub n_lines: AtomicU64,
+}
+
+/// How reading came to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The stream ended.
+    Closed,
+    /// The stream is of no more use.
+    Broken(Cause),
+    /// We were told to stop.
+    Cancelled,
+}
+
+/// Reads one process's stdout.
+#[derive(Debug)]
+pub struct Reader {
+    /// Where answers go.
+    pub link: Arc<Link>,
+    /// Where everything else goes.
+    pub hub: Hub,
+    /// Counts.
+    pub noise: Arc<Noise>,
+    /// Longest message, bytes.
+    pub message_bytes_max: usize,
+    /// Longest line that is skipped, bytes.
+    pub discard_bytes_max: usize,
+}
+
+impl Reader {
+    /// Reads until the stream ends. `on_noise` gets the beginning of each line that is no message.
+    pub async fn run(
+        self,
+        mut stdout: impl AsyncRead + Unpin,
+        stop: CancellationToken,
+        mut on_noise: impl FnMut(String),
+    ) -> Ended {
+        let mut splitter = Splitter::new(self.message_bytes_max, self.discard_bytes_max);
+        let mut patience = Patience::default();
+        loop {
+            let read = tokio::select! {
+                // First, so that a child that never stops talking can be stopped.
+                biased;
+                () = stop.cancelled() => return Ended::Cancelled,
+                // Cancel-safe: what was read is in the buffer when this returns.
+                read = stdout.read_buf(splitter.room()) => read,
+            };
+            match read {
+                Ok(0) => {
+                    self.half_line(splitter.rest());
+                    return Ended::Closed;
+                }
+                Ok(_) => match self.lines(&mut splitter, &mut on_noise) {
+                    Ok(()) => patience.good(),
+                    Err(why) => return Ended::Broken(Cause::Garbled { why }),
+                },
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let Some(wait) = patience.bad() else {
+                        return Ended::Broken(Cause::Garbled {
+                            why: error.to_string(),
+                        });
+                    };
+                    tracing::warn!(%error, ?wait, "reading stdout failed");
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return Ended::Cancelled,
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn lines(&self, splitter: &mut Splitter, on_noise: &mut impl FnMut(String)) -> Result<(), String> {
+        loop {
+            match splitter.next_line() {
+                Ok(Some(Line::Whole(line))) => self.line(&line, on_noise),
+                Ok(Some(Line::TooLong { head, tail, n_bytes })) => self.too_long(&head, &tail, n_bytes),
+                Ok(None) => return Ok(()),
+                Err(endless) => return Err(endless.to_string()),
+            }
+        }
+    }
+
+    fn line(&self, line: &Bytes, on_noise: &mut impl FnMut(String)) {
+        match Incoming::parse(line) {
+            Ok(Incoming::One(message)) => self.message(message),
+            Ok(Incoming::Batch(parts)) => {
+                for part in parts {
+                    match part {
+                        Ok(message) => self.message(message),
+                        Err(malformed) => self.malformed(line, &malformed, on_noise),
+                    }
+                }
+            }
+            Err(malformed) => self.malformed(line, &malformed, on_noise),
+        }
+    }
+
+    fn message(&self, message: Message) {
+        self.link.hear();
+        match message {
+            Message::Response(Response { id, outcome }) => {
+                let known = id.as_ref().and_then(RequestId::as_u64);
+                if !known.is_some_and(|id| self.link.answer(WireId(id), Ok(outcome))) {
+                    tracing::debug!(?id, "an answer to nothing that was asked");
+                }
+            }
+            Message::Notification(note) if note.method.as_str() == mcp::method::PROGRESS => {
+                if let Some(params) = &note.params {
+                    self.link.progress(params);
+                }
+            }
+            Message::Notification(note) => {
+                let candidates = self.link.candidates();
+                self.hub.notification(self.link.generation, candidates, note);
+            }
+            Message::Request(request) => self.request(request),
+        }
+    }
+
+    fn request(&self, request: Request) {
+        if request.method.as_str() == mcp::method::PING {
+            self.link
+                .post(response_line(Some(&request.id), &Ok(Raw::empty_object())));
+            return;
+        }
+        let id = request.id.clone();
+        let item = FromChild::Request {
+            link: Arc::clone(&self.link),
+            candidates: self.link.candidates(),
+            request,
+        };
+        if !self.hub.request(item) {
+            let error = RpcError::new(
+                code::INTERNAL_ERROR,
+                "mcp-wrapper has too many of your requests to answer",
+            );
+            self.link.post(response_line(Some(&id), &Err(error.raw())));
+        }
+    }
+
+    /// A line that is no message. Where its id can be made out, its caller is told at once instead of waiting.
+    fn malformed(&self, line: &Bytes, malformed: &Malformed, on_noise: &mut impl FnMut(String)) {
+        let id = malformed.id.clone().or_else(|| recovered_id(line));
+        let why = malformed.error.message.clone();
+        if let Some(id) = id.as_ref().and_then(RequestId::as_u64)
+            && self
+                .link
+                .answer(WireId(id), Err(CallError::BadAnswer { why: why.clone() }))
+        {
+            tracing::warn!(why, "an answer that is no valid message");
+            return;
+        }
+        self.noise.n_lines.fetch_add(1, Ordering::Relaxed);
+        let shown = shown(line);
+        tracing::debug!(line = shown, "a line on stdout that is no message");
+        on_noise(shown);
+    }
+
+    fn too_long(&self, head: &Bytes, tail: &Bytes, n_bytes: usize) {
+        let error = CallError::TooLarge {
+            n_bytes,
+            n_bytes_max: self.message_bytes_max,
+        };
+        let id = id_near(head).or_else(|| id_near(tail));
+        let told = id.is_some_and(|id| self.link.answer(WireId(id), Err(error)));
+        tracing::warn!(n_bytes, told, "a line longer than message_bytes_max was skipped");
+    }
+
+    fn half_line(&self, rest: &[u8]) {
+        if !rest.trim_ascii().is_empty() {
+            tracing::warn!(line = shown(rest), "stdout ended in the middle of a line");
+        }
+    }
+}
+
+/// The id of a line that is valid JSON but for some invalid bytes inside a string.
+fn recovered_id(line: &Bytes) -> Option<RequestId> {
+    if std::str::from_utf8(line).is_ok() {
+        return None;
+    }
+    let text = Bytes::from(String::from_utf8_lossy(line).into_owned());
+    match Incoming::parse(&text).ok()? {
+        Incoming::One(Message::Response(response)) => response.id,
+        Incoming::One(_) | Incoming::Batch(_) => None,
+    }
+}
+
+/// The number after an `"id":` in a piece of a line.
+fn id_near(piece: &[u8]) -> Option<u64> {
+    let text = String::from_utf8_lossy(piece);
+    let after = text.split("\"id\":").nth(1)?.trim_start();
+    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().ok()
+}
+
+/// The beginning of a line as it may be shown: control characters escaped.
+pub fn shown(line: &[u8]) -> String {
+    const CHARS_MAX: usize = 200;
+    let text = String::from_utf8_lossy(line.get(..4 * CHARS_MAX).unwrap_or(line)).into_owned();
+    let mut shown: String = text.chars().take(CHARS_MAX).flat_map(escaped).collect();
+    if text.chars().count() > CHARS_MAX || line.len() > 4 * CHARS_MAX {
+        shown.push('…');
+    }
+    shown
+}
+
+/// One character as it may stand in a log or on a terminal.
+pub fn escaped(character: char) -> Box<dyn Iterator<Item = char>> {
+    if character.is_control() && character != '\t' {
+        let code = u32::from(character);
+        return Box::new(format!("\\x{code:02x}").chars().collect::<Vec<_>>().into_iter());
+    }
+    Box::new(std::iter::once(character))
+}
+
+#[cfg(test)]
+#[path = "reader_tests.rs"]
+mod tests;

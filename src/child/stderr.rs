@@ -1,0 +1,320 @@
+//! A child's stderr: always drained, into a file of bounded size and a ring in memory.
+//!
+//! A child blocks when nobody reads its stderr, so this reads whatever happens to the file. Lines are escaped
+//! before anybody sees them: a child must not be able to forge a log line or to drive a terminal.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::reader::escaped;
+
+/// Longest line that is kept, characters; the rest of it is dropped.
+pub const LINE_CHARS_MAX: usize = 16 * 1024;
+/// What the ring holds at most, bytes.
+pub const RING_BYTES_MAX: usize = 256 * 1024;
+/// At this size the file is renamed to `<name>.log.1`, bytes.
+pub const FILE_BYTES_MAX: u64 = 10 << 20;
+/// So many old files are kept.
+pub const N_OLD_FILES: u32 = 2;
+/// Beyond this many bytes in one second lines are dropped and counted.
+pub const BYTES_PER_SECOND_MAX: usize = 1 << 20;
+
+/// The last lines of one child, over all its processes.
+#[derive(Debug, Default)]
+pub struct Tail {
+    ring: Mutex<Ring>,
+    grown: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Ring {
+    lines: VecDeque<Arc<str>>,
+    n_bytes: usize,
+    /// The number of the line after the last: lines are numbered from 0.
+    next: u64,
+    /// Where the present process's lines begin.
+    since_spawn: u64,
+}
+
+impl Tail {
+    /// The last `n` lines, oldest first.
+    pub fn last(&self, n: usize) -> Vec<String> {
+        let ring = self.ring();
+        ring.lines
+            .iter()
+            .skip(ring.lines.len().saturating_sub(n))
+            .map(|line| line.to_string())
+            .collect()
+    }
+
+    /// The last `n` lines of the present process, oldest first.
+    pub fn last_of_process(&self, n: usize) -> Vec<String> {
+        let ring = self.ring();
+        let n_of_process = usize::try_from(ring.next - ring.since_spawn).unwrap_or(usize::MAX);
+        drop(ring);
+        self.last(n.min(n_of_process))
+    }
+
+    /// Lines from number `from` on that are still here, and the number to ask for next.
+    pub fn since(&self, from: u64) -> (Vec<Arc<str>>, u64) {
+        let ring = self.ring();
+        let n_new = usize::try_from(ring.next.saturating_sub(from)).unwrap_or(usize::MAX);
+        let n_skipped = ring.lines.len().saturating_sub(n_new);
+        (ring.lines.iter().skip(n_skipped).cloned().collect(), ring.next)
+    }
+
+    /// The number of the next line.
+    pub fn next_number(&self) -> u64 {
+        self.ring().next
+    }
+
+    /// Waits until there are lines from number `from` on.
+    pub async fn grown_beyond(&self, from: u64) {
+        loop {
+            let grown = self.grown.notified();
+            if self.next_number() > from {
+                return;
+            }
+            grown.await;
+        }
+    }
+
+    /// A new process begins to speak.
+    pub fn begin_process(&self) {
+        let mut ring = self.ring();
+        ring.since_spawn = ring.next;
+    }
+
+    fn push(&self, line: &str) {
+        let mut ring = self.ring();
+        ring.n_bytes += line.len();
+        ring.next += 1;
+        ring.lines.push_back(Arc::from(line));
+        while ring.n_bytes > RING_BYTES_MAX {
+            let Some(old) = ring.lines.pop_front() else { break };
+            ring.n_bytes -= old.len();
+        }
+        drop(ring);
+        self.grown.notify_waiters();
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads until the stream ends.
+pub async fn drain(mut stderr: impl AsyncRead + Unpin, tail: Arc<Tail>, file: PathBuf) {
+    let mut lines = Lines::default();
+    let mut budget = Budget::new(Instant::now());
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let n = match stderr.read(&mut buffer).await {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                tracing::warn!(%error, "reading stderr failed");
+                break;
+            }
+        };
+        let fresh = lines.feed(buffer.get(..n).unwrap_or_default());
+        keep(fresh, &tail, &file, &mut budget).await;
+    }
+    let rest = lines.rest();
+    keep(rest, &tail, &file, &mut budget).await;
+}
+
+async fn keep(fresh: Vec<String>, tail: &Tail, file: &Path, budget: &mut Budget) {
+    let mut text = String::new();
+    for line in fresh {
+        if !budget.allows(Instant::now(), line.len()) {
+            continue;
+        }
+        if let Some(n_dropped) = budget.dropped() {
+            let note = format!(
+                "[mcp-wrapper: {n_dropped} lines dropped, more than {BYTES_PER_SECOND_MAX} bytes a second]"
+            );
+            tail.push(&note);
+            text.push_str(&note);
+            text.push('\n');
+        }
+        tail.push(&line);
+        text.push_str(&line);
+        text.push('\n');
+    }
+    if text.is_empty() {
+        return;
+    }
+    let file = file.to_owned();
+    let written = tokio::task::spawn_blocking(move || append(&file, text.as_bytes())).await;
+    if let Ok(Err(error)) = written {
+        tracing::debug!(%error, "a child's log file cannot be written; its lines are kept in memory only");
+    }
+}
+
+fn append(file: &Path, text: &[u8]) -> std::io::Result<()> {
+    let mut log = open(file)?;
+    if log.metadata()?.len() >= FILE_BYTES_MAX {
+        drop(log);
+        rotate(file)?;
+        log = open(file)?;
+    }
+    log.write_all(text)
+}
+
+fn open(file: &Path) -> std::io::Result<File> {
+    if let Some(folder) = file.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(file)
+}
+
+fn rotate(file: &Path) -> std::io::Result<()> {
+    let numbered = |n: u32| PathBuf::from(format!("{}.{n}", file.display()));
+    for n in (1..N_OLD_FILES).rev() {
+        if numbered(n).exists() {
+            std::fs::rename(numbered(n), numbered(n + 1))?;
+        }
+    }
+    std::fs::rename(file, numbered(1))
+}
+
+/// Bytes to escaped lines of bounded length. Pure.
+#[derive(Debug, Default)]
+struct Lines {
+    partial: Vec<u8>,
+}
+
+impl Lines {
+    fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
+        let mut found = Vec::new();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = (4 * LINE_CHARS_MAX).saturating_sub(self.partial.len());
+            self.partial
+                .extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
+            if piece.ends_with(b"\n") {
+                found.extend(self.rest());
+            }
+        }
+        found
+    }
+
+    fn rest(&mut self) -> Vec<String> {
+        let line = std::mem::take(&mut self.partial);
+        if line.trim_ascii().is_empty() {
+            return Vec::new();
+        }
+        let text = String::from_utf8_lossy(line.trim_ascii_end());
+        vec![text.chars().take(LINE_CHARS_MAX).flat_map(escaped).collect()]
+    }
+}
+
+/// How much may be kept in the present second. Pure.
+#[derive(Debug)]
+struct Budget {
+    second: Instant,
+    n_bytes: usize,
+    n_dropped: u64,
+}
+
+impl Budget {
+    fn new(now: Instant) -> Self {
+        Self {
+            second: now,
+            n_bytes: 0,
+            n_dropped: 0,
+        }
+    }
+
+    fn allows(&mut self, now: Instant, n_bytes: usize) -> bool {
+        if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
+            self.second = now;
+            self.n_bytes = 0;
+        }
+        self.n_bytes += n_bytes;
+        let allowed = self.n_bytes <= BYTES_PER_SECOND_MAX;
+        if !allowed {
+            self.n_dropped += 1;
+        }
+        allowed
+    }
+
+    fn dropped(&mut self) -> Option<u64> {
+        (self.n_dropped > 0).then(|| std::mem::take(&mut self.n_dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_escaped_and_bounded_and_half_lines_wait() {
+        let mut lines = Lines::default();
+        assert_eq!(lines.feed(b"a\x1b[31mb\r\n\nhal"), ["a\\x1b[31mb"]);
+        assert_eq!(lines.feed(b"f\n"), ["half"]);
+        assert_eq!(
+            lines.feed(&[vec![b'x'; 200_000], b"\n".to_vec()].concat())[0].len(),
+            LINE_CHARS_MAX
+        );
+        assert!(lines.rest().is_empty());
+    }
+
+    #[test]
+    fn a_flood_is_cut_and_counted() {
+        let start = Instant::now();
+        let mut budget = Budget::new(start);
+        assert!(budget.allows(start, BYTES_PER_SECOND_MAX));
+        assert!(!budget.allows(start, 1));
+        assert!(budget.allows(start + Duration::from_secs(1), 1));
+        assert_eq!((budget.dropped(), budget.dropped()), (Some(1), None));
+    }
+
+    #[test]
+    fn the_ring_is_bounded_and_numbers_go_on() {
+        let tail = Tail::default();
+        for n in 0..3 {
+            tail.push(&n.to_string());
+        }
+        let (_, next) = tail.since(0);
+        for _ in 0..10 {
+            tail.push(&"x".repeat(RING_BYTES_MAX / 4));
+        }
+        assert_eq!(tail.last(100).len(), 4);
+        assert_eq!(tail.since(next).0.len(), 4);
+        tail.begin_process();
+        assert!(tail.last_of_process(9).is_empty());
+        tail.push("new");
+        assert_eq!(tail.last_of_process(9), ["new"]);
+    }
+
+    #[tokio::test]
+    async fn the_file_is_rotated_by_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("children/a.log");
+        let n_bytes = usize::try_from(FILE_BYTES_MAX).unwrap();
+        append(&file, &vec![b'x'; n_bytes]).unwrap();
+        append(&file, b"one\n").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"one\n");
+        assert_eq!(
+            std::fs::metadata(folder.path().join("children/a.log.1"))
+                .unwrap()
+                .len(),
+            FILE_BYTES_MAX
+        );
+    }
+}

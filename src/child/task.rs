@@ -1,0 +1,726 @@
+//! A child's task: translates what happens into inputs of the machine, and carries out what it decides.
+//!
+//! It has no opinions. Calls do not pass through it: they use the [`Link`] that it publishes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use super::error::CallError;
+use super::handshake::{self, Handshake};
+use super::hub::{FromChild, Hub};
+use super::link::{Link, ReplyTo, Sending};
+use super::outgoing::Params;
+use super::process::{Pipes, Process};
+use super::reader::{Ended, Noise, Reader};
+use super::state::{Action, Input, Machine, Sight, State};
+use super::status::{ChildStatus, Gate};
+use super::stderr::{self, Tail};
+use super::{Child, Control, Shared};
+use crate::config::spec::{Launch, Policy, ServerSpec};
+use crate::event::{Cause, Rung, SupervisionEvent, What};
+use crate::ids::{Generation, ServerName};
+use crate::rpc::message::notification_line;
+use crate::rpc::{Raw, Text, mcp};
+use crate::tasks::Tasks;
+
+/// Controls that may wait for a child's task.
+const N_CONTROLS_MAX: usize = 64;
+/// Reports that may wait for a child's task.
+const N_REPORTS_MAX: usize = 64;
+/// What a dead process has written is read for so long before its callers are told.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// A pipe that ends is usually the first sign of a process that ends: so long its exit may take to be seen.
+const PIPE_BEFORE_EXIT: Duration = Duration::from_secs(1);
+/// Lines of stderr told with the end of a process.
+const N_STDERR_LINES_TOLD: usize = 20;
+
+/// What all children share.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Who waits for the tasks.
+    pub tasks: Tasks,
+    /// Where children's own messages go.
+    pub hub: mpsc::Sender<(ServerName, FromChild)>,
+    /// Where the story is told.
+    pub events: broadcast::Sender<SupervisionEvent>,
+    /// Starts at once: a storm of package runners brings a machine to its knees.
+    pub starts: Arc<Semaphore>,
+    /// The PATH in which programs are looked for.
+    pub path: Arc<str>,
+    /// Where stderr is kept.
+    pub log_dir: PathBuf,
+}
+
+/// Brings a child to life as its spec says.
+///
+/// It takes the place of `before`: it waits until no process of that is left, and counts generations on.
+pub fn start(spec: &ServerSpec, surroundings: &Surroundings, before: Option<Child>) -> Child {
+    let policy = spec.policy.clone();
+    let (control, controls) = mpsc::channel(N_CONTROLS_MAX);
+    let (reports_in, reports) = mpsc::channel(N_REPORTS_MAX);
+    let generation = before
+        .as_ref()
+        .map(|before| before.status().generation)
+        .unwrap_or_default();
+    let machine = Machine::new(policy.clone(), spec.enabled, generation);
+    let (publish, status) = watch::channel(ChildStatus {
+        state: machine.state().name(),
+        since: Instant::now(),
+        gate: if spec.enabled {
+            Gate::Soon { at: None }
+        } else {
+            Gate::Shut { retry_at: None }
+        },
+        generation: machine.generation(),
+        pid: None,
+        handshake: None,
+        cause: None,
+        n_failures: 0,
+    });
+    let tail: Arc<Tail> = Arc::default();
+    let noise: Arc<Noise> = Arc::default();
+    let runner = Runner {
+        name: spec.name.clone(),
+        launch: spec.launch.clone(),
+        policy: policy.clone(),
+        surroundings: surroundings.clone(),
+        hub: Hub::new(spec.name.clone(), surroundings.hub.clone()),
+        machine,
+        controls,
+        reports,
+        reports_in,
+        publish,
+        tail: Arc::clone(&tail),
+        noise: Arc::clone(&noise),
+        run: None,
+        entered: Instant::now(),
+    };
+    let span = tracing::info_span!("child", server = %spec.name);
+    surroundings
+        .tasks
+        .spawn("child", runner.live(before).instrument(span));
+    Child(Arc::new(Shared {
+        name: spec.name.clone(),
+        places: Arc::new(Semaphore::new(policy.inflight_max)),
+        policy,
+        control,
+        status,
+        n_waiting: AtomicUsize::new(0),
+        tail,
+        noise,
+    }))
+}
+
+/// What the tasks around a process report.
+#[derive(Debug)]
+enum Report {
+    Sight(Sight),
+    /// There is room among the starts.
+    MayStart(OwnedSemaphorePermit),
+    Agreed(Arc<Handshake>),
+    IdleTooLong,
+}
+
+/// The present process, and what belongs to it.
+#[derive(Debug)]
+struct Run {
+    pid: u32,
+    link: Arc<Link>,
+    rungs: mpsc::Sender<Rung>,
+    close_stdin: CancellationToken,
+    /// Ends every task around the process.
+    over: CancellationToken,
+    spawned: Instant,
+    handshake: Option<Arc<Handshake>>,
+    /// How hard it was asked to go so far.
+    rung: Option<Rung>,
+    /// Held until the handshake is over.
+    start: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+struct Runner {
+    name: ServerName,
+    launch: Launch,
+    policy: Policy,
+    surroundings: Surroundings,
+    hub: Hub,
+    machine: Machine,
+    controls: mpsc::Receiver<Control>,
+    reports: mpsc::Receiver<(Generation, Report)>,
+    reports_in: mpsc::Sender<(Generation, Report)>,
+    publish: watch::Sender<ChildStatus>,
+    tail: Arc<Tail>,
+    noise: Arc<Noise>,
+    run: Option<Run>,
+    entered: Instant,
+}
+
+/// Everything that can wake a child's task. Closed: what is not here cannot happen.
+enum Event {
+    Control(Control),
+    /// The last handle is gone: the child is not declared any more.
+    Abandoned,
+    Report(Generation, Report),
+    Deadline,
+}
+
+impl Runner {
+    /// Lives until it is told to go down, or nobody holds a handle, and no process is left.
+    async fn live(mut self, before: Option<Child>) {
+        if let Some(before) = before {
+            before.ended().await;
+        }
+        let actions = self.machine.begin();
+        self.carry_out(actions);
+        self.tell_state();
+        let mut ending = false;
+        while !ending || self.machine.state().has_process() {
+            let event = self.next_event(ending).await;
+            ending |= matches!(
+                event,
+                Event::Abandoned | Event::Control(Control::Shutdown | Control::Retire)
+            );
+            let Some(input) = self.translate(event) else {
+                continue;
+            };
+            let before = self.machine.state().clone();
+            let actions = self.machine.step(Instant::now(), input);
+            self.carry_out(actions);
+            if *self.machine.state() != before {
+                self.entered = Instant::now();
+                self.tell_change(&before);
+            }
+            self.tell_state();
+        }
+    }
+
+    async fn next_event(&mut self, ending: bool) -> Event {
+        let wake_at = self.machine.state().wake_at();
+        tokio::select! {
+            // What the operator wants comes before what a noisy child does. All arms are cancel-safe.
+            biased;
+            control = self.controls.recv(), if !ending => control.map_or(Event::Abandoned, Event::Control),
+            Some((generation, report)) = self.reports.recv() => Event::Report(generation, report),
+            () = sleep_until(wake_at) => Event::Deadline,
+        }
+    }
+
+    fn translate(&mut self, event: Event) -> Option<Input> {
+        Some(match event {
+            Event::Control(Control::Enable) => Input::Enable,
+            Event::Control(Control::Disable) => Input::Disable,
+            Event::Control(Control::Start) => Input::Start,
+            Event::Control(Control::Stop | Control::Retire) => Input::Stop,
+            Event::Control(Control::Restart) => Input::Restart,
+            Event::Control(Control::Demand) => Input::Demand,
+            Event::Control(Control::Idle) => Input::Idle,
+            Event::Control(Control::Shutdown) | Event::Abandoned => Input::Shutdown,
+            Event::Deadline => Input::Woke,
+            Event::Report(generation, _) if generation != self.machine.generation() => return None,
+            Event::Report(_, Report::IdleTooLong) => Input::Idle,
+            Event::Report(generation, Report::MayStart(permit)) => {
+                Input::Seen(generation, self.spawn(permit))
+            }
+            Event::Report(generation, Report::Agreed(handshake)) => {
+                if let Some(run) = &mut self.run {
+                    run.handshake = Some(handshake);
+                }
+                Input::Seen(generation, Sight::HandshakeDone)
+            }
+            Event::Report(generation, Report::Sight(sight)) => {
+                if matches!(sight, Sight::Exited(_) | Sight::TreeGone) {
+                    self.tell_gone(&sight);
+                }
+                Input::Seen(generation, sight)
+            }
+        })
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Spawn(generation) => self.ask_for_a_start(generation),
+                Action::Handshake => self.shake_hands(),
+                Action::Open => self.open(),
+                Action::Drain => self.drain(),
+                Action::Ask(rung) => self.ask(rung),
+                Action::FailPending(cause) => self.fail_pending(&cause),
+            }
+        }
+    }
+
+    // === Making a process ===
+
+    fn ask_for_a_start(&self, generation: Generation) {
+        let starts = Arc::clone(&self.surroundings.starts);
+        let reports = self.reports_in.clone();
+        self.surroundings.tasks.spawn("start permit", async move {
+            if let Ok(permit) = starts.acquire_owned().await {
+                report(&reports, generation, Report::MayStart(permit)).await;
+            }
+        });
+    }
+
+    fn spawn(&mut self, permit: OwnedSemaphorePermit) -> Sight {
+        let command = match &self.launch {
+            Launch::Command(command) => command,
+            Launch::Broken { why } => return Sight::NotSpawned(Cause::CannotStart { why: why.clone() }),
+        };
+        match Process::spawn(command, &self.surroundings.path) {
+            Ok((process, pipes)) => {
+                self.surround(process, pipes, permit);
+                Sight::Spawned
+            }
+            Err(cause) => Sight::NotSpawned(cause),
+        }
+    }
+
+    /// Starts the tasks around a process.
+    fn surround(&mut self, process: Process, pipes: Pipes, permit: OwnedSemaphorePermit) {
+        let generation = self.machine.generation();
+        let pid = process.pid();
+        self.tell(What::Spawned { pid });
+        self.tail.begin_process();
+        let n_lines_max = 2 * self.policy.inflight_max + 64;
+        let (link, queue) = Link::new(generation, n_lines_max);
+        let (close_stdin, over) = (CancellationToken::new(), CancellationToken::new());
+        let (rungs, asked) = mpsc::channel(4);
+        let read_to_end = CancellationToken::new();
+        self.spawn_reader(Arc::clone(&link), pipes.stdout, over.clone(), read_to_end.clone());
+        self.spawn_writer(
+            Arc::clone(&link),
+            queue,
+            pipes.stdin,
+            close_stdin.clone(),
+            over.clone(),
+        );
+        let file = self
+            .surroundings
+            .log_dir
+            .join("children")
+            .join(format!("{}.log", self.name));
+        self.task(
+            "child stderr",
+            stderr::drain(pipes.stderr, Arc::clone(&self.tail), file),
+        );
+        let reports = self.reports_in.clone();
+        self.task(
+            "child process",
+            keep(process, asked, read_to_end, over.clone(), generation, reports),
+        );
+        let spawned = Instant::now();
+        let (handshake, rung, start) = (None, None, Some(permit));
+        self.run = Some(Run {
+            pid,
+            link,
+            rungs,
+            close_stdin,
+            over,
+            spawned,
+            handshake,
+            rung,
+            start,
+        });
+    }
+
+    fn spawn_reader(
+        &self,
+        link: Arc<Link>,
+        stdout: tokio::process::ChildStdout,
+        over: CancellationToken,
+        read_to_end: CancellationToken,
+    ) {
+        let (reports, generation) = (self.reports_in.clone(), link.generation);
+        let reader = Reader {
+            link,
+            hub: self.hub.clone(),
+            noise: Arc::clone(&self.noise),
+            message_bytes_max: self.policy.message_bytes_max,
+            discard_bytes_max: self.policy.discard_bytes_max,
+        };
+        self.task("child stdout", async move {
+            let noise = reports.clone();
+            let on_noise = move |line| {
+                // Told for the handshake's sake only; with a full queue it is not missed.
+                drop(noise.try_send((generation, Report::Sight(Sight::Noise(line)))));
+            };
+            let ended = reader.run(stdout, over.clone(), on_noise).await;
+            read_to_end.cancel();
+            let sight = match ended {
+                Ended::Closed => Sight::StdoutClosed,
+                Ended::Broken(cause) => Sight::Broken(cause),
+                Ended::Cancelled => return,
+            };
+            report_unless_over(&reports, generation, sight, &over).await;
+        });
+    }
+
+    fn spawn_writer(
+        &self,
+        link: Arc<Link>,
+        queue: mpsc::Receiver<super::outgoing::OutLine>,
+        stdin: tokio::process::ChildStdin,
+        close: CancellationToken,
+        over: CancellationToken,
+    ) {
+        let (reports, generation, stall) =
+            (self.reports_in.clone(), link.generation, self.policy.write_stall);
+        self.task("child stdin", async move {
+            let writing = super::writer::run(link, queue, stdin, stall, close);
+            let ended = tokio::select! {
+                ended = writing => ended,
+                () = over.cancelled() => None,
+            };
+            if let Some(cause) = ended {
+                report_unless_over(&reports, generation, Sight::Broken(cause), &over).await;
+            }
+        });
+    }
+
+    // === What the machine decides ===
+
+    fn shake_hands(&self) {
+        let Some(run) = &self.run else { return };
+        let (link, over) = (Arc::clone(&run.link), run.over.clone());
+        let (reports, patience) = (self.reports_in.clone(), self.policy.start_timeout);
+        self.task("child handshake", async move {
+            let generation = link.generation;
+            let shaken = tokio::select! {
+                shaken = shake_hands(&link, patience) => shaken,
+                () = over.cancelled() => return,
+            };
+            let told = match shaken {
+                Ok(handshake) => Report::Agreed(Arc::new(handshake)),
+                Err(Refused::Said(why)) => Report::Sight(Sight::HandshakeRefused(why)),
+                // The process is gone, or the machine's own deadline has come: that is told elsewhere.
+                Err(Refused::Gone) => return,
+            };
+            report(&reports, generation, told).await;
+        });
+    }
+
+    fn open(&mut self) {
+        let Some(run) = &mut self.run else { return };
+        run.start = None;
+        let Some(handshake) = run.handshake.clone() else {
+            return;
+        };
+        let revision = handshake.revision.as_str().to_owned();
+        let took_ms = millis(run.spawned.elapsed());
+        let (link, over) = (Arc::clone(&run.link), run.over.clone());
+        self.tell(What::Ready { revision, took_ms });
+        self.task("child watch", self.watch(link, over));
+        let (hub, generation) = (self.hub.clone(), self.machine.generation());
+        self.task("child announced", async move { hub.ready(generation).await });
+    }
+
+    fn watch(&self, link: Arc<Link>, over: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        let (reports, policy, generation) = (self.reports_in.clone(), self.policy.clone(), link.generation);
+        async move {
+            let sights = reports.clone();
+            let say = move |sight| {
+                // Said again at the next probe, should the queue be full.
+                drop(sights.try_send((generation, Report::Sight(sight))));
+            };
+            tokio::select! {
+                () = over.cancelled() => {}
+                () = super::watch::deadlines(Arc::clone(&link), policy.call_timeout) => {}
+                () = super::watch::liveness(Arc::clone(&link), policy.clone(), say) => {}
+                () = super::watch::idleness(Arc::clone(&link), policy.idle_stop) => {
+                    report(&reports, generation, Report::IdleTooLong).await;
+                    over.cancelled().await;
+                }
+            }
+        }
+    }
+
+    fn drain(&self) {
+        let Some(run) = &self.run else { return };
+        let (link, over, reports) = (Arc::clone(&run.link), run.over.clone(), self.reports_in.clone());
+        self.task("child drain", async move {
+            let drained = async {
+                while link.n_inflight() > 0 {
+                    link.idle.notified().await;
+                }
+            };
+            tokio::select! {
+                () = over.cancelled() => {}
+                () = drained => report(&reports, link.generation, Report::Sight(Sight::Drained)).await,
+            }
+        });
+    }
+
+    fn ask(&mut self, rung: Rung) {
+        let Some(run) = &mut self.run else { return };
+        run.start = None;
+        run.close_stdin.cancel();
+        // A full queue means that the rung before is still to be climbed; the machine asks again.
+        let queued = run.rungs.try_send(rung).is_ok();
+        let is_new = run.rung != Some(rung);
+        run.rung = Some(rung);
+        if queued && is_new {
+            self.tell(What::Asked { rung });
+        }
+    }
+
+    fn fail_pending(&self, cause: &Cause) {
+        if let Some(run) = &self.run {
+            run.link.close(cause, self.next_process_in());
+        }
+    }
+
+    /// How long until there is another process, if one is to come.
+    fn next_process_in(&self) -> Option<Duration> {
+        let now = Instant::now();
+        match self.machine.state() {
+            State::Backoff { until: at, .. } | State::Failed { retry_at: at, .. } => {
+                Some(at.saturating_duration_since(now))
+            }
+            State::Spawning => Some(Duration::ZERO),
+            State::Disabled
+            | State::Stopped
+            | State::Idle
+            | State::Handshaking { .. }
+            | State::Ready { .. }
+            | State::Unresponsive { .. }
+            | State::Draining { .. }
+            | State::Stopping { .. } => None,
+        }
+    }
+
+    // === Telling ===
+
+    fn tell_state(&mut self) {
+        if !self.machine.state().has_process()
+            && let Some(run) = self.run.take()
+        {
+            run.over.cancel();
+        }
+        let is_ready = matches!(self.machine.state(), State::Ready { .. });
+        let status = ChildStatus {
+            state: self.machine.state().name(),
+            since: self.entered,
+            gate: self.gate(),
+            generation: self.machine.generation(),
+            pid: self.run.as_ref().map(|run| run.pid),
+            handshake: self.run.as_ref().and_then(|run| run.handshake.clone()),
+            cause: self.machine.last_cause().filter(|_| !is_ready).cloned(),
+            n_failures: self.machine.n_failures(),
+        };
+        self.publish.send_replace(status);
+    }
+
+    fn gate(&self) -> Gate {
+        match (self.machine.state(), &self.run) {
+            (State::Ready { .. }, Some(run)) => Gate::Open(Arc::clone(&run.link)),
+            (State::Idle, _) => Gate::OnDemand,
+            (State::Backoff { until, .. }, _) => Gate::Soon { at: Some(*until) },
+            (State::Failed { retry_at, .. }, _) => Gate::Shut {
+                retry_at: Some(*retry_at),
+            },
+            (State::Disabled | State::Stopped, _) => Gate::Shut { retry_at: None },
+            (
+                State::Spawning
+                | State::Handshaking { .. }
+                | State::Ready { .. }
+                | State::Unresponsive { .. }
+                | State::Draining { .. }
+                | State::Stopping { .. },
+                _,
+            ) => Gate::Soon { at: None },
+        }
+    }
+
+    fn tell_change(&self, before: &State) {
+        let now = Instant::now();
+        match self.machine.state() {
+            State::Backoff { until, .. } => self.tell(What::Backoff {
+                wait_ms: millis(until.saturating_duration_since(now)),
+                failures: self.machine.n_failures_in_window(),
+            }),
+            State::Failed { retry_at, cause } => self.tell(What::Failed {
+                cause: cause.clone(),
+                retry_ms: Some(millis(retry_at.saturating_duration_since(now))),
+            }),
+            State::Stopped | State::Disabled | State::Idle => self.tell(What::Stopped),
+            State::Unresponsive { .. } => self.tell(What::Unresponsive),
+            State::Ready { .. } if matches!(before, State::Unresponsive { .. }) => {
+                self.tell(What::Responsive)
+            }
+            State::Spawning
+            | State::Handshaking { .. }
+            | State::Ready { .. }
+            | State::Draining { .. }
+            | State::Stopping { .. } => {}
+        }
+    }
+
+    /// The end of a process is told before the machine moves on, with the cause as it will see it.
+    fn tell_gone(&self, sight: &Sight) {
+        let cause = match (self.machine.state(), sight) {
+            (State::Stopping { why, .. } | State::Draining { why, .. }, _) => why.clone(),
+            (State::Handshaking { .. }, Sight::Exited(exit)) => Cause::ExitedInHandshake { exit: *exit },
+            (_, Sight::Exited(exit)) => Cause::Exited { exit: *exit },
+            _other => Cause::Asked,
+        };
+        let expected = matches!(cause, Cause::Asked | Cause::Idle | Cause::ShuttingDown);
+        let stderr = if expected {
+            Vec::new()
+        } else {
+            self.tail.last_of_process(N_STDERR_LINES_TOLD)
+        };
+        self.tell(What::Gone { cause, stderr });
+    }
+
+    fn tell(&self, what: What) {
+        let event = SupervisionEvent {
+            at_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis),
+            server: self.name.clone(),
+            generation: self.machine.generation(),
+            what,
+        };
+        match &event.what {
+            What::Failed { .. } => tracing::error!(generation = event.generation.0, "{}", event.what),
+            What::Gone {
+                cause: Cause::Asked | Cause::Idle | Cause::ShuttingDown,
+                ..
+            } => {
+                tracing::info!(generation = event.generation.0, "{}", event.what);
+            }
+            What::Gone { .. } | What::Backoff { .. } | What::Unresponsive => {
+                tracing::warn!(generation = event.generation.0, "{}", event.what);
+            }
+            What::Spawned { .. }
+            | What::Ready { .. }
+            | What::Asked { .. }
+            | What::Stopped
+            | What::Responsive => {
+                tracing::info!(generation = event.generation.0, "{}", event.what);
+            }
+        }
+        // Nobody may be listening.
+        drop(self.surroundings.events.send(event));
+    }
+
+    fn task(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.surroundings.tasks.spawn(name, task.in_current_span());
+    }
+}
+
+/// Keeps one process until nothing of it is left, and says so.
+async fn keep(
+    mut process: Process,
+    mut rungs: mpsc::Receiver<Rung>,
+    read_to_end: CancellationToken,
+    over: CancellationToken,
+    generation: Generation,
+    reports: mpsc::Sender<(Generation, Report)>,
+) {
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            () = process.ended() => break,
+            Some(rung) = rungs.recv() => {
+                asked = true;
+                process.ask(rung);
+            }
+        }
+    }
+    if !asked {
+        // Its children have lost their server.
+        process.ask(Rung::Killed);
+    }
+    loop {
+        tokio::select! {
+            () = process.group_gone() => break,
+            Some(rung) = rungs.recv() => process.ask(rung),
+        }
+    }
+    // An answer that was written before the end must be delivered.
+    if tokio::time::timeout(LAST_WORDS, read_to_end.cancelled())
+        .await
+        .is_err()
+    {
+        tracing::debug!("something outside the group holds the stdout of a dead process");
+    }
+    over.cancel();
+    let exit = process.reap().await;
+    let sight = if asked {
+        Sight::TreeGone
+    } else {
+        Sight::Exited(exit)
+    };
+    report(&reports, generation, Report::Sight(sight)).await;
+}
+
+enum Refused {
+    Said(String),
+    Gone,
+}
+
+async fn shake_hands(link: &Link, patience: Duration) -> Result<Handshake, Refused> {
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let reply = ReplyTo {
+        lane: None,
+        answer,
+        place: None,
+        last_progress: f64::NEG_INFINITY,
+    };
+    let sending = Sending {
+        method: Text::fixed(mcp::method::INITIALIZE),
+        params: Params::Plain(handshake::initialize_params()),
+        patience,
+        hard_deadline: Instant::now() + patience,
+        reply,
+    };
+    link.send(sending).map_err(|_unsent| Refused::Gone)?;
+    let outcome = match answered.await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error @ (CallError::BadAnswer { .. } | CallError::TooLarge { .. }))) => {
+            return Err(Refused::Said(error.to_string()));
+        }
+        Ok(Err(_gone)) => return Err(Refused::Gone),
+        Err(_dropped) => return Err(Refused::Gone),
+    };
+    let handshake = Handshake::read(&outcome).map_err(Refused::Said)?;
+    link.post(notification_line(mcp::method::INITIALIZED, None::<&Raw>));
+    Ok(handshake)
+}
+
+async fn report(reports: &mpsc::Sender<(Generation, Report)>, generation: Generation, told: Report) {
+    if reports.send((generation, told)).await.is_err() {
+        tracing::debug!("a report came after the child's task had ended");
+    }
+}
+
+/// Reports a broken pipe, unless it turns out that the process itself has ended.
+async fn report_unless_over(
+    reports: &mpsc::Sender<(Generation, Report)>,
+    generation: Generation,
+    sight: Sight,
+    over: &CancellationToken,
+) {
+    tokio::select! {
+        () = over.cancelled() => {}
+        () = tokio::time::sleep(PIPE_BEFORE_EXIT) => report(reports, generation, Report::Sight(sight)).await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

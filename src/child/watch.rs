@@ -1,0 +1,103 @@
+//! What is watched while a process runs: deadlines of calls, signs of life, and whether anybody still needs it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::link::{Link, ReplyTo, Sending};
+use super::outgoing::Params;
+use super::state::Sight;
+use crate::config::spec::Policy;
+use crate::rpc::{Text, mcp};
+
+/// Gives up calls whose time has come. Sleeps without a tick while none is in flight.
+pub async fn deadlines(link: Arc<Link>, call_timeout: Duration) {
+    let tick = (call_timeout / 20).clamp(Duration::from_millis(10), Duration::from_millis(500));
+    loop {
+        if link.n_inflight() == 0 {
+            link.busy.notified().await;
+        }
+        tokio::time::sleep(tick).await;
+        link.expire(Instant::now());
+    }
+}
+
+/// Pings a process that is silent while nobody calls it, and says what that shows.
+///
+/// A call in flight is no reason for doubt: it has a deadline of its own. An error is an answer too.
+pub async fn liveness(link: Arc<Link>, policy: Policy, mut say: impl FnMut(Sight)) {
+    if policy.probe_interval.is_zero() {
+        return std::future::pending().await;
+    }
+    let mut n_missed = 0;
+    loop {
+        tokio::time::sleep(policy.probe_interval).await;
+        if link.was_heard() {
+            n_missed = 0;
+            say(Sight::Traffic);
+            continue;
+        }
+        if link.n_inflight() > 0 {
+            continue;
+        }
+        ping(&link, policy.probe_timeout).await;
+        if link.was_heard() {
+            n_missed = 0;
+            say(Sight::Traffic);
+            continue;
+        }
+        n_missed += 1;
+        tracing::debug!(n_missed, "no answer to a ping");
+        if n_missed >= policy.probe_threshold {
+            say(Sight::ProbesFailed);
+        }
+    }
+}
+
+async fn ping(link: &Link, patience: Duration) {
+    let (answer, answered) = oneshot::channel();
+    let reply = ReplyTo {
+        lane: None,
+        answer,
+        place: None,
+        last_progress: f64::NEG_INFINITY,
+    };
+    let method = Text::fixed(mcp::method::PING);
+    let hard_deadline = Instant::now() + patience;
+    if link
+        .send(Sending {
+            method,
+            params: Params::None,
+            patience,
+            hard_deadline,
+            reply,
+        })
+        .is_err()
+    {
+        return;
+    }
+    // Whether it came is seen by `was_heard`.
+    if tokio::time::timeout(patience, answered).await.is_err() {
+        tracing::debug!("a ping was not answered in time");
+    }
+}
+
+/// Returns when nobody has called for `idle_stop`.
+pub async fn idleness(link: Arc<Link>, idle_stop: Option<Duration>) {
+    let Some(idle_stop) = idle_stop else {
+        return std::future::pending().await;
+    };
+    loop {
+        let quiet_for = if link.n_inflight() > 0 {
+            Duration::ZERO
+        } else {
+            link.quiet_for(Instant::now())
+        };
+        if quiet_for >= idle_stop {
+            return;
+        }
+        tokio::time::sleep(idle_stop - quiet_for).await;
+    }
+}

@@ -1,0 +1,239 @@
+//! Who wants to hear what: outboxes, log levels and resource subscriptions of all sessions.
+//!
+//! A subscription is counted: the child is asked once for the first session, and told when the last one leaves.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::outbox::Outbox;
+use crate::catalog::view::Owner;
+use crate::ids::{ServerName, SessionId};
+use crate::rpc::mcp::LogLevel;
+
+/// Before a client has set a level it hears this and worse.
+const LEVEL_UNTIL_SET: LogLevel = LogLevel::Warning;
+/// Resources that one session may subscribe to.
+pub const N_SUBSCRIPTIONS_MAX: usize = 10_000;
+
+/// What all sessions want to hear.
+#[derive(Debug, Default)]
+pub struct Listeners(Mutex<Wants>);
+
+#[derive(Debug, Default)]
+struct Wants {
+    sessions: HashMap<SessionId, Session>,
+    /// Who hears of a child's resource, under which exposed URI.
+    subscribers: HashMap<(ServerName, String), HashMap<SessionId, String>>,
+}
+
+#[derive(Debug)]
+struct Session {
+    outbox: Arc<Outbox>,
+    level: Option<LogLevel>,
+    subscribed: HashSet<(ServerName, String)>,
+}
+
+impl Listeners {
+    /// A session has come.
+    pub fn add(&self, session: SessionId, outbox: Arc<Outbox>) {
+        let fresh = Session {
+            outbox,
+            level: None,
+            subscribed: HashSet::new(),
+        };
+        self.wants().sessions.insert(session, fresh);
+    }
+
+    /// A session has gone. Returns the resources that nobody wants to hear of any more.
+    pub fn remove(&self, session: &SessionId) -> Vec<(ServerName, String)> {
+        let mut wants = self.wants();
+        let Some(gone) = wants.sessions.remove(session) else {
+            return Vec::new();
+        };
+        gone.subscribed
+            .into_iter()
+            .filter(|resource| wants.leave(session, resource))
+            .collect()
+    }
+
+    /// A session wants log messages from this level on.
+    pub fn set_level(&self, session: &SessionId, level: LogLevel) {
+        if let Some(session) = self.wants().sessions.get_mut(session) {
+            session.level = Some(level);
+        }
+    }
+
+    /// Whether a session wants a message of this level.
+    pub fn wants_level(&self, session: &SessionId, level: LogLevel) -> bool {
+        let wanted = self
+            .wants()
+            .sessions
+            .get(session)
+            .map(|session| session.level.unwrap_or(LEVEL_UNTIL_SET));
+        wanted.is_some_and(|wanted| wanted <= level)
+    }
+
+    /// The lowest level that any session has asked for: what children have to be set to.
+    pub fn lowest_level(&self) -> Option<LogLevel> {
+        self.wants()
+            .sessions
+            .values()
+            .filter_map(|session| session.level)
+            .min()
+    }
+
+    /// Notes a subscription. Says whether it is the first to this resource.
+    ///
+    /// # Errors
+    /// The session has too many already.
+    pub fn subscribe(&self, session: &SessionId, owner: &Owner, exposed: &str) -> Result<bool, TooMany> {
+        let resource = (owner.server.clone(), owner.own.clone());
+        let mut wants = self.wants();
+        let Some(known) = wants.sessions.get_mut(session) else {
+            return Ok(false);
+        };
+        if known.subscribed.len() >= N_SUBSCRIPTIONS_MAX {
+            return Err(TooMany);
+        }
+        known.subscribed.insert(resource.clone());
+        let subscribers = wants.subscribers.entry(resource).or_default();
+        subscribers.insert(session.clone(), exposed.to_owned());
+        Ok(subscribers.len() == 1)
+    }
+
+    /// Forgets a subscription. Says whether it was the last to this resource.
+    pub fn unsubscribe(&self, session: &SessionId, owner: &Owner) -> bool {
+        let resource = (owner.server.clone(), owner.own.clone());
+        let mut wants = self.wants();
+        if let Some(known) = wants.sessions.get_mut(session) {
+            known.subscribed.remove(&resource);
+        }
+        wants.leave(session, &resource)
+    }
+
+    /// A child's resource changed, or something below it: tells everybody who wants to hear of it.
+    pub fn resource_updated(&self, server: &ServerName, own: &str) {
+        let wants = self.wants();
+        for ((owner, subscribed), sessions) in &wants.subscribers {
+            let concerns = owner == server && is_or_is_below(own, subscribed);
+            for (session, exposed) in sessions.iter().filter(|_| concerns) {
+                let Some(session) = wants.sessions.get(session) else {
+                    continue;
+                };
+                let uri = if own == subscribed { exposed } else { own };
+                session.outbox.resource_updated(uri);
+            }
+        }
+    }
+
+    /// A child's resources that somebody subscribes to.
+    pub fn subscriptions_of(&self, server: &ServerName) -> Vec<String> {
+        let wants = self.wants();
+        wants
+            .subscribers
+            .keys()
+            .filter(|(owner, _)| owner == server)
+            .map(|(_, own)| own.clone())
+            .collect()
+    }
+
+    /// The outboxes of all sessions.
+    pub fn outboxes(&self) -> Vec<Arc<Outbox>> {
+        self.wants()
+            .sessions
+            .values()
+            .map(|session| Arc::clone(&session.outbox))
+            .collect()
+    }
+
+    fn wants(&self) -> MutexGuard<'_, Wants> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A session subscribes to too many resources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany;
+
+impl Wants {
+    fn leave(&mut self, session: &SessionId, resource: &(ServerName, String)) -> bool {
+        let Some(subscribers) = self.subscribers.get_mut(resource) else {
+            return false;
+        };
+        let was_there = subscribers.remove(session).is_some();
+        let is_last = subscribers.is_empty();
+        if is_last {
+            self.subscribers.remove(resource);
+        }
+        was_there && is_last
+    }
+}
+
+/// "The URI may be a sub-resource of the one that the client subscribed to" (MCP 2025-11-25, schema).
+fn is_or_is_below(own: &str, subscribed: &str) -> bool {
+    own.strip_prefix(subscribed)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '#', '?']) || subscribed.ends_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(uri: &str) -> Owner {
+        Owner {
+            server: ServerName::parse("a").unwrap(),
+            own: uri.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_child_is_asked_for_the_first_and_told_of_the_last() {
+        let listeners = Listeners::default();
+        let (one, two) = (SessionId::random(), SessionId::random());
+        listeners.add(one.clone(), Arc::default());
+        listeners.add(two.clone(), Arc::default());
+        assert_eq!(listeners.subscribe(&one, &owner("x://1"), "x://1"), Ok(true));
+        assert_eq!(listeners.subscribe(&two, &owner("x://1"), "x://1"), Ok(false));
+        assert!(!listeners.unsubscribe(&one, &owner("x://1")));
+        assert!(
+            !listeners.unsubscribe(&one, &owner("x://1")),
+            "twice changes nothing"
+        );
+        assert_eq!(
+            listeners.remove(&two),
+            [(ServerName::parse("a").unwrap(), "x://1".to_owned())]
+        );
+    }
+
+    #[test]
+    fn an_update_goes_to_subscribers_of_the_resource_and_of_its_parents_only() {
+        let listeners = Listeners::default();
+        let outboxes: Vec<Arc<Outbox>> = (0..3).map(|_| Arc::default()).collect();
+        for (outbox, uri) in outboxes.iter().zip(["x://a", "x://a/b", "x://ab"]) {
+            let session = SessionId::random();
+            listeners.add(session.clone(), Arc::clone(outbox));
+            listeners.subscribe(&session, &owner(uri), uri).unwrap();
+        }
+        listeners.resource_updated(&ServerName::parse("a").unwrap(), "x://a/b");
+        let heard: Vec<bool> = outboxes.iter().map(|outbox| outbox.pop().is_some()).collect();
+        assert_eq!(heard, [true, true, false]);
+        listeners.resource_updated(&ServerName::parse("b").unwrap(), "x://a");
+        assert!(
+            outboxes.iter().all(|outbox| outbox.pop().is_none()),
+            "another server's resource"
+        );
+    }
+
+    #[test]
+    fn levels_are_kept_per_session() {
+        let listeners = Listeners::default();
+        let (one, two) = (SessionId::random(), SessionId::random());
+        listeners.add(one.clone(), Arc::default());
+        listeners.add(two.clone(), Arc::default());
+        assert_eq!(listeners.lowest_level(), None);
+        listeners.set_level(&one, LogLevel::Debug);
+        assert!(listeners.wants_level(&one, LogLevel::Debug) && !listeners.wants_level(&two, LogLevel::Info));
+        assert!(listeners.wants_level(&two, LogLevel::Warning));
+        assert_eq!(listeners.lowest_level(), Some(LogLevel::Debug));
+    }
+}

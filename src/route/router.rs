@@ -1,0 +1,437 @@
+//! One request to the one child that answers it, in that child's own names, and the answer back in ours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::context::CallContext;
+use super::listeners::{Listeners, N_SUBSCRIPTIONS_MAX};
+use crate::catalog::view::Owner;
+use crate::catalog::{Catalog, Kind, View};
+use crate::child::outgoing::Params;
+use crate::child::{Call, CallError, Child};
+use crate::ids::{ServerName, SessionId};
+use crate::rpc::object::{Object, elements};
+use crate::rpc::{Outcome, Raw, Text, mcp};
+use crate::supervise::{Directory, Entry};
+
+/// Why a request got no answer of a child's own.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    /// The parameters lack something, or it is of the wrong kind.
+    #[error("Invalid params: {0}")]
+    BadParams(String),
+    /// No server offers this tool or prompt.
+    #[error("Unknown {what}: {name}")]
+    Unknown {
+        /// `tool` or `prompt`.
+        what: &'static str,
+        /// The exposed name.
+        name: String,
+    },
+    /// No server offers this resource.
+    #[error("Resource not found: {uri}")]
+    NoResource {
+        /// The exposed URI.
+        uri: String,
+    },
+    /// The server that owns it cannot do this.
+    #[error("server `{server}` does not support {what}")]
+    NotOffered {
+        /// Whose it is.
+        server: ServerName,
+        /// What it cannot do.
+        what: &'static str,
+    },
+    /// The child gave no answer.
+    #[error("server `{server}`: {error}")]
+    Child {
+        /// Which.
+        server: ServerName,
+        /// Why.
+        error: CallError,
+    },
+}
+
+/// Finds the child that answers. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Router {
+    directory: watch::Receiver<Arc<Directory>>,
+    catalog: Catalog,
+    listeners: Arc<Listeners>,
+}
+
+impl Router {
+    /// A router over these children and their lists.
+    pub fn new(
+        directory: watch::Receiver<Arc<Directory>>,
+        catalog: Catalog,
+        listeners: Arc<Listeners>,
+    ) -> Self {
+        Self {
+            directory,
+            catalog,
+            listeners,
+        }
+    }
+
+    /// The merged lists.
+    pub fn view(&self) -> Arc<View> {
+        self.catalog.view()
+    }
+
+    /// What sessions want to hear.
+    pub fn listeners(&self) -> &Arc<Listeners> {
+        &self.listeners
+    }
+
+    /// `tools/call`.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn call_tool(
+        &self,
+        context: &CallContext,
+        params: Option<&Raw>,
+    ) -> Result<Outcome, RouteError> {
+        self.by_name(
+            context,
+            params,
+            Kind::Tools,
+            "tool",
+            mcp::method::TOOLS_CALL,
+            false,
+        )
+        .await
+    }
+
+    /// `prompts/get`.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn get_prompt(
+        &self,
+        context: &CallContext,
+        params: Option<&Raw>,
+    ) -> Result<Outcome, RouteError> {
+        self.by_name(
+            context,
+            params,
+            Kind::Prompts,
+            "prompt",
+            mcp::method::PROMPTS_GET,
+            true,
+        )
+        .await
+    }
+
+    async fn by_name(
+        &self,
+        context: &CallContext,
+        params: Option<&Raw>,
+        kind: Kind,
+        what: &'static str,
+        method: &'static str,
+        repeatable: bool,
+    ) -> Result<Outcome, RouteError> {
+        let object = params.and_then(Object::of).ok_or_else(|| needs_object(method))?;
+        let name = object.get_string("name").ok_or_else(|| needs_string("name"))?;
+        let view = self.view();
+        let Some(owner) = view.list(kind).owner(&name) else {
+            return Err(RouteError::Unknown { what, name });
+        };
+        let entry = self.entry(&owner.server).ok_or_else(|| RouteError::Unknown {
+            what,
+            name: name.clone(),
+        })?;
+        let renamed = (owner.own != name).then(|| object.with("name", &Raw::of(&owner.own)));
+        let params = Params::with_token(renamed.as_ref().or(params));
+        self.ask(&entry.child, context, method, params, repeatable).await
+    }
+
+    /// `resources/read`.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn read_resource(
+        &self,
+        context: &CallContext,
+        params: Option<&Raw>,
+    ) -> Result<Outcome, RouteError> {
+        let (object, uri) = uri_of(params, mcp::method::RESOURCES_READ)?;
+        let (owner, entry) = self.resource(&uri)?;
+        let own = object.with("uri", &Raw::of(&owner.own));
+        let params = Params::with_token(Some(&own));
+        let outcome = self
+            .ask(&entry.child, context, mcp::method::RESOURCES_READ, params, true)
+            .await?;
+        if owner.own == uri {
+            return Ok(outcome);
+        }
+        Ok(outcome.map(|result| with_exposed_uri(&result, &owner.own, &uri)))
+    }
+
+    /// `resources/subscribe`: the child is asked for the first session only.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn subscribe(
+        &self,
+        context: &CallContext,
+        params: Option<&Raw>,
+    ) -> Result<Outcome, RouteError> {
+        let (object, uri) = uri_of(params, mcp::method::RESOURCES_SUBSCRIBE)?;
+        let (owner, entry) = self.resource(&uri)?;
+        can_subscribe(&entry)?;
+        let session = &context.lane.session;
+        let is_first = self
+            .listeners
+            .subscribe(session, &owner, &uri)
+            .map_err(|_too_many| {
+                RouteError::BadParams(format!(
+                    "this session subscribes to {N_SUBSCRIPTIONS_MAX} resources already"
+                ))
+            })?;
+        if !is_first {
+            return Ok(Ok(Raw::empty_object()));
+        }
+        let own = object.with("uri", &Raw::of(&owner.own));
+        let method = mcp::method::RESOURCES_SUBSCRIBE;
+        let outcome = self
+            .ask(&entry.child, context, method, Params::Plain(own), true)
+            .await;
+        if !matches!(outcome, Ok(Ok(_))) {
+            self.listeners.unsubscribe(session, &owner);
+        }
+        outcome
+    }
+
+    /// `resources/unsubscribe`: the child is told by the last session only.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn unsubscribe(
+        &self,
+        context: &CallContext,
+        params: Option<&Raw>,
+    ) -> Result<Outcome, RouteError> {
+        let (object, uri) = uri_of(params, mcp::method::RESOURCES_UNSUBSCRIBE)?;
+        let (owner, entry) = self.resource(&uri)?;
+        can_subscribe(&entry)?;
+        if !self.listeners.unsubscribe(&context.lane.session, &owner) {
+            return Ok(Ok(Raw::empty_object()));
+        }
+        let own = object.with("uri", &Raw::of(&owner.own));
+        self.ask(
+            &entry.child,
+            context,
+            mcp::method::RESOURCES_UNSUBSCRIBE,
+            Params::Plain(own),
+            true,
+        )
+        .await
+    }
+
+    /// A session is gone: children are told of resources that nobody wants to hear of any more.
+    pub async fn forget(&self, session: &SessionId) {
+        for (server, own) in self.listeners.remove(session) {
+            let Some(entry) = self.entry(&server) else {
+                continue;
+            };
+            if entry.child.status().handshake.is_none() {
+                continue;
+            }
+            let params = Params::Plain(Raw::of(&serde_json::json!({ "uri": own })));
+            drop(
+                self.ours(&entry.child, mcp::method::RESOURCES_UNSUBSCRIBE, params)
+                    .await,
+            );
+        }
+    }
+
+    /// `completion/complete`.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn complete(&self, context: &CallContext, params: Option<&Raw>) -> Result<Outcome, RouteError> {
+        let method = mcp::method::COMPLETE;
+        let object = params.and_then(Object::of).ok_or_else(|| needs_object(method))?;
+        let reference = object.get("ref").filter(Raw::is_object);
+        let reference =
+            reference.ok_or_else(|| RouteError::BadParams("`ref` must be an object".to_owned()))?;
+        let reference = Object::of(&reference).ok_or_else(|| needs_object(method))?;
+        let (key, owner, entry) = self.referred(&reference)?;
+        if entry
+            .child
+            .status()
+            .handshake
+            .is_some_and(|handshake| !handshake.can("completions"))
+            && entry
+                .child
+                .status()
+                .handshake
+                .is_some_and(|shake| shake.revision >= mcp::Revision::V2025_03_26)
+        {
+            // We declare the capability for all, so we answer for those that lack it.
+            return Ok(Ok(Raw::of(
+                &serde_json::json!({ "completion": { "values": [], "hasMore": false } }),
+            )));
+        }
+        let params = object.with("ref", &reference.with(key, &Raw::of(&owner.own)));
+        self.ask(&entry.child, context, method, Params::Plain(params), true)
+            .await
+    }
+
+    /// What a completion's `ref` refers to: the member that names it, its owner, and the owner's child.
+    fn referred(&self, reference: &Object<'_>) -> Result<(&'static str, Owner, Entry), RouteError> {
+        let view = self.view();
+        if let Some(name) = reference.get_string("name") {
+            let unknown = || RouteError::Unknown {
+                what: "prompt",
+                name: name.clone(),
+            };
+            let owner = view.list(Kind::Prompts).owner(&name).ok_or_else(unknown)?;
+            let entry = self.entry(&owner.server).ok_or_else(unknown)?;
+            return Ok(("name", owner.clone(), entry));
+        }
+        let uri = reference.get_string("uri");
+        let uri =
+            uri.ok_or_else(|| RouteError::BadParams("`ref` has neither `name` nor `uri`".to_owned()))?;
+        if let Some(owner) = view.list(Kind::Templates).owner(&uri) {
+            let entry = self.entry(&owner.server).ok_or(RouteError::NoResource { uri })?;
+            return Ok(("uri", owner.clone(), entry));
+        }
+        let (owner, entry) = self.resource(&uri)?;
+        Ok(("uri", owner, entry))
+    }
+
+    /// Tells every child that can log the lowest level that any session wants.
+    pub async fn spread_level(&self) {
+        let directory = Arc::clone(&self.directory.borrow());
+        for entry in directory.iter() {
+            self.set_level(&entry.child).await;
+        }
+    }
+
+    /// Tells one child, if it can log and anybody has set a level.
+    pub async fn set_level(&self, child: &Child) {
+        let can = child
+            .status()
+            .handshake
+            .is_some_and(|handshake| handshake.can("logging"));
+        if let Some(level) = self.listeners.lowest_level().filter(|_| can) {
+            let params = Params::Plain(Raw::of(&serde_json::json!({ "level": level })));
+            drop(self.ours(child, mcp::method::SET_LEVEL, params).await);
+        }
+    }
+
+    /// Asks a fresh process again for what sessions subscribe to, and tells them that they may have missed something.
+    pub async fn resubscribe(&self, child: &Child) {
+        for own in self.listeners.subscriptions_of(child.name()) {
+            let params = Params::Plain(Raw::of(&serde_json::json!({ "uri": own })));
+            drop(self.ours(child, mcp::method::RESOURCES_SUBSCRIBE, params).await);
+            self.listeners.resource_updated(child.name(), &own);
+        }
+    }
+
+    /// One server's entry.
+    pub fn entry(&self, server: &ServerName) -> Option<Entry> {
+        self.directory.borrow().get(server.as_str()).cloned()
+    }
+
+    fn resource(&self, uri: &str) -> Result<(Owner, Entry), RouteError> {
+        let missing = || RouteError::NoResource { uri: uri.to_owned() };
+        let owner = self.view().owner_of_uri(uri).ok_or_else(missing)?;
+        let entry = self.entry(&owner.server).ok_or_else(missing)?;
+        Ok((owner, entry))
+    }
+
+    async fn ask(
+        &self,
+        child: &Child,
+        context: &CallContext,
+        method: &'static str,
+        params: Params,
+        repeatable: bool,
+    ) -> Result<Outcome, RouteError> {
+        let lane = Some(Arc::clone(&context.lane));
+        let call = Call {
+            method: Text::fixed(method),
+            params,
+            lane,
+            repeatable,
+        };
+        child.call(call).await.map_err(|error| RouteError::Child {
+            server: child.name().clone(),
+            error,
+        })
+    }
+
+    /// A call of our own; nobody waits for it longer than this.
+    async fn ours(&self, child: &Child, method: &'static str, params: Params) -> Option<Outcome> {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let call = Call {
+            method: Text::fixed(method),
+            params,
+            lane: None,
+            repeatable: true,
+        };
+        let answered = tokio::time::timeout(PATIENCE, child.call(call)).await.ok()?;
+        answered
+            .inspect_err(|error| tracing::debug!(server = %child.name(), method, %error, "no answer"))
+            .ok()
+    }
+}
+
+fn can_subscribe(entry: &Entry) -> Result<(), RouteError> {
+    match entry.child.status().handshake {
+        Some(handshake) if !handshake.can_also("resources", "subscribe") => Err(RouteError::NotOffered {
+            server: entry.spec.name.clone(),
+            what: "resource subscriptions",
+        }),
+        _can_or_not_known_yet => Ok(()),
+    }
+}
+
+fn uri_of<'a>(params: Option<&'a Raw>, method: &str) -> Result<(Object<'a>, String), RouteError> {
+    let object = params.and_then(Object::of).ok_or_else(|| needs_object(method))?;
+    let uri = object.get_string("uri").ok_or_else(|| needs_string("uri"))?;
+    Ok((object, uri))
+}
+
+fn needs_object(method: &str) -> RouteError {
+    RouteError::BadParams(format!("`params` of {method} must be an object"))
+}
+
+fn needs_string(member: &str) -> RouteError {
+    RouteError::BadParams(format!("`{member}` must be a string"))
+}
+
+/// The result with the exposed URI in each of its contents that has the child's own.
+fn with_exposed_uri(result: &Raw, own: &str, exposed: &str) -> Raw {
+    let Some(object) = Object::of(result) else {
+        return result.clone();
+    };
+    let Some(contents) = object.get("contents").as_ref().and_then(elements) else {
+        return result.clone();
+    };
+    let edited: Vec<Raw> = contents
+        .iter()
+        .map(|content| match Object::of(content) {
+            Some(object) if object.get_string("uri").as_deref() == Some(own) => {
+                object.with("uri", &Raw::of(&exposed))
+            }
+            _another => content.clone(),
+        })
+        .collect();
+    let mut list = vec![b'['];
+    for (at, content) in edited.iter().enumerate() {
+        if at > 0 {
+            list.push(b',');
+        }
+        list.extend_from_slice(content.as_bytes());
+    }
+    list.push(b']');
+    object.with("contents", &Raw::trusted(list))
+}

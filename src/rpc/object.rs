@@ -1,0 +1,351 @@
+//! Looking into an object, and changing named members of it, without touching the rest of its text.
+//!
+//! Works on [`Raw`], which is known to be valid JSON: the scanner only has to find where members begin and end.
+
+use std::ops::Range;
+
+use super::Raw;
+
+/// The members of one object, in order, as positions in its text.
+#[derive(Debug, Clone)]
+pub struct Object<'a> {
+    raw: &'a Raw,
+    members: Vec<Member>,
+}
+
+#[derive(Debug, Clone)]
+struct Member {
+    /// The key with its quotes.
+    key: Range<usize>,
+    value: Range<usize>,
+}
+
+impl<'a> Object<'a> {
+    /// The members of `raw`; `None` when it is no object.
+    pub fn of(raw: &'a Raw) -> Option<Self> {
+        let members = Scanner::new(raw.as_bytes()).members()?;
+        Some(Self { raw, members })
+    }
+
+    /// The value of a member. Where a key stands twice the last one counts, as in most JSON readers.
+    pub fn get(&self, key: &str) -> Option<Raw> {
+        self.find(key).map(|member| self.raw.part(member.value.clone()))
+    }
+
+    /// The value of a member, if it is a string.
+    pub fn get_string(&self, key: &str) -> Option<String> {
+        self.get(key)?.as_string().map(std::borrow::Cow::into_owned)
+    }
+
+    /// Whether there are no members.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The keys and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (String, Raw)> + '_ {
+        self.members.iter().map(|member| {
+            let key = self.raw.part(member.key.clone());
+            (
+                key.as_string().unwrap_or_default().into_owned(),
+                self.raw.part(member.value.clone()),
+            )
+        })
+    }
+
+    /// The text with `value` under `key`: in place where the key is there, else as the last member.
+    #[must_use]
+    pub fn with(&self, key: &str, value: &Raw) -> Raw {
+        let (before, after) = self.around(key);
+        let mut text = Vec::with_capacity(before.len() + value.as_bytes().len() + after.len());
+        text.extend_from_slice(&before);
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(&after);
+        Raw::trusted(text)
+    }
+
+    /// The text before and after the place where the value of `key` stands, or would stand.
+    pub fn around(&self, key: &str) -> (Vec<u8>, Vec<u8>) {
+        let text = self.raw.as_bytes();
+        if let Some(member) = self.find(key) {
+            let (before, after) = (text.get(..member.value.start), text.get(member.value.end..));
+            return (
+                before.unwrap_or_default().to_vec(),
+                after.unwrap_or_default().to_vec(),
+            );
+        }
+        let body = text.strip_suffix(b"}").unwrap_or(text);
+        let mut before = body.to_vec();
+        if !self.members.is_empty() {
+            before.push(b',');
+        }
+        before.extend_from_slice(Raw::of(&key).as_bytes());
+        before.push(b':');
+        (before, b"}".to_vec())
+    }
+
+    /// The text without the members named.
+    #[must_use]
+    pub fn without(&self, keys: &[&str]) -> Raw {
+        let doomed = |member: &&Member| !keys.iter().any(|key| self.key_is(member, key));
+        if self.members.iter().all(|member| doomed(&member)) {
+            return self.raw.clone();
+        }
+        let kept = self.members.iter().filter(doomed);
+        let text = self.raw.as_bytes();
+        let mut out = vec![b'{'];
+        for (n, member) in kept.enumerate() {
+            if n > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(text.get(member.key.clone()).unwrap_or_default());
+            out.push(b':');
+            out.extend_from_slice(text.get(member.value.clone()).unwrap_or_default());
+        }
+        out.push(b'}');
+        Raw::trusted(out)
+    }
+
+    fn find(&self, key: &str) -> Option<&Member> {
+        self.members.iter().rev().find(|member| self.key_is(member, key))
+    }
+
+    fn key_is(&self, member: &Member, key: &str) -> bool {
+        let Some(text) = self.raw.as_bytes().get(member.key.clone()) else {
+            return false;
+        };
+        let inner = text
+            .strip_prefix(b"\"")
+            .and_then(|text| text.strip_suffix(b"\""))
+            .unwrap_or_default();
+        inner == key.as_bytes()
+            || (inner.contains(&b'\\')
+                && serde_json::from_slice::<String>(text).is_ok_and(|text| text == key))
+    }
+}
+
+/// The elements of an array, in order; `None` when `raw` is no array.
+pub fn elements(raw: &Raw) -> Option<Vec<Raw>> {
+    let ranges = Scanner::new(raw.as_bytes()).elements()?;
+    Some(ranges.into_iter().map(|range| raw.part(range)).collect())
+}
+
+/// Finds where values begin and end in text that is known to be valid JSON.
+struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0 }
+    }
+
+    fn members(mut self) -> Option<Vec<Member>> {
+        self.expect(b'{')?;
+        let mut members = Vec::new();
+        if self.peek()? == b'}' {
+            return Some(members);
+        }
+        loop {
+            self.peek()?;
+            let key = self.string();
+            self.expect(b':')?;
+            self.peek()?;
+            let value = self.value();
+            members.push(Member { key, value });
+            if self.next()? != b',' {
+                return Some(members);
+            }
+        }
+    }
+
+    fn elements(mut self) -> Option<Vec<Range<usize>>> {
+        self.expect(b'[')?;
+        let mut found = Vec::new();
+        if self.peek()? == b']' {
+            return Some(found);
+        }
+        loop {
+            self.peek()?;
+            found.push(self.value());
+            if self.next()? != b',' {
+                return Some(found);
+            }
+        }
+    }
+
+    /// The next byte that is no white space; stays on it.
+    fn peek(&mut self) -> Option<u8> {
+        while let Some(byte) = self.text.get(self.at) {
+            if !byte.is_ascii_whitespace() {
+                return Some(*byte);
+            }
+            self.at += 1;
+        }
+        None
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next()? == byte).then_some(())
+    }
+
+    /// A string; stands on its first quote.
+    fn string(&mut self) -> Range<usize> {
+        let start = self.at;
+        self.at += 1;
+        while let Some(byte) = self.text.get(self.at) {
+            self.at += 1;
+            match byte {
+                b'\\' => self.at += 1,
+                b'"' => break,
+                _other => {}
+            }
+        }
+        start..self.at
+    }
+
+    /// Any value; stands on its first byte.
+    fn value(&mut self) -> Range<usize> {
+        let start = self.at;
+        match self.text.get(self.at) {
+            Some(b'"') => {
+                self.string();
+            }
+            Some(b'{' | b'[') => self.nested(),
+            _scalar => self.scalar(),
+        }
+        start..self.at
+    }
+
+    fn nested(&mut self) {
+        let mut depth = 0_usize;
+        while let Some(byte) = self.text.get(self.at) {
+            match byte {
+                b'"' => {
+                    self.string();
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _other => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+
+    fn scalar(&mut self) {
+        while let Some(byte) = self.text.get(self.at) {
+            if matches!(byte, b',' | b'}' | b']') || byte.is_ascii_whitespace() {
+                break;
+            }
+            self.at += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn raw(text: &str) -> Raw {
+        Raw::parse(&Bytes::copy_from_slice(text.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn a_member_is_replaced_in_place_and_the_rest_keeps_every_byte() {
+        let params = raw(r#"{ "a" : 1e400, "name":"x" ,"n":null,"b":[{"name":"y"}, "}"]}"#);
+        let object = Object::of(&params).unwrap();
+        let new = object.with("name", &raw("\"z\""));
+        assert_eq!(
+            new.as_str(),
+            r#"{ "a" : 1e400, "name":"z" ,"n":null,"b":[{"name":"y"}, "}"]}"#
+        );
+    }
+
+    #[test]
+    fn a_missing_member_is_added_at_the_end() {
+        assert_eq!(
+            Object::of(&raw("{}")).unwrap().with("k", &raw("1")).as_str(),
+            r#"{"k":1}"#
+        );
+        assert_eq!(
+            Object::of(&raw(r#"{"a":2}"#))
+                .unwrap()
+                .with("k", &raw("1"))
+                .as_str(),
+            r#"{"a":2,"k":1}"#
+        );
+    }
+
+    #[test]
+    fn members_are_found_under_escaped_keys_and_the_last_of_two_counts() {
+        let object = raw(r#"{"\u006eame":1,"x":2,"x":3}"#);
+        let object = Object::of(&object).unwrap();
+        assert_eq!(object.get("name").unwrap().as_str(), "1");
+        assert_eq!(object.get("x").unwrap().as_str(), "3");
+        assert!(object.get("y").is_none());
+    }
+
+    #[test]
+    fn members_are_removed() {
+        let object = raw(r#"{"a":1, "b":{"a":2} ,"c":3}"#);
+        let object = Object::of(&object).unwrap();
+        assert_eq!(object.without(&["a", "c"]).as_str(), r#"{"b":{"a":2}}"#);
+        assert_eq!(object.without(&["z"]).as_str(), r#"{"a":1, "b":{"a":2} ,"c":3}"#);
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+                prop::collection::hash_map(any::<String>(), inner, 0..6)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_set_is_read_back_and_nothing_else_changes(
+            map in prop::collection::hash_map(any::<String>(), any_json(), 0..6),
+            key in any::<String>(), value in any_json(), pretty in any::<bool>(),
+        ) {
+            let before = serde_json::Value::Object(map.into_iter().collect());
+            let text = if pretty { serde_json::to_string_pretty(&before) } else { serde_json::to_string(&before) };
+            let before_raw = raw(&text.unwrap());
+            let after = Object::of(&before_raw).unwrap().with(&key, &Raw::of(&value));
+            let mut wanted = before;
+            wanted.as_object_mut().unwrap().insert(key.clone(), value);
+            prop_assert_eq!(after.read::<serde_json::Value>().unwrap(), wanted.clone());
+            let gone = Object::of(&after).unwrap().without(&[&key]);
+            wanted.as_object_mut().unwrap().remove(&key);
+            prop_assert_eq!(gone.read::<serde_json::Value>().unwrap(), wanted);
+        }
+
+        #[test]
+        fn elements_are_those_of_the_array(list in prop::collection::vec(any_json(), 0..8)) {
+            let parts = elements(&Raw::of(&list)).unwrap();
+            let read: Vec<serde_json::Value> = parts.iter().map(|part| part.read().unwrap()).collect();
+            prop_assert_eq!(read, list);
+        }
+    }
+}

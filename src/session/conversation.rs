@@ -1,0 +1,218 @@
+//! One client's conversation in the handshake era.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::child::Lane;
+use crate::ids::SessionId;
+use crate::route::Outbox;
+use crate::rpc::mcp::Revision;
+use crate::rpc::{Raw, RequestId};
+
+/// One client's conversation.
+#[derive(Debug)]
+pub struct Session {
+    /// Its id: what a client of Streamable HTTP sends along.
+    pub id: SessionId,
+    /// What waits for the client outside its calls.
+    pub outbox: Arc<Outbox>,
+    /// Cancelled when the session ends; its streams end with it.
+    pub over: CancellationToken,
+    greeting: OnceLock<Greeting>,
+    initialized: AtomicBool,
+    inflight: Mutex<HashMap<RequestId, Vec<Arc<Lane>>>>,
+    n_streams: AtomicUsize,
+    born: Instant,
+    last_used_ms: AtomicU64,
+}
+
+/// What the client said in its `initialize`.
+#[derive(Debug, Clone)]
+pub struct Greeting {
+    /// The revision agreed on.
+    pub revision: Revision,
+    /// The client's name and version, as it gave them.
+    pub client_info: Option<Raw>,
+    /// What the client can do.
+    pub capabilities: Raw,
+}
+
+impl Session {
+    /// A session that waits for its handshake.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            id: SessionId::random(),
+            outbox: Arc::default(),
+            over: CancellationToken::new(),
+            greeting: OnceLock::new(),
+            initialized: AtomicBool::new(false),
+            inflight: Mutex::default(),
+            n_streams: AtomicUsize::new(0),
+            born: now,
+            last_used_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// The handshake. `false` when it was done before.
+    pub fn greet(&self, greeting: Greeting) -> bool {
+        self.greeting.set(greeting).is_ok()
+    }
+
+    /// What was agreed in the handshake, once it is done.
+    pub fn greeting(&self) -> Option<&Greeting> {
+        self.greeting.get()
+    }
+
+    /// The revision agreed on; before that the newest.
+    pub fn revision(&self) -> Revision {
+        self.greeting()
+            .map_or(Revision::NEWEST_LEGACY, |greeting| greeting.revision)
+    }
+
+    /// The client has said `notifications/initialized`.
+    pub fn set_initialized(&self) {
+        self.initialized.store(true, Ordering::Release);
+    }
+
+    /// Whether the client wants to hear anything yet.
+    pub fn is_initialized(&self) -> bool {
+        self.initialized.load(Ordering::Acquire)
+    }
+
+    /// Notes a request in flight, until the guard is dropped.
+    pub fn begin(self: &Arc<Self>, lane: Arc<Lane>) -> InFlight {
+        self.inflight()
+            .entry(lane.request.clone())
+            .or_default()
+            .push(Arc::clone(&lane));
+        InFlight {
+            session: Arc::clone(self),
+            lane,
+        }
+    }
+
+    /// Whether a request with this id is in flight.
+    pub fn is_in_flight(&self, id: &RequestId) -> bool {
+        self.inflight().contains_key(id)
+    }
+
+    /// The client no longer wants the answer to this request. Of two with one id the newer is meant.
+    pub fn cancel(&self, id: &RequestId) {
+        if let Some(lane) = self.inflight().get(id).and_then(|lanes| lanes.last()) {
+            lane.cancel();
+        }
+    }
+
+    /// Ends it: its calls are cancelled, its streams end.
+    pub fn end(&self) {
+        self.over.cancel();
+        for lane in self.inflight().values().flatten() {
+            lane.cancel();
+        }
+    }
+
+    /// Requests in flight.
+    pub fn n_inflight(&self) -> usize {
+        self.inflight().values().map(Vec::len).sum()
+    }
+
+    /// The client has shown itself.
+    pub fn touch(&self, now: Instant) {
+        self.last_used_ms.store(self.age_ms(now), Ordering::Relaxed);
+    }
+
+    /// A stream to the client is open, until the guard is dropped.
+    pub fn open_stream(self: &Arc<Self>) -> OpenStream {
+        self.n_streams.fetch_add(1, Ordering::AcqRel);
+        OpenStream(Arc::clone(self))
+    }
+
+    /// How long the client has not shown itself, in milliseconds; 0 while it has a stream or a call open.
+    pub fn idle_ms(&self, now: Instant) -> u64 {
+        if self.n_streams.load(Ordering::Acquire) > 0 || self.n_inflight() > 0 {
+            return 0;
+        }
+        self.age_ms(now)
+            .saturating_sub(self.last_used_ms.load(Ordering::Relaxed))
+    }
+
+    fn age_ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn inflight(&self) -> MutexGuard<'_, HashMap<RequestId, Vec<Arc<Lane>>>> {
+        self.inflight.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request in flight. Forgotten when dropped.
+#[derive(Debug)]
+pub struct InFlight {
+    session: Arc<Session>,
+    lane: Arc<Lane>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let mut inflight = self.session.inflight();
+        if let Some(lanes) = inflight.get_mut(&self.lane.request) {
+            lanes.retain(|lane| !Arc::ptr_eq(lane, &self.lane));
+            if lanes.is_empty() {
+                inflight.remove(&self.lane.request);
+            }
+        }
+    }
+}
+
+/// A stream to the client. Counted until dropped.
+#[derive(Debug)]
+pub struct OpenStream(Arc<Session>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.touch(Instant::now());
+        self.0.n_streams.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane(session: &Session, id: u64) -> Arc<Lane> {
+        Arc::new(Lane::new(session.id.clone(), RequestId::number(id), None))
+    }
+
+    #[test]
+    fn of_two_requests_with_one_id_each_is_forgotten_by_itself() {
+        let session = Arc::new(Session::new(Instant::now()));
+        let (one, two) = (lane(&session, 1), lane(&session, 1));
+        let first = session.begin(Arc::clone(&one));
+        let second = session.begin(Arc::clone(&two));
+        session.cancel(&RequestId::number(1));
+        assert!(two.is_cancelled() && !one.is_cancelled());
+        drop(second);
+        assert!(session.is_in_flight(&RequestId::number(1)));
+        drop(first);
+        assert!(!session.is_in_flight(&RequestId::number(1)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_is_idle_only_without_streams_and_calls() {
+        let session = Arc::new(Session::new(Instant::now()));
+        let stream = session.open_stream();
+        tokio::time::advance(std::time::Duration::from_secs(7200)).await;
+        assert_eq!(session.idle_ms(Instant::now()), 0);
+        drop(stream);
+        tokio::time::advance(std::time::Duration::from_secs(5)).await;
+        assert_eq!(session.idle_ms(Instant::now()), 5000);
+        let call = session.begin(lane(&session, 1));
+        assert_eq!(session.idle_ms(Instant::now()), 0);
+        drop(call);
+        assert_eq!(session.idle_ms(Instant::now()), 5000);
+    }
+}
