@@ -566,7 +566,7 @@ mod tests {
             if key.in_defaults {
                 let row = text
                     .lines()
-                    .find(|line| line.starts_with(&format!("# {} ", key.name)));
+                    .find(|line| line.starts_with(&format!("# {}  ", key.name)));
                 let default = row.and_then(|row| row.split_whitespace().nth(2)).expect(line);
                 let read = parse(&format!("[defaults]\n{} = {default}\n", key.name)).unwrap();
                 let mut policy = Policy::default();

@@ -403,10 +403,10 @@ mod tests {
             .collect();
         assert_eq!(defaults, fields_of::<RawPolicy>());
         for key in KEYS.iter().filter(|key| !key.in_defaults) {
-            let value = match key.kind {
-                Kind::Texts => json!([]),
-                Kind::Variables => json!({}),
-                Kind::Flag => json!(true),
+            let value = match key.name {
+                "args" => json!([]),
+                "env" => json!({}),
+                "enabled" => json!(true),
                 _ => json!("stdio"),
             };
             assert_eq!(key.fault_of(&value), None, "{}", key.name);
