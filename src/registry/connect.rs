@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::RegistryError;
@@ -47,9 +48,13 @@ pub(super) fn writer(file: &Path, migrations: &[&str]) -> Result<Connection, Reg
         let failed = |source| RegistryError::of(file, DOING, source);
         let mut connection = Connection::open_with_flags(file, flags()).map_err(failed)?;
         settings_of_all(&connection).map_err(failed)?;
-        // Reads only, so that a file that is damaged or from the future keeps its bytes.
+        // Reads only, so that a file that is damaged or from the future keeps its bytes; closing it must not
+        // bring in what stands in its write-ahead log either.
+        let keep_on_close = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        connection.set_db_config(keep_on_close, true).map_err(failed)?;
         schema::known_version(&connection, file, migrations)?;
         check_health(&connection, file)?;
+        connection.set_db_config(keep_on_close, false).map_err(failed)?;
         settings_of_writer(&connection).map_err(failed)?;
         schema::migrate(&mut connection, file, migrations)?;
         Ok(connection)

@@ -433,8 +433,8 @@ async fn a_damaged_file_is_told_and_its_bytes_stay() {
 
 #[tokio::test]
 async fn a_file_from_the_future_is_refused_and_its_bytes_stay() {
-    let (folder, registry) = fresh().await;
-    let file = registry.file().to_owned();
+    let (_folder, registry) = fresh().await;
+    registry.close().await.unwrap();
     registry
         .inner
         .writer
@@ -442,10 +442,19 @@ async fn a_file_from_the_future_is_refused_and_its_bytes_stay() {
         .unwrap()
         .pragma_update(None, "user_version", 99)
         .unwrap();
-    registry.close().await.unwrap();
-    drop(registry);
-    let before = std::fs::read(&file).unwrap();
-    let told = Registry::open(folder.path()).await.unwrap_err();
+
+    // As after a crash: the change stands in the write-ahead log only.
+    let crashed = tempfile::tempdir().unwrap();
+    let (file, log) = (
+        crashed.path().join("registry.db"),
+        crashed.path().join("registry.db-wal"),
+    );
+    std::fs::copy(registry.file(), &file).unwrap();
+    std::fs::copy(registry.file().with_file_name("registry.db-wal"), &log).unwrap();
+    let before = (std::fs::read(&file).unwrap(), std::fs::read(&log).unwrap());
+    assert!(!before.1.is_empty());
+
+    let told = Registry::open(crashed.path()).await.unwrap_err();
     assert!(
         matches!(
             told,
@@ -457,7 +466,10 @@ async fn a_file_from_the_future_is_refused_and_its_bytes_stay() {
         ),
         "{told}"
     );
-    assert_eq!(std::fs::read(&file).unwrap(), before);
+    assert_eq!(
+        (std::fs::read(&file).unwrap(), std::fs::read(&log).unwrap()),
+        before
+    );
 }
 
 #[tokio::test]
