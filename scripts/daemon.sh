@@ -6,9 +6,7 @@ project_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 daemon_pid=""    # process id, while it runs
 daemon_base=""   # http://127.0.0.1:PORT
-# Exit status once it ended; read by the sourcing script.
-# shellcheck disable=SC2034
-daemon_status=""
+daemon_status="" # exit status once it ended
 
 # Sets MCP_WRAPPER and MCPCTL to the release binaries, unless they are set already; builds them where they are absent.
 daemon_programs() {
@@ -62,6 +60,7 @@ daemon_stop() {
     kill -KILL "$daemon_pid" 2>/dev/null || true
   fi
   daemon_status=0
+  # shellcheck disable=SC2034 # read by the sourcing script
   wait "$daemon_pid" 2>/dev/null || daemon_status=$?
   daemon_pid=""
 }

@@ -34,7 +34,8 @@ await report.check("each gets its own progress", async () => {
     const steps = 2 + c;
     const onprogress = ({ total }) => totals.push(total);
     await call(client, "everything__trigger-long-running-operation", { duration: 0.5, steps }, { onprogress });
-    expect(totals.length > 0 && totals.every((total) => total === steps), { steps, totals });
+    // All but the last step, which this SDK may lose beside the result.
+    expect(totals.length >= steps - 1 && totals.every((total) => total === steps), { steps, totals });
   }));
 });
 
