@@ -16,13 +16,17 @@ daemon_programs
 
 scratch=$(mktemp -d)
 streams=()
+children=""
 n_steps=0
 step="before the first step"
 
 leave() {
-  local stream
-  for stream in ${streams[@]+"${streams[@]}"}; do kill "$stream" 2>/dev/null || true; done
+  local process
+  [ -z "$daemon_pid" ] || children=$(children_of "$daemon_pid")
+  for process in ${streams[@]+"${streams[@]}"}; do kill "$process" 2>/dev/null || true; done
   daemon_stop 15
+  # What a daemon that fails this test left behind.
+  for process in $children; do kill -KILL "$process" 2>/dev/null || true; done
   rm -rf "$scratch"
 }
 trap leave EXIT
