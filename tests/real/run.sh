@@ -130,7 +130,7 @@ gateway_json() {
 all_ready() {
   http_ready || return 1
   "$MCPCTL" --dir "$project" status --json 2>/dev/null |
-    jq -e '(if type == "array" then . else .servers end) | length == 5 and all(.state == "ready")' >/dev/null 2>&1
+    jq -e '.servers | length == 5 and all(.state == "ready")' >/dev/null 2>&1
 }
 
 # By node, which the cases need anyway.

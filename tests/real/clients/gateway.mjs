@@ -113,8 +113,7 @@ export async function mcpctl(gateway, ...args) {
 
 /** One server as `mcpctl status --json` tells it. */
 export async function serverStatus(gateway, name) {
-  const told = JSON.parse(await mcpctl(gateway, "status", "--json"));
-  const servers = Array.isArray(told) ? told : told.servers;
+  const { servers } = JSON.parse(await mcpctl(gateway, "status", "--json"));
   const server = servers.find((one) => one.name === name);
   if (!server) throw new Error(`mcpctl status knows no ${name}`);
   return server;
