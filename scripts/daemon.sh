@@ -79,6 +79,11 @@ wait_until() {
   done
 }
 
+# Whether a process still does anything: one that ended and that nobody has waited for yet does not.
+is_alive() {
+  kill -0 "$1" 2>/dev/null && ! grep -qs '^State:[[:space:]]*Z' "/proc/$1/status"
+}
+
 # The process ids of the children of a process, one a line.
 children_of() {
   if [ -r /proc/self/stat ]; then

@@ -96,14 +96,10 @@ stream() {
     fails "no event stream: $(head -c 300 "$scratch/$name.headers" 2>/dev/null)"
 }
 
-is_open() {
-  kill -0 "$1" 2>/dev/null
-}
-
-none_is_open() {
+none_is_alive() {
   local one
   for one in "$@"; do
-    if is_open "$one"; then return 1; fi
+    if is_alive "$one"; then return 1; fi
   done
 }
 
@@ -160,7 +156,7 @@ holds
 step "a tool call finds a ticket while the event stream is open"
 post 200 '{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"tickets__search_tickets","arguments":{"status":"open"}}}'
 is "$(answer 3)" '.result.isError != true and (.result.structuredContent.tickets | length > 0)'
-is_open "$events_pid" || fails "the event stream was closed by the call"
+is_alive "$events_pid" || fails "the event stream was closed by the call"
 holds
 
 step "an unknown tool is error -32602 with status 200"
@@ -188,12 +184,12 @@ holds
 
 step "the event stream of /mcp gets a heartbeat within 20 s"
 wait_until 20 grep -q '^:' "$scratch/events" || fails "$(cat "$scratch/events")"
-is_open "$events_pid" || fails "it was closed"
+is_alive "$events_pid" || fails "it was closed"
 holds
 
 step "DELETE /mcp ends the session and its stream"
 ask '200|202|204' -X DELETE "$daemon_base/mcp" "${session[@]}"
-wait_until 5 none_is_open "$events_pid" || fails "the stream is still open after 5 s"
+wait_until 5 none_is_alive "$events_pid" || fails "the stream is still open after 5 s"
 holds
 
 step "a message in an ended session is answered with 404"
@@ -209,8 +205,8 @@ holds
 
 step "no child process and no open stream is left"
 # shellcheck disable=SC2086 # one word a process
-wait_until 5 none_is_open $children || fails "of the processes ${children//$'\n'/ } some still run"
-wait_until 5 none_is_open "${streams[@]}" || fails "a stream is still open"
+wait_until 5 none_is_alive $children || fails "of the processes ${children//$'\n'/ } some still run"
+wait_until 5 none_is_alive "${streams[@]}" || fails "a stream is still open"
 holds
 
 echo "$n_steps passed, 0 failed"
