@@ -24,6 +24,7 @@ pub mod catalog;
 pub mod child;
 pub mod config;
 pub mod ctl;
+pub mod declare;
 pub mod demo;
 pub mod event;
 pub mod front;
