@@ -3,7 +3,6 @@
 //! Walks the tree of the TOML parser, because one pass of `serde` stops at the first fault.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::Path;
 
@@ -15,6 +14,7 @@ use super::expand::expand;
 use super::keys::{self, KEYS};
 use super::raw::{RawPolicy, RawServer};
 use super::spec::Policy;
+use super::syntax::{SyntaxFaults, line_of};
 use super::{ConfigError, ConfigErrors, Environment, meant};
 use crate::ids::ServerName;
 
@@ -45,23 +45,22 @@ pub fn read_servers(file: &Path, env: &Environment) -> Result<ServersFile, Confi
 /// All faults, in the order of lines.
 pub fn parse_servers(text: &str, file: &Path, env: &Environment) -> Result<ServersFile, ConfigErrors> {
     let (tree, syntax_errors) = DeTable::parse_recoverable(text);
+    let syntax = SyntaxFaults::of(text, &syntax_errors);
     let mut walk = Walk {
         text,
         file,
         env,
+        syntax: &syntax,
         faults: Vec::new(),
     };
     let read = walk.document(tree.get_ref());
-    let broken_lines = walk.take_out_guesses(&syntax_errors);
-    for (line, error) in broken_lines {
-        walk.faults.push(ConfigError {
+    walk.faults
+        .extend(syntax.told.iter().map(|(line, what)| ConfigError {
             file: file.to_owned(),
-            line: Some(line),
+            line: Some(*line),
             key: String::new(),
-            // Not the error's own `Display`: it quotes the line, which may hold a secret.
-            what: format!("not valid TOML: {}", error.message()),
-        });
-    }
+            what: what.clone(),
+        }));
     if walk.faults.is_empty() {
         return Ok(read);
     }
@@ -82,6 +81,7 @@ struct Walk<'a> {
     text: &'a str,
     file: &'a Path,
     env: &'a Environment,
+    syntax: &'a SyntaxFaults,
     faults: Vec<ConfigError>,
 }
 
@@ -99,17 +99,22 @@ impl Walk<'_> {
             match key.get_ref().as_ref() {
                 "defaults" => {}
                 "servers" => read.servers = self.servers(key, value, &read.defaults),
-                other => {
-                    let what = unknown(
-                        "table",
-                        other,
-                        meant::nearest(other, ["defaults", "servers"].into_iter()),
-                    );
-                    self.fault(&key.span(), other.to_owned(), what);
-                }
+                other => self.unknown_at_root(other, key, value),
             }
         }
         read
+    }
+
+    fn unknown_at_root(&mut self, name: &str, key: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>) {
+        let meant = meant::nearest(name, ["defaults", "servers"].into_iter());
+        let what = match (meant, value.get_ref()) {
+            (Some(_), _) | (None, DeValue::Table(_)) => unknown("table", meant),
+            (None, _) => "must stand under [defaults] or under a server such as [servers.git]".to_owned(),
+        };
+        // Below a head that could not be read, what looks like a name of the root is none.
+        if meant.is_some() || !self.syntax.any() {
+            self.fault(&key.span(), name.to_owned(), what);
+        }
     }
 
     fn defaults(&mut self, key: &Spanned<Cow<'_, str>>, value: &Spanned<DeValue<'_>>) -> RawPolicy {
@@ -157,7 +162,8 @@ impl Walk<'_> {
             .get_ref()
             .as_table()
             .is_some_and(|table| table.contains_key("command"));
-        if !has_command {
+        // It may stand on a line that could not be read.
+        if !has_command && !self.syntax.any() {
             self.fault(
                 &key.span(),
                 format!("{path}.command"),
@@ -189,6 +195,9 @@ impl Walk<'_> {
         for (key, value) in in_file_order(table) {
             let name = key.get_ref().as_ref();
             let path = format!("{path}.{name}");
+            if self.syntax.touch(self.text, key.span().start, value.span().end) {
+                continue;
+            }
             let known = keys::find(name).filter(|known| known.in_defaults || !only_defaults);
             let Some(known) = known else {
                 self.fault(&key.span(), path, unknown_key(name, only_defaults));
@@ -272,42 +281,13 @@ impl Walk<'_> {
     }
 
     fn fault(&mut self, at: &Range<usize>, key: String, what: String) {
-        let line = self.line_of(at.start);
+        let line = line_of(self.text, at.start);
         self.faults.push(ConfigError {
             file: self.file.to_owned(),
             line: Some(line),
             key,
             what,
         });
-    }
-
-    /// Counted from 1.
-    fn line_of(&self, offset: usize) -> usize {
-        1 + self
-            .text
-            .bytes()
-            .take(offset)
-            .filter(|byte| *byte == b'\n')
-            .count()
-    }
-
-    /// Gives the lines that are no TOML, once each, and forgets the faults that are only their consequence.
-    fn take_out_guesses<'e>(&mut self, errors: &'e [toml::de::Error]) -> Vec<(usize, &'e toml::de::Error)> {
-        let mut lines = BTreeSet::new();
-        let mut first_of_each = Vec::new();
-        for error in errors {
-            let line = self.line_of(error.span().map_or(0, |span| span.start));
-            if lines.insert(line) {
-                first_of_each.push((line, error));
-            }
-        }
-        if !lines.is_empty() {
-            // A command that is missing may stand on the line that could not be read.
-            self.faults.retain(|fault| {
-                fault.what != keys::COMMAND_IS_MISSING && fault.line.is_none_or(|line| !lines.contains(&line))
-            });
-        }
-        first_of_each
     }
 }
 
@@ -324,15 +304,14 @@ fn unknown_key(name: &str, only_defaults: bool) -> String {
         .map(|key| key.name);
     unknown(
         "key",
-        name,
         meant::foreign_name(name).or_else(|| meant::nearest(name, known)),
     )
 }
 
-fn unknown(what: &str, name: &str, meant: Option<&str>) -> String {
+fn unknown(what: &str, meant: Option<&str>) -> String {
     match meant {
-        Some(meant) if meant != name => format!("unknown {what}; did you mean \"{meant}\"?"),
-        Some(_) | None => format!("unknown {what}"),
+        Some(meant) => format!("unknown {what}; did you mean \"{meant}\"?"),
+        None => format!("unknown {what}"),
     }
 }
 

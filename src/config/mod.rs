@@ -12,6 +12,7 @@ pub mod raw;
 mod resolve;
 mod settings;
 pub mod spec;
+mod syntax;
 
 use std::fmt;
 use std::path::{Path, PathBuf};

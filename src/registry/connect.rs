@@ -148,13 +148,14 @@ pub(super) fn make_private_file(file: &Path) -> io::Result<()> {
     }
 }
 
-/// What somebody else owns stays as it is: that is worth a line in the log, not a refusal.
-fn narrow(path: &Path, mode: u32) {
-    let is_so = fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o777 == mode);
-    if is_so {
+/// Takes permissions away from others, gives none. What somebody else owns is worth a line in the log, no refusal.
+fn narrow(path: &Path, mask: u32) {
+    let Ok(found) = fs::metadata(path) else { return };
+    let mode = found.permissions().mode() & 0o7777;
+    if mode & mask == mode {
         return;
     }
-    if let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode)) {
+    if let Err(error) = fs::set_permissions(path, Permissions::from_mode(mode & mask)) {
         tracing::warn!(path = %path.display(), %error, "others may read the registry: its permissions cannot be narrowed");
     }
 }

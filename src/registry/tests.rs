@@ -1,5 +1,7 @@
 //! The registry through its handle, with real files and real second connections.
 
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::mpsc;
 
@@ -375,6 +377,38 @@ async fn a_read_only_registry_is_told_and_can_be_read() {
     let told = registry.put(Cli, &name("b"), &raw("x")).await.unwrap_err();
     assert!(matches!(told, RegistryError::ReadOnly { .. }), "{told}");
     assert_eq!(names(&registry).await, ["a"]);
+}
+
+/// The same with real permissions, where there are any.
+#[tokio::test]
+async fn a_file_without_write_permission_can_be_read_and_is_not_changed() {
+    if nix::unistd::geteuid().is_root() {
+        // Not `eprintln!`: the test runner would swallow it.
+        writeln!(
+            std::io::stderr(),
+            "skipped: read-only registry, because root may write every file"
+        )
+        .unwrap();
+        return;
+    }
+    let (folder, registry) = fresh().await;
+    let file = registry.file().to_owned();
+    registry.put(Cli, &name("a"), &raw("x")).await.unwrap();
+    registry.close().await.unwrap();
+    drop(registry);
+    let before = std::fs::read(&file).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).unwrap();
+    let registry = Registry::open(folder.path()).await.unwrap();
+    assert_eq!(names(&registry).await, ["a"]);
+    let told = registry.put(Cli, &name("b"), &raw("x")).await.unwrap_err();
+    assert!(matches!(told, RegistryError::ReadOnly { .. }), "{told}");
+    assert_eq!(std::fs::read(&file).unwrap(), before);
+
+    let closed = folder.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o500)).unwrap();
+    let told = Registry::open(&closed).await.unwrap_err();
+    assert!(matches!(told, RegistryError::CannotOpen { .. }), "{told}");
 }
 
 #[tokio::test]

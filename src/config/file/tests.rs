@@ -218,3 +218,36 @@ fn the_shipped_example_explains_every_key_with_its_true_default() {
         }
     }
 }
+
+#[test]
+fn one_slip_of_toml_is_one_line_that_says_what_was_meant() {
+    for (text, at, part) in [
+        ("[servers.a]\ncommand = npx\n", 2, "a text must stand in quotes"),
+        (
+            "[servers.a]\ncommand = 'x'\nargs = ['a', 'b'\nenabled = true\n[servers.b]\ncommand='y'\n",
+            4,
+            "missing comma",
+        ),
+        (
+            "[servers.a]\ncommand='y'\n[servers.a]\ncommand='y'\n",
+            3,
+            "a stands here for the second time",
+        ),
+        ("[servers.a\ncommand = 'x'\n", 1, "unclosed table"),
+        (
+            "[servers.a]\ncommand = \"x\nargs = ['q']\n",
+            2,
+            "invalid basic string",
+        ),
+        ("{\"mcpServers\": {}}", 1, "mcpctl import"),
+        ("command = 'x'\n", 1, "must stand under"),
+    ] {
+        let lines = told(text);
+        assert_eq!(lines.len(), 1, "{text}: {lines:?}");
+        assert!(
+            lines[0].starts_with(&format!("servers.toml:{at}: ")),
+            "{text}: {lines:?}"
+        );
+        assert!(lines[0].contains(part), "{text}: {lines:?}");
+    }
+}
