@@ -60,13 +60,7 @@ impl Tasks {
             return Ok(());
         }
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(Left(
-            running
-                .iter()
-                .filter(|(_, n)| **n > 0)
-                .map(|(name, n)| (*name, *n))
-                .collect(),
-        ))
+        Err(Left(running.iter().filter(|(_, n)| **n > 0).map(|(name, n)| (*name, *n)).collect()))
     }
 }
 
@@ -78,11 +72,7 @@ struct Counted {
 
 impl Counted {
     fn new(name: &'static str, running: Arc<Mutex<BTreeMap<&'static str, usize>>>) -> Self {
-        *running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(name)
-            .or_default() += 1;
+        *running.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
         Self { name, running }
     }
 }
@@ -112,9 +102,6 @@ mod tests {
 
         let tasks = Tasks::new();
         tasks.spawn("deaf", std::future::pending());
-        assert_eq!(
-            tasks.drain(Duration::from_secs(1)).await,
-            Err(Left(vec![("deaf", 1)]))
-        );
+        assert_eq!(tasks.drain(Duration::from_secs(1)).await, Err(Left(vec![("deaf", 1)])));
     }
 }

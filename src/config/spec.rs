@@ -215,16 +215,10 @@ pub fn diff(old: &[ServerSpec], new: &[ServerSpec]) -> Vec<SpecChange> {
 }
 
 fn change_of(before: Option<&ServerSpec>, after: &ServerSpec) -> Option<SpecChange> {
-    let Some(before) = before else {
-        return Some(SpecChange::Added(after.clone()));
-    };
+    let Some(before) = before else { return Some(SpecChange::Added(after.clone())) };
     if before == after {
         return None;
     }
     let same_process = before.launch == after.launch && before.policy == after.policy;
-    Some(if same_process {
-        SpecChange::Adjusted(after.clone())
-    } else {
-        SpecChange::Changed(after.clone())
-    })
+    Some(if same_process { SpecChange::Adjusted(after.clone()) } else { SpecChange::Changed(after.clone()) })
 }

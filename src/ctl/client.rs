@@ -138,19 +138,19 @@ impl Client {
     }
 
     fn not_connected(&self, error: &io::Error) -> Failure {
-        let data_dir = self.data_dir.clone();
-        match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused | io::ErrorKind::NotADirectory => {
-                Failure::NoDaemon { data_dir }
+        use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound, PermissionDenied};
+        let kind = error.kind();
+        let folder = self.data_dir.display();
+        if matches!(kind, NotFound | ConnectionRefused | NotADirectory) {
+            Failure::NoDaemon {
+                data_dir: self.data_dir.clone(),
             }
-            io::ErrorKind::PermissionDenied => Failure::Refused(format!(
-                "you may not talk to the daemon of {}: it runs under another account; use that one",
-                data_dir.display()
-            )),
-            _ => Failure::Refused(format!(
-                "the daemon of {} cannot be reached: {error}",
-                data_dir.display()
-            )),
+        } else if kind == PermissionDenied {
+            Failure::Refused(format!(
+                "you may not talk to the daemon of {folder}: it runs under another account; use that one"
+            ))
+        } else {
+            Failure::Refused(format!("the daemon of {folder} cannot be reached: {error}"))
         }
     }
 }
@@ -235,7 +235,6 @@ async fn within<F: Future>(patience: Patience, future: F) -> Result<F::Output, F
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn broken(error: hyper::Error) -> Failure {
     Failure::Refused(format!(
         "the conversation with the daemon broke off ({error}); it may have been stopped"

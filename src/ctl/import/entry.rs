@@ -92,11 +92,9 @@ fn candidate(value: &Value, notes: &mut Vec<String>) -> Result<Candidate, String
     };
     let mut text = |what: &str, given: &str| {
         let done = translated(given);
-        notes.extend(
-            done.without_meaning
-                .iter()
-                .map(|one| format!("{what} has {one}, which has no value here: edit it")),
-        );
+        notes.extend(done.asked_for.iter().map(|(theirs, ours)| {
+            format!("{what}: {theirs} is known only to the other program; set {ours} in .env")
+        }));
         done.text
     };
     let command = text("command", command);

@@ -9,7 +9,7 @@ mod plan;
 mod shapes;
 mod template;
 
-pub(super) use entry::{Candidate, Entry, Kind};
+pub(super) use entry::{Candidate, Entry};
 pub(super) use plan::{Action, Known, Step, plan};
 
 /// Why a file has nothing that can be taken over.
@@ -36,6 +36,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, NotImportable> {
 
 #[cfg(test)]
 mod tests {
+    use super::entry::Kind;
     use super::*;
 
     fn from_file(name: &str) -> Vec<Entry> {

@@ -160,8 +160,8 @@ fn action(name: &ServerName, it: Candidate, known: &[Known], notes: &mut Vec<Str
             Action::Skip
         }
         Some(one) => {
-            let before = super::super::render::command_line(&one.definition.command_line());
-            let now = super::super::render::command_line(&it.command_line());
+            let before = crate::ctl::text::command_line(&one.definition.command_line());
+            let now = crate::ctl::text::command_line(&it.command_line());
             notes.insert(
                 0,
                 if before == now {
