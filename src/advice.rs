@@ -7,6 +7,7 @@
 mod clues;
 
 use crate::event::{Cause, Exit};
+use crate::ids::ServerName;
 
 /// What to try, most promising first. Never empty, except for a stop that somebody wanted.
 ///
@@ -19,6 +20,15 @@ pub fn advice(cause: &Cause, command: &[String], stderr: &[String]) -> Vec<Strin
         found.extend(last_resort(cause, command));
     }
     without_repeats(found)
+}
+
+/// As [`advice`], with the server's name in the commands that are proposed.
+pub fn advice_for(server: &ServerName, cause: &Cause, command: &[String], stderr: &[String]) -> Vec<String> {
+    let named = format!(" {server}");
+    advice(cause, command, stderr)
+        .iter()
+        .map(|one| one.replace(" NAME", &named))
+        .collect()
 }
 
 /// What the tables look at.
@@ -390,6 +400,15 @@ mod tests {
         assert_eq!(
             told.last().unwrap(),
             r"Run it by hand and read what it says: sh -c 'it'\''s a'"
+        );
+    }
+
+    #[test]
+    fn proposed_commands_name_the_server() {
+        let name = ServerName::parse("git").unwrap();
+        assert_eq!(
+            advice_for(&name, &Cause::Asked, &[], &[]),
+            ["Start it with `mcpctl start git`."]
         );
     }
 

@@ -19,7 +19,7 @@ pub struct Cli {
     /// Print one JSON value instead of text for people.
     #[arg(long, global = true)]
     pub json: bool,
-    /// The project folder: act as if started there.
+    /// The project folder whose servers are meant; the current one if not given.
     #[arg(long, global = true, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// What to do.

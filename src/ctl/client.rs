@@ -80,6 +80,16 @@ impl Client {
         answer(response, patience).await
     }
 
+    /// Asks the daemon to do something that needs no more words than its path.
+    pub(super) async fn tell<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        patience: Patience,
+    ) -> Result<T, Failure> {
+        let response = self.send(Method::POST, path, Bytes::new(), patience).await?;
+        answer(response, patience).await
+    }
+
     /// Opens an answer that comes piece by piece.
     pub(super) async fn stream(&self, path: &str) -> Result<Pieces, Failure> {
         let response = self

@@ -57,7 +57,7 @@ impl Context {
     pub(super) async fn reload(&self) -> Result<Option<Reloaded>, Failure> {
         let asked = self
             .client
-            .post("/api/reload", &(), Patience::Limited(RELOAD_PATIENCE))
+            .tell("/api/reload", Patience::Limited(RELOAD_PATIENCE))
             .await;
         unless_absent(asked)
     }
@@ -90,7 +90,7 @@ impl Context {
             let path = format!("/api/servers/{name}/{verb}");
             match self
                 .client
-                .post::<ServerStatus>(&path, &(), Patience::Limited(ACT_PATIENCE))
+                .tell::<ServerStatus>(&path, Patience::Limited(ACT_PATIENCE))
                 .await
             {
                 Ok(server) => {

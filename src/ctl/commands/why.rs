@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::advice::advice;
+use crate::advice::advice_for;
 use crate::api::Why;
 use crate::ctl::context::Context;
 use crate::ctl::declared::{command_of, declared, refused};
@@ -60,7 +60,7 @@ async fn from_journal(name: &ServerName, context: &Context) -> Result<FromJourna
     let command = command_of(&known);
     let stderr = last_stderr(&events).to_vec();
     let advice = last_cause(&events)
-        .map(|cause| advice(cause, &command, &stderr))
+        .map(|cause| advice_for(name, cause, &command, &stderr))
         .unwrap_or_default();
     Ok(FromJournal {
         name: name.clone(),
@@ -102,7 +102,7 @@ fn story(why: &Why, now_ms: u64) -> String {
     }
     story.attempts(&why.events, now_ms);
     story.stderr(&why.stderr, Some(&why.log_file));
-    story.advice(&why.advice, &server.name);
+    story.advice(&why.advice);
     story.text
 }
 
@@ -118,7 +118,7 @@ fn last_story(known: &FromJournal, now_ms: u64) -> String {
     story.last_exit(&known.events, now_ms);
     story.attempts(&known.events, now_ms);
     story.stderr(&known.stderr, None);
-    story.advice(&known.advice, &known.name);
+    story.advice(&known.advice);
     story.text
 }
 
@@ -183,14 +183,12 @@ impl Story {
         }
     }
 
-    fn advice(&mut self, advice: &[String], name: &ServerName) {
+    fn advice(&mut self, advice: &[String]) {
         if !advice.is_empty() {
             self.line("\nWhat to try:");
         }
         for (n, one) in advice.iter().enumerate() {
-            // The tables of advice do not know whom they talk about.
-            let one = one.replace(" NAME", &format!(" {name}"));
-            self.line(&format!("  {}. {}", n + 1, escaped(&one)));
+            self.line(&format!("  {}. {}", n + 1, escaped(one)));
         }
     }
 }
@@ -260,7 +258,7 @@ mod tests {
             stderr: last_stderr(&events()).to_vec(),
             path_searched: "/usr/bin:/bin".to_owned(),
             program_found: None,
-            advice: vec!["Run `mcpctl add NAME --replace …`.".to_owned()],
+            advice: vec!["Run `mcpctl add git --replace …`.".to_owned()],
             log_file: "logs/children/git.log".to_owned(),
         }
     }
@@ -293,9 +291,10 @@ mod tests {
     fn without_a_daemon_the_journal_still_tells() {
         let command = vec!["uvx".to_owned(), "x".to_owned()];
         let stderr = last_stderr(&events()).to_vec();
-        let advice = advice(last_cause(&events()).unwrap(), &command, &stderr);
+        let name = ServerName::parse("git").unwrap();
+        let advice = advice_for(&name, last_cause(&events()).unwrap(), &command, &stderr);
         let known = FromJournal {
-            name: ServerName::parse("git").unwrap(),
+            name,
             enabled: true,
             command,
             events: events(),
