@@ -39,7 +39,9 @@ impl fmt::Display for Exit {
 }
 
 fn signal_name(number: i32) -> Option<&'static str> {
-    nix::sys::signal::Signal::try_from(number).ok().map(nix::sys::signal::Signal::as_str)
+    nix::sys::signal::Signal::try_from(number)
+        .ok()
+        .map(nix::sys::signal::Signal::as_str)
 }
 
 /// The three ways to make a process go, each harder than the one before.
@@ -126,7 +128,10 @@ impl fmt::Display for Cause {
             Self::NoResources { why } => write!(f, "the machine is short of resources: {why}"),
             Self::Exited { exit } => write!(f, "the process ended by itself ({exit})"),
             Self::ExitedInHandshake { exit } => {
-                write!(f, "the process ended before it had answered `initialize` ({exit})")
+                write!(
+                    f,
+                    "the process ended before it had answered `initialize` ({exit})"
+                )
             }
             Self::NoHandshake { waited_ms, noise } => {
                 write!(f, "no answer to `initialize` within {}", seconds(*waited_ms))?;
@@ -221,15 +226,25 @@ impl fmt::Display for What {
         match self {
             Self::Spawned { pid } => write!(f, "started as process {pid}"),
             Self::Ready { revision, took_ms } => write!(f, "ready after {took_ms} ms, speaking {revision}"),
-            Self::Asked { rung: Rung::StdinClosed } => f.write_str("asked to go: stdin closed"),
-            Self::Asked { rung: Rung::Terminated } => f.write_str("asked to go: SIGTERM"),
+            Self::Asked {
+                rung: Rung::StdinClosed,
+            } => f.write_str("asked to go: stdin closed"),
+            Self::Asked {
+                rung: Rung::Terminated,
+            } => f.write_str("asked to go: SIGTERM"),
             Self::Asked { rung: Rung::Killed } => f.write_str("made to go: SIGKILL"),
             Self::Gone { cause, .. } => write!(f, "gone: {cause}"),
             Self::Backoff { wait_ms, failures } => {
                 write!(f, "starts again in {wait_ms} ms (failure {failures})")
             }
-            Self::Failed { cause, retry_ms: None } => write!(f, "failed: {cause}"),
-            Self::Failed { cause, retry_ms: Some(ms) } => {
+            Self::Failed {
+                cause,
+                retry_ms: None,
+            } => write!(f, "failed: {cause}"),
+            Self::Failed {
+                cause,
+                retry_ms: Some(ms),
+            } => {
                 write!(f, "failed: {cause}; one more attempt in {}", seconds(*ms))
             }
             Self::Stopped => f.write_str("stopped"),
@@ -256,7 +271,10 @@ mod tests {
             at_ms: 1,
             server: ServerName::parse("a").unwrap(),
             generation: Generation(2),
-            what: What::Gone { cause: Cause::Exited { exit: Exit::Code(1) }, stderr: vec!["boom".to_owned()] },
+            what: What::Gone {
+                cause: Cause::Exited { exit: Exit::Code(1) },
+                stderr: vec!["boom".to_owned()],
+            },
         };
         let text = serde_json::to_string(&event).unwrap();
         assert_eq!(serde_json::from_str::<SupervisionEvent>(&text).unwrap(), event);

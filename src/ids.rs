@@ -42,7 +42,10 @@ impl ServerName {
             return Ok(Self(Arc::from(text)));
         }
         let near = nearest_server_name(text);
-        Err(BadServerName { given: text.to_owned(), suggestion: is_server_name(&near).then_some(near) })
+        Err(BadServerName {
+            given: text.to_owned(),
+            suggestion: is_server_name(&near).then_some(near),
+        })
     }
 
     /// The name as text.
@@ -53,14 +56,28 @@ impl ServerName {
 
 fn is_server_name(text: &str) -> bool {
     let starts_well = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-    let all_allowed = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    let all_allowed = text
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
     starts_well && all_allowed && text.len() <= SERVER_NAME_CHARS_MAX
 }
 
 fn nearest_server_name(text: &str) -> String {
-    let mapped: String =
-        text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' }).collect();
-    mapped.trim_matches(['-', '_']).chars().take(SERVER_NAME_CHARS_MAX).collect()
+    let mapped: String = text
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '_' {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    mapped
+        .trim_matches(['-', '_'])
+        .chars()
+        .take(SERVER_NAME_CHARS_MAX)
+        .collect()
 }
 
 impl fmt::Display for ServerName {
@@ -128,7 +145,11 @@ pub struct SessionId(Arc<str>);
 impl SessionId {
     /// A new one: two version 4 UUIDs, 244 random bits from the operating system.
     pub fn random() -> Self {
-        Self(Arc::from(format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())))
+        Self(Arc::from(format!(
+            "{}{}",
+            Uuid::new_v4().simple(),
+            Uuid::new_v4().simple()
+        )))
     }
 
     /// The id as text.

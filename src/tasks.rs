@@ -60,7 +60,13 @@ impl Tasks {
             return Ok(());
         }
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(Left(running.iter().filter(|(_, n)| **n > 0).map(|(name, n)| (*name, *n)).collect()))
+        Err(Left(
+            running
+                .iter()
+                .filter(|(_, n)| **n > 0)
+                .map(|(name, n)| (*name, *n))
+                .collect(),
+        ))
     }
 }
 
@@ -72,7 +78,11 @@ struct Counted {
 
 impl Counted {
     fn new(name: &'static str, running: Arc<Mutex<BTreeMap<&'static str, usize>>>) -> Self {
-        *running.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default() += 1;
+        *running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(name)
+            .or_default() += 1;
         Self { name, running }
     }
 }
@@ -102,6 +112,9 @@ mod tests {
 
         let tasks = Tasks::new();
         tasks.spawn("deaf", std::future::pending());
-        assert_eq!(tasks.drain(Duration::from_secs(1)).await, Err(Left(vec![("deaf", 1)])));
+        assert_eq!(
+            tasks.drain(Duration::from_secs(1)).await,
+            Err(Left(vec![("deaf", 1)]))
+        );
     }
 }

@@ -1,0 +1,469 @@
+//! What the daemon itself needs to know, from the environment: where to listen, where its folders are.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use tracing::Level;
+
+use super::spec::Secret;
+use super::{ConfigError, ConfigErrors, Environment};
+
+/// Fewest characters of `MCP_AUTH_TOKEN`: shorter ones can be guessed.
+const AUTH_TOKEN_CHARS_MIN: usize = 16;
+
+/// The settings of the daemon. All paths are absolute if the project folder was.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `MCP_HOST`: the address to listen on. Default 127.0.0.1.
+    pub host: IpAddr,
+    /// `MCP_PORT`: default 8999; 0 lets the system choose.
+    pub port: u16,
+    /// `MCP_DATA_DIR`: the registry, the lock and the control socket. Default `./data`.
+    pub data_dir: PathBuf,
+    /// `MCP_LOG_DIR`: our log and the children's. Default `./logs`.
+    pub log_dir: PathBuf,
+    /// `MCP_SERVERS_FILE`: the declared servers. Default `./servers.toml`; need not exist.
+    pub servers_file: PathBuf,
+    /// `MCP_AUTH_TOKEN`: what a client must show. Default none; needed beyond loopback.
+    pub auth_token: Option<Secret>,
+    /// `LOG_LEVEL`: default info; `DEBUG_MODE=true` makes it at least debug.
+    pub log_level: Level,
+    /// `MCP_ALLOWED_HOSTS`: further names in `Host`, beside the loopback ones.
+    pub allowed_hosts: Vec<String>,
+    /// `MCP_ALLOWED_ORIGINS`: further origins of browsers, beside the loopback ones.
+    pub allowed_origins: Vec<String>,
+    /// The environment with the `.env` that was found: for the variables in `servers.toml`.
+    pub environment: Environment,
+    /// Where the `.env` is, or would be: to read it again when the servers file changes.
+    pub dotenv_file: PathBuf,
+}
+
+impl Settings {
+    /// Reads the environment and the `.env` beside the servers file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them, at once.
+    pub fn load(project_dir: &Path, env: &Environment) -> Result<Self, ConfigErrors> {
+        let mut errors = Vec::new();
+        let is_project = project_dir.join("servers.toml").exists()
+            || ["MCP_SERVERS_FILE", "MCP_DATA_DIR", "MCP_LOG_DIR"]
+                .iter()
+                .any(|name| env.lookup_filled(name).is_some());
+        let base = if is_project {
+            Base::Project(project_dir)
+        } else {
+            Base::User
+        };
+        let file_before_dotenv = servers_file(project_dir, base, env, &mut errors);
+        let dotenv_file = file_before_dotenv.with_file_name(".env");
+        let environment = env.with_dotenv(&dotenv_file).unwrap_or_else(|more| {
+            errors.extend(more.0);
+            env.clone()
+        });
+        let mut read = Reader {
+            env: &environment,
+            errors,
+        };
+        let servers_file = read.servers_file(project_dir, file_before_dotenv);
+        let settings = Self {
+            host: read.host(),
+            port: read
+                .parsed("MCP_PORT", "must be a number from 0 to 65535")
+                .unwrap_or(8999),
+            data_dir: read.folder("MCP_DATA_DIR", project_dir, base, "data"),
+            log_dir: read.folder("MCP_LOG_DIR", project_dir, base, "logs"),
+            servers_file,
+            auth_token: read.auth_token(),
+            log_level: read.log_level(),
+            allowed_hosts: read.list("MCP_ALLOWED_HOSTS"),
+            allowed_origins: read.list("MCP_ALLOWED_ORIGINS"),
+            environment: environment.clone(),
+            dotenv_file,
+        };
+        read.check_exposure(&settings);
+        if read.errors.is_empty() {
+            Ok(settings)
+        } else {
+            Err(ConfigErrors(read.errors))
+        }
+    }
+}
+
+/// Whose folders are used when nothing is said.
+#[derive(Clone, Copy)]
+enum Base<'a> {
+    /// Those of the project that the daemon was started in.
+    Project(&'a Path),
+    /// Those of the person who started it.
+    User,
+}
+
+fn error(key: &str, what: impl Into<String>) -> ConfigError {
+    ConfigError {
+        file: PathBuf::new(),
+        line: None,
+        key: key.to_owned(),
+        what: what.into(),
+    }
+}
+
+/// Where `servers.toml` is as far as the real environment tells: the `.env` lies beside it.
+fn servers_file(project: &Path, base: Base<'_>, env: &Environment, errors: &mut Vec<ConfigError>) -> PathBuf {
+    if let Some(said) = env.lookup_filled("MCP_SERVERS_FILE") {
+        return project.join(env.path(&said));
+    }
+    match base {
+        Base::Project(folder) => folder.join("servers.toml"),
+        Base::User => {
+            user_folder(env, "XDG_CONFIG_HOME", ".config", "MCP_SERVERS_FILE", errors).join("servers.toml")
+        }
+    }
+}
+
+/// Source: XDG Base Directory Specification: a relative path in these variables is ignored.
+fn user_folder(
+    env: &Environment,
+    variable: &str,
+    below_home: &str,
+    instead: &str,
+    errors: &mut Vec<ConfigError>,
+) -> PathBuf {
+    let set = env
+        .lookup_filled(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute());
+    let home = || {
+        env.lookup_filled("HOME")
+            .map(|home| Path::new(&home).join(below_home))
+    };
+    let Some(folder) = set.or_else(home) else {
+        errors.push(error(
+            instead,
+            format!("neither {variable} nor HOME is set; set {instead} to say where"),
+        ));
+        return PathBuf::new();
+    };
+    folder.join("mcp-wrapper")
+}
+
+struct Reader<'a> {
+    env: &'a Environment,
+    errors: Vec<ConfigError>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, key: &str, what: impl Into<String>) {
+        self.errors.push(error(key, what));
+    }
+
+    fn servers_file(&mut self, project: &Path, otherwise: PathBuf) -> PathBuf {
+        let Some(said) = self.env.lookup_filled("MCP_SERVERS_FILE") else {
+            return otherwise;
+        };
+        let file = project.join(self.env.path(&said));
+        if !file.is_file() {
+            let what = format!(
+                "there is no file {}; correct the path, or unset it",
+                file.display()
+            );
+            self.fault("MCP_SERVERS_FILE", what);
+        }
+        file
+    }
+
+    fn folder(&mut self, variable: &str, project: &Path, base: Base<'_>, name: &str) -> PathBuf {
+        if let Some(said) = self.env.lookup_filled(variable) {
+            return project.join(self.env.path(&said));
+        }
+        match base {
+            Base::Project(folder) => folder.join(name),
+            Base::User => user_folder(
+                self.env,
+                "XDG_STATE_HOME",
+                ".local/state",
+                variable,
+                &mut self.errors,
+            )
+            .join(name),
+        }
+    }
+
+    fn host(&mut self) -> IpAddr {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        if self
+            .env
+            .lookup_filled("MCP_HOST")
+            .is_some_and(|host| host.trim() == "localhost")
+        {
+            return loopback;
+        }
+        let rule = "must be an IP address such as 127.0.0.1, ::1 or 0.0.0.0, or localhost";
+        self.parsed("MCP_HOST", rule).unwrap_or(loopback)
+    }
+
+    fn auth_token(&mut self) -> Option<Secret> {
+        let token = self.env.lookup_filled("MCP_AUTH_TOKEN")?;
+        let n_chars = token.chars().count();
+        if n_chars < AUTH_TOKEN_CHARS_MIN {
+            let what = format!(
+                "has {n_chars} characters, and fewer than {AUTH_TOKEN_CHARS_MIN} can be guessed; \
+                 make one with: openssl rand -hex 32"
+            );
+            self.fault("MCP_AUTH_TOKEN", what);
+        } else if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let what = "must be visible ASCII characters without spaces, as it travels in an HTTP header";
+            self.fault("MCP_AUTH_TOKEN", what);
+        }
+        Some(Secret::new(token))
+    }
+
+    fn log_level(&mut self) -> Level {
+        let said = self
+            .env
+            .lookup_filled("LOG_LEVEL")
+            .map(|word| word.trim().to_ascii_lowercase());
+        let level = match said.as_deref() {
+            Some("error") => Level::ERROR,
+            Some("warn" | "warning") => Level::WARN,
+            Some("info") | None => Level::INFO,
+            Some("debug") => Level::DEBUG,
+            Some("trace") => Level::TRACE,
+            Some(word) => {
+                self.fault(
+                    "LOG_LEVEL",
+                    format!("must be error, warn, info, debug or trace, not {word:?}"),
+                );
+                Level::INFO
+            }
+        };
+        // `tracing` orders levels by how much is said: TRACE is the greatest.
+        if self.flag("DEBUG_MODE") {
+            level.max(Level::DEBUG)
+        } else {
+            level
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> bool {
+        let said = self
+            .env
+            .lookup_filled(name)
+            .map(|word| word.trim().to_ascii_lowercase());
+        match said.as_deref() {
+            Some("true" | "1" | "yes" | "on") => true,
+            Some("false" | "0" | "no" | "off") | None => false,
+            Some(word) => {
+                self.fault(name, format!("must be true or false, not {word:?}"));
+                false
+            }
+        }
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let said = self.env.lookup_filled(name).unwrap_or_default();
+        said.split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    fn parsed<T: FromStr>(&mut self, name: &str, rule: &str) -> Option<T> {
+        let said = self.env.lookup_filled(name)?;
+        let parsed = said.trim().parse().ok();
+        if parsed.is_none() {
+            self.fault(name, format!("{rule}, not {said:?}"));
+        }
+        parsed
+    }
+
+    fn check_exposure(&mut self, settings: &Settings) {
+        if !settings.host.is_loopback() && settings.auth_token.is_none() {
+            let what = format!(
+                "listening on {} would let everybody on the network run your servers; set MCP_AUTH_TOKEN \
+                 to at least {AUTH_TOKEN_CHARS_MIN} characters, or set MCP_HOST to 127.0.0.1",
+                settings.host
+            );
+            self.fault("MCP_HOST", what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn folder_with(files: &[(&str, &str)]) -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).unwrap();
+        }
+        folder
+    }
+
+    fn load(project: &Path, variables: &[(&str, &str)]) -> Result<Settings, ConfigErrors> {
+        let map: BTreeMap<_, _> = variables
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        Settings::load(project, &Environment::new(move |name| map.get(name).cloned()))
+    }
+
+    #[test]
+    fn a_project_folder_keeps_everything_in_itself() {
+        let project = folder_with(&[("servers.toml", "")]);
+        let settings = load(project.path(), &[("HOME", "/home/me")]).unwrap();
+        assert_eq!(settings.data_dir, project.path().join("data"));
+        assert_eq!(settings.log_dir, project.path().join("logs"));
+        assert_eq!(settings.servers_file, project.path().join("servers.toml"));
+        assert_eq!(
+            (settings.host.to_string().as_str(), settings.port),
+            ("127.0.0.1", 8999)
+        );
+        assert_eq!(settings.log_level, Level::INFO);
+        assert!(settings.auth_token.is_none());
+        assert!(settings.allowed_hosts.is_empty());
+    }
+
+    #[test]
+    fn elsewhere_the_folders_are_those_of_the_person() {
+        let elsewhere = folder_with(&[]);
+        let settings = load(elsewhere.path(), &[("HOME", "/home/me"), ("MCP_PORT", "0")]).unwrap();
+        assert_eq!(
+            settings.data_dir,
+            Path::new("/home/me/.local/state/mcp-wrapper/data")
+        );
+        assert_eq!(
+            settings.log_dir,
+            Path::new("/home/me/.local/state/mcp-wrapper/logs")
+        );
+        assert_eq!(
+            settings.servers_file,
+            Path::new("/home/me/.config/mcp-wrapper/servers.toml")
+        );
+        let xdg = [
+            ("XDG_STATE_HOME", "/state"),
+            ("XDG_CONFIG_HOME", "/config"),
+            ("HOME", "/home/me"),
+        ];
+        let settings = load(elsewhere.path(), &xdg).unwrap();
+        assert_eq!(settings.data_dir, Path::new("/state/mcp-wrapper/data"));
+        assert_eq!(
+            settings.servers_file,
+            Path::new("/config/mcp-wrapper/servers.toml")
+        );
+        assert_eq!(load(elsewhere.path(), &[]).unwrap_err().0.len(), 3);
+    }
+
+    #[test]
+    fn one_named_folder_makes_it_a_project() {
+        let elsewhere = folder_with(&[]);
+        let settings = load(
+            elsewhere.path(),
+            &[("MCP_DATA_DIR", "mine"), ("HOME", "/home/me")],
+        )
+        .unwrap();
+        assert_eq!(settings.data_dir, elsewhere.path().join("mine"));
+        assert_eq!(settings.log_dir, elsewhere.path().join("logs"));
+        assert_eq!(settings.servers_file, elsewhere.path().join("servers.toml"));
+    }
+
+    #[test]
+    fn the_dotenv_beside_the_servers_file_is_read_and_the_real_environment_wins() {
+        let project = folder_with(&[
+            ("servers.toml", ""),
+            (".env", "MCP_PORT=1\nLOG_LEVEL=warn\nA=b\n"),
+        ]);
+        let settings = load(project.path(), &[("MCP_PORT", "2")]).unwrap();
+        assert_eq!((settings.port, settings.log_level), (2, Level::WARN));
+        assert_eq!(settings.environment.lookup("A").as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let project = folder_with(&[("servers.toml", ""), (".env", "oops\n")]);
+        let told = load(
+            project.path(),
+            &[
+                ("MCP_HOST", "here"),
+                ("MCP_PORT", "70000"),
+                ("MCP_AUTH_TOKEN", "short-secret"),
+                ("LOG_LEVEL", "loud"),
+                ("DEBUG_MODE", "maybe"),
+                ("MCP_SERVERS_FILE", "servers.tml"),
+            ],
+        )
+        .unwrap_err()
+        .to_string();
+        assert_eq!(told.lines().count(), 7, "{told}");
+        for part in [
+            ".env:1: ",
+            "MCP_HOST: ",
+            "MCP_PORT: ",
+            "MCP_AUTH_TOKEN: ",
+            "LOG_LEVEL: ",
+            "DEBUG_MODE: ",
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
+        assert!(told.contains("there is no file"), "{told}");
+        assert!(!told.contains("short-secret"), "{told}");
+    }
+
+    #[test]
+    fn beyond_loopback_a_token_is_needed() {
+        let project = folder_with(&[("servers.toml", "")]);
+        for host in ["0.0.0.0", "::", "192.168.0.7"] {
+            let told = load(project.path(), &[("MCP_HOST", host)])
+                .unwrap_err()
+                .to_string();
+            assert!(told.contains("set MCP_AUTH_TOKEN"), "{told}");
+            let open = [("MCP_HOST", host), ("MCP_AUTH_TOKEN", "0123456789abcdef")];
+            let settings = load(project.path(), &open).unwrap();
+            assert!(!format!("{settings:?}").contains("0123456789abcdef"));
+        }
+        for host in ["127.0.0.1", "::1", "localhost", ""] {
+            load(project.path(), &[("MCP_HOST", host)]).unwrap();
+        }
+    }
+
+    #[test]
+    fn debug_mode_never_says_less_and_lists_are_split_at_commas() {
+        let project = folder_with(&[("servers.toml", "")]);
+        let said = [
+            ("DEBUG_MODE", "true"),
+            ("MCP_ALLOWED_HOSTS", "a.example, b.example:80,"),
+        ];
+        let settings = load(project.path(), &said).unwrap();
+        assert_eq!(settings.log_level, Level::DEBUG);
+        assert_eq!(settings.allowed_hosts, ["a.example", "b.example:80"]);
+        let trace = load(project.path(), &[("DEBUG_MODE", "true"), ("LOG_LEVEL", "trace")]).unwrap();
+        assert_eq!(trace.log_level, Level::TRACE);
+    }
+
+    #[test]
+    fn the_shipped_env_example_is_good_and_names_every_variable() {
+        let text = include_str!("../../.env.example");
+        let project = folder_with(&[("servers.toml", ""), (".env", text)]);
+        load(project.path(), &[]).unwrap();
+        for name in [
+            "MCP_HOST",
+            "MCP_PORT",
+            "MCP_DATA_DIR",
+            "MCP_LOG_DIR",
+            "MCP_SERVERS_FILE",
+            "MCP_AUTH_TOKEN",
+            "MCP_ALLOWED_HOSTS",
+            "MCP_ALLOWED_ORIGINS",
+            "LOG_LEVEL",
+            "DEBUG_MODE",
+        ] {
+            assert!(text.contains(&format!("{name}=")), "{name}");
+        }
+    }
+}
