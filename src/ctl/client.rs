@@ -56,6 +56,11 @@ impl Client {
         }
     }
 
+    /// Whether somebody holds the socket, were it one who refuses us.
+    pub(super) async fn is_there(&self) -> bool {
+        !matches!(self.connect().await, Err(Failure::NoDaemon { .. }))
+    }
+
     /// Asks for something the daemon knows.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let response = self.send(

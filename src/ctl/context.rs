@@ -10,9 +10,9 @@ use super::failure::Failure;
 use super::render::Out;
 use super::words;
 use crate::api::{Reloaded, ServerStatus};
-use crate::config::{Environment, Settings};
+use crate::config::{Environment, Settings, read_servers};
 use crate::ids::ServerName;
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryError};
 
 /// Patience for a change of processes: a package runner may have to download first.
 const ACT_PATIENCE: Duration = Duration::from_secs(300);
@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) client: Client,
-    data_dir: PathBuf,
+    settings: Settings,
 }
 
 /// What became of one server of several.
@@ -42,15 +42,27 @@ impl Context {
         let settings = settings(folder)?;
         Ok(Self {
             client: Client::new(settings.data_dir.clone()),
-            data_dir: settings.data_dir,
+            settings,
         })
     }
 
     /// The registry, also while a daemon writes to it.
-    pub(super) async fn registry(&self) -> Result<Registry, Failure> {
-        Registry::open(&self.data_dir)
-            .await
-            .map_err(|error| Failure::Refused(error.to_string()))
+    ///
+    /// A daemon keeps the rows of servers.toml equal to the file. Where none runs, that is done here:
+    /// else `list` in a fresh project would show nothing. Never beside a daemon, whose file may be another one.
+    pub(super) async fn registry(&self, out: &mut Out) -> Result<Registry, Failure> {
+        let refused = |error: RegistryError| Failure::Refused(error.to_string());
+        let registry = Registry::open(&self.settings.data_dir).await.map_err(refused)?;
+        if self.client.is_there().await {
+            return Ok(registry);
+        }
+        match read_servers(&self.settings.servers_file, &self.settings.environment) {
+            Ok(file) => registry.mirror_file(&file.servers).await.map_err(refused)?,
+            Err(faults) => out.remark(&format!(
+                "mcpctl: servers.toml has faults, so its servers are known as they last were:\n{faults}"
+            )),
+        }
+        Ok(registry)
     }
 
     /// Has a running daemon act on new definitions at once; `None` when none runs.

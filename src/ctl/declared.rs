@@ -28,7 +28,7 @@ pub(super) async fn set_enabled(
     context: &Context,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    let registry = context.registry().await?;
+    let registry = context.registry(out).await?;
     let (mut changed, mut not_there) = (Vec::new(), Vec::new());
     for name in names {
         let done = registry.set_enabled(name, enabled).await.map_err(refused)?;

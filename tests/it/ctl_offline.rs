@@ -1,5 +1,6 @@
 //! `mcpctl` where no daemon runs: definitions can be changed, the rest says what is missing.
 
+use mcp_wrapper::event::{Cause, Exit, What};
 use serde_json::json;
 
 use crate::mcpctl::Project;
@@ -207,4 +208,81 @@ fn a_reader_who_has_read_enough_is_no_failure() {
     let ended = child.wait_with_output().expect("mcpctl ends");
     assert!(ended.status.success(), "{ended:?}");
     assert!(ended.stderr.is_empty(), "{ended:?}");
+}
+
+#[test]
+fn why_tells_from_the_journal_how_the_last_process_ended_and_what_to_try() {
+    let project = Project::new();
+    project.run(&["add", "git", "--", "uvx", "x"]).said(0, &[]);
+    let cause = Cause::ExitedInHandshake { exit: Exit::Code(1) };
+    let stderr = vec!["ModuleNotFoundError: No module named 'mcp.server'".to_owned()];
+    project.happened(
+        "git",
+        vec![What::Spawned { pid: 7 }, What::Gone { cause, stderr }],
+    );
+    let shown = ["exit code 1", "    ModuleNotFoundError", "What to try:", "mcp<2"];
+    project.run(&["why", "git"]).said(0, &shown);
+    project
+        .run(&["events", "git"])
+        .said(0, &["started as process 7", "from the journal"]);
+    assert_eq!(project.json(&["why", "git"])["events"][0]["pid"], 7);
+}
+
+#[test]
+fn what_servers_toml_declares_wins_and_can_only_be_disabled_from_here() {
+    let project = Project::new();
+    project.write("servers.toml", "[servers.git]\ncommand = \"from-file\"\n");
+    project
+        .run(&["remove", "git"])
+        .said(1, &["declared in servers.toml", "mcpctl disable git"]);
+    project
+        .run(&["add", "git", "--", "mine"])
+        .said(0, &["the file wins"]);
+    let list = project.json(&["list"]);
+    assert_eq!(
+        (&list[0]["command"], &list[0]["origin"]),
+        (&json!(["from-file"]), &json!("file"))
+    );
+    assert_eq!(
+        (&list[1]["command"], &list[1]["state"]),
+        (&json!(["mine"]), &json!("shadowed"))
+    );
+    project
+        .run(&["remove", "git"])
+        .said(0, &["git: removed", "servers.toml still declares `git`"]);
+    project.run(&["disable", "git"]).said(0, &["git: disabled"]);
+    assert_eq!(project.json(&["list"])[0]["state"], "disabled");
+}
+
+#[test]
+fn many_writers_at_once_lose_nothing() {
+    let project = Project::new();
+    let names: Vec<String> = (0..12).map(|n| format!("server-{n}")).collect();
+    let adding: Vec<_> = names
+        .iter()
+        .map(|name| {
+            project
+                .mcpctl(&["add", name, "--", "x"])
+                .spawn()
+                .expect("mcpctl starts")
+        })
+        .collect();
+    for mut child in adding {
+        assert!(child.wait().expect("it ends").success());
+    }
+    assert_eq!(
+        project.json(&["list"]).as_array().map(Vec::len),
+        Some(names.len())
+    );
+}
+
+#[test]
+fn a_faulty_servers_file_is_told_and_hides_nothing() {
+    let project = Project::new();
+    project.write("servers.toml", "[servers.git]\ncommand = \"from-file\"\n");
+    project.run(&["list"]).said(0, &["from-file"]);
+    project.write("servers.toml", "[servers.git]\ncomand = \"from-file\"\n");
+    project
+        .run(&["list"])
+        .said(0, &["from-file", "servers.toml has faults", "servers.toml:2"]);
 }

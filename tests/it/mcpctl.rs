@@ -10,6 +10,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use mcp_wrapper::event::{SupervisionEvent, What};
+use mcp_wrapper::ids::{Generation, ServerName};
+use mcp_wrapper::registry::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -43,6 +46,26 @@ impl Project {
 
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path().join(name), text).unwrap();
+    }
+
+    /// Writes into the journal what a daemon would have written.
+    pub(crate) fn happened(&self, server: &str, what: Vec<What>) {
+        let event = |(at_ms, what)| SupervisionEvent {
+            at_ms,
+            server: ServerName::parse(server).unwrap(),
+            generation: Generation(1),
+            what,
+        };
+        let events: Vec<_> = (1..).zip(what).map(event).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let registry = Registry::open(&self.path().join("data")).await.unwrap();
+            registry.append(&events).await.unwrap();
+            registry.close().await.unwrap();
+        });
     }
 
     /// The command, not started yet.

@@ -30,7 +30,7 @@ struct Added<'a> {
 
 /// Declares a server, and has a running daemon start it.
 pub(super) async fn run(args: AddArgs, context: &Context, out: &mut Out) -> Result<(), Failure> {
-    let registry = context.registry().await?;
+    let registry = context.registry(out).await?;
     let (name, replace) = (args.name.clone(), args.replace);
     let raw = declared(args)?;
     if !replace {

@@ -24,7 +24,7 @@ async fn read(args: &EventsArgs, context: &Context, out: &mut Out) -> Result<Vec
     match context.client.get(&path).await {
         Err(Failure::NoDaemon { .. }) => {
             out.remark("mcpctl: no daemon is running; this is from the journal");
-            let registry = context.registry().await?;
+            let registry = context.registry(out).await?;
             let number = usize::try_from(args.number).unwrap_or(usize::MAX);
             registry.events(args.name.as_ref(), number).await.map_err(refused)
         }

@@ -39,7 +39,7 @@ struct StepReport<'a> {
 pub(super) async fn run(args: &ImportArgs, context: &Context, out: &mut Out) -> Result<(), Failure> {
     let entries = read(&args.file)?;
     refuse_unknown(&args.only, &entries, &args.file)?;
-    let registry = context.registry().await?;
+    let registry = context.registry(out).await?;
     let known: Vec<Known> = all(&registry)
         .await?
         .into_iter()

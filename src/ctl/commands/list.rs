@@ -39,7 +39,7 @@ pub(super) async fn run(context: &Context, out: &mut Out) -> Result<(), Failure>
             None
         }
     };
-    let registry = context.registry().await?;
+    let registry = context.registry(out).await?;
     let rows: Vec<Row> = all(&registry)
         .await?
         .into_iter()

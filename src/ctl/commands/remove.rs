@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::ctl::context::Context;
-use crate::ctl::declared::{NO_DAEMON, refused, reload, tell_not_there};
+use crate::ctl::declared::{NO_DAEMON, all, refused, reload, tell_not_there};
 use crate::ctl::failure::Failure;
 use crate::ctl::render::Out;
 use crate::ids::ServerName;
@@ -13,6 +13,8 @@ use crate::registry::Removed;
 #[derive(Debug, Default, Serialize)]
 struct Gone {
     removed: Vec<ServerName>,
+    /// Of the removed ones, those that servers.toml declares as well: they go on.
+    still_in_file: Vec<ServerName>,
     not_there: Vec<ServerName>,
     in_file: Vec<ServerName>,
     daemon: bool,
@@ -20,7 +22,7 @@ struct Gone {
 
 /// Removes servers; one that cannot be removed does not hold up the others.
 pub(super) async fn run(names: &[ServerName], context: &Context, out: &mut Out) -> Result<(), Failure> {
-    let registry = context.registry().await?;
+    let registry = context.registry(out).await?;
     let mut gone = Gone::default();
     for name in names {
         let list = match registry.remove(name).await.map_err(refused)? {
@@ -30,6 +32,9 @@ pub(super) async fn run(names: &[ServerName], context: &Context, out: &mut Out) 
         };
         list.push(name.clone());
     }
+    let left = all(&registry).await?;
+    let stays = |name: &&ServerName| left.iter().any(|known| known.name == **name);
+    gone.still_in_file = gone.removed.iter().filter(stays).cloned().collect();
     if !gone.removed.is_empty() {
         gone.daemon = reload(context, out).await?.is_some();
     }
@@ -49,6 +54,11 @@ fn tell(gone: &Gone, out: &mut Out) -> Result<(), Failure> {
             format!("; {NO_DAEMON}")
         };
         out.say(&format!("{name}: removed{then}"))?;
+    }
+    for name in &gone.still_in_file {
+        out.remark(&format!(
+            "mcpctl: servers.toml still declares `{name}`, which is in effect now"
+        ));
     }
     for name in &gone.in_file {
         out.remark(&format!(

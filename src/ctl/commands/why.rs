@@ -42,7 +42,7 @@ pub(super) async fn run(name: &ServerName, context: &Context, out: &mut Out) -> 
     {
         Ok(why) => Ok(out.either(&why, &story(&why, words::now_ms()))?),
         Err(Failure::NoDaemon { .. }) => {
-            let known = from_journal(name, context).await?;
+            let known = from_journal(name, context, out).await?;
             out.remark("mcpctl: no daemon is running; this is from the journal");
             Ok(out.either(&known, &last_story(&known, words::now_ms()))?)
         }
@@ -50,8 +50,8 @@ pub(super) async fn run(name: &ServerName, context: &Context, out: &mut Out) -> 
     }
 }
 
-async fn from_journal(name: &ServerName, context: &Context) -> Result<FromJournal, Failure> {
-    let registry = context.registry().await?;
+async fn from_journal(name: &ServerName, context: &Context, out: &mut Out) -> Result<FromJournal, Failure> {
+    let registry = context.registry(out).await?;
     let known = declared(name, &registry).await?;
     let events = registry
         .events(Some(name), EVENTS_SHOWN * 4)
