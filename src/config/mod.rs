@@ -7,6 +7,7 @@ mod env;
 mod expand;
 mod file;
 mod keys;
+mod meant;
 pub mod raw;
 mod resolve;
 mod settings;
