@@ -60,9 +60,11 @@ pub(super) fn is_trouble(state: &str) -> bool {
     matches!(state, "failed" | "backoff" | "unresponsive")
 }
 
-/// Whether a server in this state will not change by itself within the next moment.
+/// Whether a server that is wanted has said its first word in this state.
+///
+/// Not `stopped`: so is a new server for the moment before its first process.
 pub(super) fn is_settled(state: &str) -> bool {
-    is_trouble(state) || matches!(state, "ready" | "idle" | "disabled" | "stopped")
+    is_trouble(state) || matches!(state, "ready" | "idle" | "disabled")
 }
 
 /// The wall clock in milliseconds since 1970.

@@ -20,12 +20,30 @@ use crate::registry::{Put, Registry};
 const FIRST_LOOK: Duration = Duration::from_secs(8);
 
 #[derive(Debug, Serialize)]
-struct Added<'a> {
-    name: &'a ServerName,
-    /// `added`, `replaced`, or `shadowed`: the one in servers.toml counts.
-    change: &'static str,
+struct Added {
+    name: ServerName,
+    change: Change,
     daemon: bool,
     server: Option<ServerStatus>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Change {
+    Added,
+    Replaced,
+    /// Saved, but the one in servers.toml counts.
+    Shadowed,
+}
+
+impl From<Put> for Change {
+    fn from(put: Put) -> Self {
+        match put {
+            Put::Added => Self::Added,
+            Put::Replaced => Self::Replaced,
+            Put::ShadowedByFile => Self::Shadowed,
+        }
+    }
 }
 
 /// Declares a server, and has a running daemon start it.
@@ -40,35 +58,42 @@ pub(super) async fn run(args: AddArgs, context: &Context, out: &mut Out) -> Resu
         .put(DefinitionOrigin::Cli, &name, &raw)
         .await
         .map_err(refused)?;
-    let reloaded = reload(context, out).await?;
-    let change = match put {
-        Put::Added => "added",
-        Put::Replaced => "replaced",
-        Put::ShadowedByFile => "shadowed",
-    };
-    if change == "shadowed" {
-        out.remark(&format!(
-            "mcpctl: servers.toml declares `{name}`, too, and the file wins: this one is saved, but counts only when the file no longer has it"
-        ));
-    }
-    let daemon = reloaded.is_some();
-    let server = if daemon && change != "shadowed" {
+    let daemon = reload(context, out).await?.is_some();
+    let is_shadowed = put == Put::ShadowedByFile;
+    // A shadowed one is not started: what runs under this name is the file's.
+    let server = if daemon && !is_shadowed {
         Some(context.until_settled(&name, FIRST_LOOK).await?)
     } else {
         None
     };
-    match &server {
+    tell(
+        &Added {
+            name,
+            change: put.into(),
+            daemon,
+            server,
+        },
+        out,
+    )
+}
+
+fn tell(added: &Added, out: &mut Out) -> Result<(), Failure> {
+    let name = &added.name;
+    if added.change == Change::Shadowed {
+        out.remark(&format!(
+            "mcpctl: servers.toml declares `{name}`, too, and the file wins: this one is saved, but counts only when the file no longer has it"
+        ));
+    }
+    match &added.server {
         Some(server) => out.say(&words::state(server))?,
-        None if daemon => out.say(&format!("{name}: saved"))?,
+        None if added.daemon => out.say(&format!("{name}: saved"))?,
         None => out.say(&format!("{name}: saved; {NO_DAEMON}"))?,
     }
-    out.json(&Added {
-        name: &name,
-        change,
-        daemon,
-        server: server.clone(),
-    })?;
-    let is_trouble = server.is_some_and(|server| words::is_trouble(&server.state));
+    out.json(added)?;
+    let is_trouble = added
+        .server
+        .as_ref()
+        .is_some_and(|server| words::is_trouble(&server.state));
     if is_trouble { Err(Failure::Told) } else { Ok(()) }
 }
 
