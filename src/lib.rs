@@ -29,6 +29,7 @@ pub mod demo;
 pub mod event;
 pub mod front;
 pub mod ids;
+pub mod login_path;
 pub mod registry;
 pub mod retry;
 pub mod route;

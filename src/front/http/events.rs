@@ -46,6 +46,12 @@ pub fn channel() -> (mpsc::Sender<Bytes>, Response) {
     (frames, (headers, Body::from_stream(Frames(queue))).into_response())
 }
 
+/// The writing end of a plain body, and the body.
+pub fn plain_channel() -> (mpsc::Sender<Bytes>, Body) {
+    let (pieces, queue) = mpsc::channel(N_FRAMES_MAX);
+    (pieces, Body::from_stream(Frames(queue)))
+}
+
 struct Frames(mpsc::Receiver<Bytes>);
 
 impl Stream for Frames {

@@ -34,10 +34,13 @@ const EVENTS: &str = "text/event-stream";
 
 /// `/mcp`, whatever the verb.
 pub async fn mcp(State(front): State<Shared>, request: Request<Body>) -> Response {
-    match *request.method() {
-        Method::POST => post(front, request).await,
-        Method::GET => get(&front, &request),
-        Method::DELETE => delete(&front, &request).await,
+    match request.method() {
+        &Method::POST => post(front, request).await,
+        &Method::GET => get(&front, &request),
+        &Method::DELETE => {
+            let session = session_of(&front, &request);
+            delete(&front, session).await
+        }
         _another => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, POST, DELETE")]).into_response(),
     }
 }
@@ -80,8 +83,8 @@ async fn forward_outbox(session: &Session, frames: &tokio::sync::mpsc::Sender<By
     }
 }
 
-async fn delete(front: &Shared, request: &Request<Body>) -> Response {
-    match session_of(front, request) {
+async fn delete(front: &Shared, session: Result<Arc<Session>, Response>) -> Response {
+    match session {
         Ok(session) => {
             front.sessions.end(&session).await;
             StatusCode::NO_CONTENT.into_response()
