@@ -55,7 +55,13 @@ struct Told {
 impl Declarations {
     /// Nothing is declared yet.
     pub fn new(settings: Settings, registry: Registry, manager: ProcessManager) -> Self {
-        Self(Arc::new(Shared { settings, registry, manager, turn: tokio::sync::Mutex::default(), told: Mutex::default() }))
+        Self(Arc::new(Shared {
+            settings,
+            registry,
+            manager,
+            turn: tokio::sync::Mutex::default(),
+            told: Mutex::default(),
+        }))
     }
 
     /// Reads all declarations and applies what changed.
@@ -73,7 +79,12 @@ impl Declarations {
 
     /// Where a server's definition comes from.
     pub fn origin(&self, server: &ServerName) -> DefinitionOrigin {
-        let found = self.told(|told| told.origins.iter().find(|(name, _)| name == server).map(|(_, origin)| *origin));
+        let found = self.told(|told| {
+            told.origins
+                .iter()
+                .find(|(name, _)| name == server)
+                .map(|(_, origin)| *origin)
+        });
         found.unwrap_or(DefinitionOrigin::Cli)
     }
 
@@ -149,10 +160,21 @@ impl Declarations {
     }
 
     async fn resolved(&self, environment: &Environment) -> Result<Vec<ServerSpec>, String> {
-        let declared = self.0.registry.servers().await.map_err(|error| error.to_string())?;
-        let effective: Vec<_> = declared.into_iter().filter(|declared| !declared.shadowed).collect();
+        let declared = self
+            .0
+            .registry
+            .servers()
+            .await
+            .map_err(|error| error.to_string())?;
+        let effective: Vec<_> = declared
+            .into_iter()
+            .filter(|declared| !declared.shadowed)
+            .collect();
         let defaults = self.told(|told| {
-            told.origins = effective.iter().map(|declared| (declared.name.clone(), declared.origin)).collect();
+            told.origins = effective
+                .iter()
+                .map(|declared| (declared.name.clone(), declared.origin))
+                .collect();
             told.defaults.clone()
         });
         let spec = |declared: &crate::registry::Declared| {

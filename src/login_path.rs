@@ -24,7 +24,10 @@ pub async fn ask() -> Option<String> {
             return Some(joined(path, &ours));
         }
     }
-    tracing::warn!(shell, "the login shell did not tell its PATH; the daemon's own is used");
+    tracing::warn!(
+        shell,
+        "the login shell did not tell its PATH; the daemon's own is used"
+    );
     None
 }
 
@@ -64,7 +67,11 @@ fn between_marks(text: &str) -> Option<&str> {
 
 fn joined(first: &str, second: &str) -> String {
     let mut folders: Vec<&str> = Vec::new();
-    for folder in first.split(':').chain(second.split(':')).filter(|folder| !folder.is_empty()) {
+    for folder in first
+        .split(':')
+        .chain(second.split(':'))
+        .filter(|folder| !folder.is_empty())
+    {
         if !folders.contains(&folder) {
             folders.push(folder);
         }
@@ -78,7 +85,10 @@ mod tests {
 
     #[test]
     fn what_start_up_files_print_is_not_taken_for_a_path() {
-        assert_eq!(between_marks("hello\n__mcp_wrapper_path__/a:/b__mcp_wrapper_path__bye"), Some("/a:/b"));
+        assert_eq!(
+            between_marks("hello\n__mcp_wrapper_path__/a:/b__mcp_wrapper_path__bye"),
+            Some("/a:/b")
+        );
         assert_eq!(between_marks("no marks"), None);
         assert_eq!(between_marks("__mcp_wrapper_path____mcp_wrapper_path__"), None);
     }
@@ -91,6 +101,9 @@ mod tests {
     #[tokio::test]
     async fn a_shell_tells_its_path() {
         let text = output("/bin/sh", "-lc").await.unwrap();
-        assert!(between_marks(&text).is_some_and(|path| path.contains("/bin")), "{text}");
+        assert!(
+            between_marks(&text).is_some_and(|path| path.contains("/bin")),
+            "{text}"
+        );
     }
 }

@@ -20,7 +20,11 @@ pub const N_LOG_FILES_MAX: usize = 14;
 /// The log folder cannot be written; then the console alone is used, and the sentence says why.
 pub fn start(level: Level, log_dir: &Path) -> Result<WorkerGuard, String> {
     // Libraries speak only when they worry.
-    let filter = || Targets::new().with_default(LevelFilter::WARN).with_target("mcp_wrapper", level);
+    let filter = || {
+        Targets::new()
+            .with_default(LevelFilter::WARN)
+            .with_target("mcp_wrapper", level)
+    };
     let console = fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
@@ -30,12 +34,30 @@ pub fn start(level: Level, log_dir: &Path) -> Result<WorkerGuard, String> {
     let (file_layer, guard, problem) = match appender {
         Ok(appender) => {
             let (writer, guard) = tracing_appender::non_blocking(appender);
-            (Some(fmt::layer().with_writer(writer).with_ansi(false).with_filter(filter())), Some(guard), None)
+            (
+                Some(
+                    fmt::layer()
+                        .with_writer(writer)
+                        .with_ansi(false)
+                        .with_filter(filter()),
+                ),
+                Some(guard),
+                None,
+            )
         }
-        Err(error) => (None, None, Some(format!("no log file in {}: {error}", log_dir.display()))),
+        Err(error) => (
+            None,
+            None,
+            Some(format!("no log file in {}: {error}", log_dir.display())),
+        ),
     };
     // A second start in one process, as in tests, keeps the first.
-    drop(tracing_subscriber::registry().with(console).with(file_layer).try_init());
+    drop(
+        tracing_subscriber::registry()
+            .with(console)
+            .with(file_layer)
+            .try_init(),
+    );
     guard.ok_or_else(|| problem.unwrap_or_default())
 }
 

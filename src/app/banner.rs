@@ -1,5 +1,8 @@
 //! What a person sees on stderr when the daemon starts, or does not.
-#![expect(clippy::print_stderr, reason = "this is the daemon's one place that speaks to a person directly")]
+#![expect(
+    clippy::print_stderr,
+    reason = "this is the daemon's one place that speaks to a person directly"
+)]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,7 +25,11 @@ pub(super) fn refuse(text: &str) {
 
 /// Says where it listens at once, and soon after which servers are up and what to paste.
 pub(super) async fn greet(front: &Arc<Front>, project_dir: &Path, tasks: &Tasks) {
-    eprintln!("mcp-wrapper {} listens on {}", env!("CARGO_PKG_VERSION"), front.url);
+    eprintln!(
+        "mcp-wrapper {} listens on {}",
+        env!("CARGO_PKG_VERSION"),
+        front.url
+    );
     let (front, snippet) = (Arc::clone(front), snippet(front, project_dir));
     tasks.spawn("banner", async move {
         let settled = settled(&front);
@@ -38,7 +45,11 @@ async fn settled(front: &Front) {
     let directory = Arc::clone(&front.manager.directory().borrow());
     for entry in directory.iter() {
         let mut states = entry.child.watch();
-        drop(states.wait_for(|status| !matches!(status.state, "spawning" | "handshaking")).await);
+        drop(
+            states
+                .wait_for(|status| !matches!(status.state, "spawning" | "handshaking"))
+                .await,
+        );
     }
 }
 
@@ -50,9 +61,15 @@ fn servers(front: &Front) -> String {
         n += 1;
         let status = entry.child.status();
         let name = entry.spec.name.as_str();
-        let why = status.cause.map(|cause| format!(": {cause}; `mcpctl why {name}` tells more"));
+        let why = status
+            .cause
+            .map(|cause| format!(": {cause}; `mcpctl why {name}` tells more"));
         let why = if status.state == "ready" { None } else { why };
-        text.push_str(&format!("  {name:<20} {}{}\n", status.state, why.unwrap_or_default()));
+        text.push_str(&format!(
+            "  {name:<20} {}{}\n",
+            status.state,
+            why.unwrap_or_default()
+        ));
     }
     if n == 0 {
         text.push_str("  none yet; `mcpctl add NAME -- COMMAND ARGS…` adds one\n");

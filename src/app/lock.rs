@@ -18,10 +18,21 @@ pub(super) fn take(data_dir: &Path) -> Result<Lock, String> {
         .recursive(true)
         .mode(0o700)
         .create(data_dir)
-        .map_err(|error| format!("{}: {error}; MCP_DATA_DIR chooses another folder", data_dir.display()))?;
+        .map_err(|error| {
+            format!(
+                "{}: {error}; MCP_DATA_DIR chooses another folder",
+                data_dir.display()
+            )
+        })?;
     let file = data_dir.join("daemon.pid");
     let shown = file.display();
-    let open = OpenOptions::new().create(true).truncate(false).read(true).write(true).mode(0o600).open(&file);
+    let open = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(&file);
     let open = open.map_err(|error| format!("{shown}: {error}; MCP_DATA_DIR chooses another folder"))?;
     let mut held = Flock::lock(open, FlockArg::LockExclusiveNonblock).map_err(|(mut other, _)| {
         let mut pid = String::new();
@@ -50,7 +61,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = take(folder.path()).unwrap();
         let told = take(folder.path()).err().unwrap();
-        assert!(told.contains(&format!("(process {})", std::process::id())), "{told}");
+        assert!(
+            told.contains(&format!("(process {})", std::process::id())),
+            "{told}"
+        );
         drop(first);
         assert!(take(folder.path()).is_ok());
     }

@@ -67,7 +67,7 @@ pub async fn serve(project_dir: &Path, started: Started) -> ExitCode {
     if started == Started::Background {
         // Its own session, so that it does not end with the client that started it. It fails only for a process
         // that leads a group already, and that has what this is for.
-        drop(nix::unistd::setsid());
+        nix::unistd::setsid().ok();
     }
     let _log = telemetry::start(settings.log_level, &settings.log_dir)
         .inspect_err(|problem| tracing::warn!(problem))
@@ -76,7 +76,11 @@ pub async fn serve(project_dir: &Path, started: Started) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refusal::Locked(text)) => {
             banner::refuse(&text);
-            ExitCode::from(if started == Started::Background { u8::try_from(shim::LOCKED).unwrap_or(1) } else { 1 })
+            ExitCode::from(if started == Started::Background {
+                u8::try_from(shim::LOCKED).unwrap_or(1)
+            } else {
+                1
+            })
         }
         Err(Refusal::Other(text)) => {
             banner::refuse(&text);
@@ -114,9 +118,12 @@ enum Refusal {
 }
 
 async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result<(), Refusal> {
-    let mut signals = signals::Signals::listen().map_err(|error| Refusal::Other(format!("signals: {error}")))?;
+    let mut signals =
+        signals::Signals::listen().map_err(|error| Refusal::Other(format!("signals: {error}")))?;
     let lock = lock::take(&settings.data_dir).map_err(Refusal::Locked)?;
-    let registry = Registry::open(&settings.data_dir).await.map_err(|error| Refusal::Other(error.to_string()))?;
+    let registry = Registry::open(&settings.data_dir)
+        .await
+        .map_err(|error| Refusal::Other(error.to_string()))?;
     let path = match started {
         Started::Foreground => None,
         Started::Background => login_path::ask().await,
@@ -169,13 +176,36 @@ impl House {
         let manager = ProcessManager::new(surroundings);
         let (save, saved) = mpsc::channel(64);
         let catalog = Catalog::new(manager.directory(), inner.clone(), save);
-        let router = Router::new(manager.directory(), catalog.clone(), Arc::new(Listeners::default()));
+        let router = Router::new(
+            manager.directory(),
+            catalog.clone(),
+            Arc::new(Listeners::default()),
+        );
         let sessions = Sessions::new(router.clone());
-        inner.spawn("backward", backward::run(said, router.clone(), catalog.clone(), inner.clone()));
-        inner.spawn("journal", records::journal(registry.clone(), events.subscribe(), inner.token()));
-        inner.spawn("save snapshots", records::snapshots(registry.clone(), saved, inner.token()));
-        inner.spawn("rebuild the view", records::rebuild(catalog.clone(), manager.directory(), events.subscribe(), inner.token()));
-        let port = listener.local_addr().map_or(settings.port, |address| address.port());
+        inner.spawn(
+            "backward",
+            backward::run(said, router.clone(), catalog.clone(), inner.clone()),
+        );
+        inner.spawn(
+            "journal",
+            records::journal(registry.clone(), events.subscribe(), inner.token()),
+        );
+        inner.spawn(
+            "save snapshots",
+            records::snapshots(registry.clone(), saved, inner.token()),
+        );
+        inner.spawn(
+            "rebuild the view",
+            records::rebuild(
+                catalog.clone(),
+                manager.directory(),
+                events.subscribe(),
+                inner.token(),
+            ),
+        );
+        let port = listener
+            .local_addr()
+            .map_or(settings.port, |address| address.port());
         let front = Front {
             engine: Engine::new(router, inner.clone()),
             sessions,
@@ -189,13 +219,20 @@ impl House {
             declarations: Declarations::new(settings, registry, manager.clone()),
             manager,
         };
-        Self { front: Arc::new(front), doors, inner }
+        Self {
+            front: Arc::new(front),
+            doors,
+            inner,
+        }
     }
 
     /// Opens the doors.
     fn open(&self, listener: TcpListener) -> Result<(), String> {
         let data_dir = self.front.declarations.settings().data_dir.clone();
-        let bound = |name| socket::bind(&data_dir, name).map_err(|error| format!("{}: {error}", data_dir.join(name).display()));
+        let bound = |name| {
+            socket::bind(&data_dir, name)
+                .map_err(|error| format!("{}: {error}", data_dir.join(name).display()))
+        };
         let (control, lines) = (bound(socket::CONTROL)?, bound(socket::LINES)?);
         let closing = &self.front.closing;
         let network = axum::serve(
@@ -209,10 +246,18 @@ impl House {
         self.doors.spawn("http door", async move { drop(network.await) });
         let control = axum::serve(OwnersOnly(control), front::http::control(Arc::clone(&self.front)))
             .with_graceful_shutdown(closing.clone().cancelled_owned());
-        self.doors.spawn("control door", async move { drop(control.await) });
-        self.doors.spawn("line door", stream::serve(Arc::clone(&self.front), lines));
-        self.inner.spawn("declarations", self.front.declarations.clone().watch(self.inner.token()));
-        self.inner.spawn("session sweep", sweep::run(self.front.sessions.clone(), self.inner.token()));
+        self.doors
+            .spawn("control door", async move { drop(control.await) });
+        self.doors
+            .spawn("line door", stream::serve(Arc::clone(&self.front), lines));
+        self.inner.spawn(
+            "declarations",
+            self.front.declarations.clone().watch(self.inner.token()),
+        );
+        self.inner.spawn(
+            "session sweep",
+            sweep::run(self.front.sessions.clone(), self.inner.token()),
+        );
         let (sessions, views) = (self.front.sessions.clone(), self.front.catalog.watch());
         let stop = self.inner.token();
         self.inner.spawn("tell of changes", async move {
@@ -238,7 +283,10 @@ impl House {
 
     /// Takes everything down; a second signal hurries.
     async fn go_down(self, signals: &mut signals::Signals) {
-        tracing::info!("going down: no new requests; {} in flight", self.front.sessions.n_inflight());
+        tracing::info!(
+            "going down: no new requests; {} in flight",
+            self.front.sessions.n_inflight()
+        );
         self.front.closing.cancel();
         let deadline = Instant::now() + DRAIN;
         let finished = async {

@@ -56,7 +56,9 @@ pub(super) async fn snapshots(registry: Registry, mut saved: mpsc::Receiver<Save
             snapshot = saved.recv() => snapshot,
             () = stop.cancelled() => None,
         };
-        let Some((server, fingerprint, text)) = snapshot else { return };
+        let Some((server, fingerprint, text)) = snapshot else {
+            return;
+        };
         if let Err(error) = registry.save_snapshot(&server, &fingerprint, &text).await {
             tracing::error!(%server, %error, "lists could not be saved");
         }

@@ -56,7 +56,9 @@ fn run_small(work: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 fn in_runtime(builder: &mut tokio::runtime::Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
-    let Ok(runtime) = builder.enable_all().build() else { return ExitCode::FAILURE };
+    let Ok(runtime) = builder.enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
     let code = runtime.block_on(work);
     // A read of stdin that nobody waits for any more must not keep the process.
     runtime.shutdown_background();

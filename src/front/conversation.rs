@@ -39,7 +39,15 @@ impl Conversation {
     pub fn new(front: Shared, session: Arc<Session>) -> (Self, mpsc::Receiver<Bytes>) {
         let (lines, queue) = mpsc::channel(N_LINES_MAX);
         let places = Arc::new(Semaphore::new(N_REQUESTS_MAX));
-        (Self { front, session, lines, places }, queue)
+        (
+            Self {
+                front,
+                session,
+                lines,
+                places,
+            },
+            queue,
+        )
     }
 
     /// Its session.
@@ -61,7 +69,8 @@ impl Conversation {
                 }
             }
             Ok(Incoming::Batch(_)) => {
-                let error = RpcError::invalid_request("Invalid request: batches exist only in revision 2025-03-26");
+                let error =
+                    RpcError::invalid_request("Invalid request: batches exist only in revision 2025-03-26");
                 self.send(response_line(None, &Err(error.raw()))).await;
             }
             Err(malformed) => self.refuse(&malformed).await,
@@ -79,14 +88,17 @@ impl Conversation {
             tracing::debug!(session = %self.session.id, "an answer that is no valid message");
             return;
         }
-        self.send(response_line(malformed.id.as_ref(), &Err(malformed.error.raw()))).await;
+        self.send(response_line(malformed.id.as_ref(), &Err(malformed.error.raw())))
+            .await;
     }
 
     async fn message(&self, message: Message) {
         match message {
             Message::Request(request) => self.request(request).await,
             Message::Notification(notification) => notified(&self.session, &notification),
-            Message::Response(_) => tracing::debug!(session = %self.session.id, "an answer to nothing that was asked"),
+            Message::Response(_) => {
+                tracing::debug!(session = %self.session.id, "an answer to nothing that was asked")
+            }
         }
     }
 
@@ -98,7 +110,8 @@ impl Conversation {
             return self.answer(&request.id, &outcome).await;
         }
         if self.session.is_in_flight(&request.id) {
-            let error = RpcError::invalid_request("Invalid request: a request with this id is in flight already");
+            let error =
+                RpcError::invalid_request("Invalid request: a request with this id is in flight already");
             return self.answer(&request.id, &Err(error.raw())).await;
         }
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
@@ -110,7 +123,14 @@ impl Conversation {
         let in_flight = self.session.begin(Arc::clone(&lane));
         let this = self.clone();
         self.front.tasks.spawn("client request", async move {
-            this.work(CallContext { revision: this.session.revision(), lane }, &request).await;
+            this.work(
+                CallContext {
+                    revision: this.session.revision(),
+                    lane,
+                },
+                &request,
+            )
+            .await;
             drop((in_flight, place));
         });
     }
@@ -156,7 +176,8 @@ pub struct Conversations(Mutex<HashMap<SessionId, Conversation>>);
 impl Conversations {
     /// One has begun.
     pub fn add(&self, conversation: &Conversation) {
-        self.all().insert(conversation.session.id.clone(), conversation.clone());
+        self.all()
+            .insert(conversation.session.id.clone(), conversation.clone());
     }
 
     /// One has ended.
@@ -177,9 +198,12 @@ impl Conversations {
 /// Answers `initialize`, and everything that may not come before it. `None`: the request is for the engine.
 pub fn handshake(front: &Shared, session: &Session, request: &Request) -> Option<Outcome> {
     match request.method.as_str() {
-        method::INITIALIZE => {
-            Some(front.engine.initialize(session, request.params.as_ref()).map_err(|error| error.raw()))
-        }
+        method::INITIALIZE => Some(
+            front
+                .engine
+                .initialize(session, request.params.as_ref())
+                .map_err(|error| error.raw()),
+        ),
         method::PING => Some(Ok(Raw::empty_object())),
         _another if session.greeting().is_some() => None,
         another => {
@@ -195,11 +219,15 @@ pub fn notified(session: &Session, notification: &Notification) {
         method::INITIALIZED => session.set_initialized(),
         method::CANCELLED => {
             let params = notification.params.as_ref().and_then(Object::of);
-            let id = params.and_then(|params| params.get("requestId")).and_then(|id| RequestId::parse(id).ok());
+            let id = params
+                .and_then(|params| params.get("requestId"))
+                .and_then(|id| RequestId::parse(id).ok());
             if let Some(id) = id {
                 session.cancel(&id);
             }
         }
-        other => tracing::debug!(session = %session.id, method = other, "a notification that concerns no child"),
+        other => {
+            tracing::debug!(session = %session.id, method = other, "a notification that concerns no child")
+        }
     }
 }

@@ -66,10 +66,16 @@ async fn attach(settings: &Settings, project_dir: &Path) -> Result<UnixStream, S
         let ended = starting.try_wait().map_err(|error| error.to_string())?;
         // A daemon that another shim has started at the same moment holds the lock: that one is as good.
         if let Some(status) = ended.filter(|status| !status.success() && status.code() != Some(LOCKED)) {
-            return Err(format!("the daemon ended at once ({status}); see {}", start_log(settings).display()));
+            return Err(format!(
+                "the daemon ended at once ({status}); see {}",
+                start_log(settings).display()
+            ));
         }
         if Instant::now() > deadline {
-            return Err(format!("the daemon does not answer; see {}", start_log(settings).display()));
+            return Err(format!(
+                "the daemon does not answer; see {}",
+                start_log(settings).display()
+            ));
         }
         tokio::time::sleep(START_POLL).await;
     }
@@ -83,7 +89,8 @@ fn start_log(settings: &Settings) -> std::path::PathBuf {
 }
 
 fn start_daemon(settings: &Settings, project_dir: &Path) -> Result<std::process::Child, String> {
-    let ourselves = std::env::current_exe().map_err(|error| format!("the file of mcp-wrapper itself: {error}"))?;
+    let ourselves =
+        std::env::current_exe().map_err(|error| format!("the file of mcp-wrapper itself: {error}"))?;
     let log = start_log(settings);
     let open = || {
         std::fs::create_dir_all(&settings.log_dir)?;

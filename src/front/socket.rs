@@ -42,7 +42,9 @@ pub async fn connect(folder: &Path, name: &str) -> std::io::Result<UnixStream> {
 /// Whether the process at the other end is ours, or root's.
 pub fn is_ours(stream: &UnixStream) -> bool {
     let ours = nix::unistd::geteuid().as_raw();
-    stream.peer_cred().is_ok_and(|peer| peer.uid() == ours || peer.uid() == 0)
+    stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == ours || peer.uid() == 0)
 }
 
 /// A path that is short enough: through the open folder where it is not.
@@ -61,7 +63,10 @@ impl Short {
         }
         let folder = std::fs::File::open(folder)?;
         let path = PathBuf::from(format!("/proc/self/fd/{}/{name}", folder.as_raw_fd()));
-        Ok(Self { path, _folder: Some(folder) })
+        Ok(Self {
+            path,
+            _folder: Some(folder),
+        })
     }
 }
 
@@ -79,7 +84,10 @@ mod tests {
             let (client, server) = tokio::join!(connect(&folder, CONTROL), listener.accept());
             assert!(is_ours(&client.unwrap()) && is_ours(&server.unwrap().0));
         }
-        let mode = std::fs::metadata(folder.join(CONTROL)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(folder.join(CONTROL))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 }

@@ -81,7 +81,11 @@ async fn read(conversation: &Conversation, mut reads: impl AsyncRead + Unpin) {
             match splitter.next_line() {
                 Ok(Some(Line::Whole(line))) => conversation.receive(&line).await,
                 Ok(Some(Line::TooLong { n_bytes, .. })) => {
-                    tracing::warn!(n_bytes, n_bytes_max = BODY_BYTES_MAX, "a client's message is too long; skipped");
+                    tracing::warn!(
+                        n_bytes,
+                        n_bytes_max = BODY_BYTES_MAX,
+                        "a client's message is too long; skipped"
+                    );
                     conversation.too_long(n_bytes).await;
                 }
                 Ok(None) => break,
@@ -126,7 +130,10 @@ async fn write(
 
 impl Conversation {
     async fn too_long(&self, n_bytes: usize) {
-        let text = format!("Invalid request: the message has {n_bytes} bytes, more than the {BODY_BYTES_MAX} allowed");
-        self.send(response_line(None, &Err(RpcError::invalid_request(text).raw()))).await;
+        let text = format!(
+            "Invalid request: the message has {n_bytes} bytes, more than the {BODY_BYTES_MAX} allowed"
+        );
+        self.send(response_line(None, &Err(RpcError::invalid_request(text).raw())))
+            .await;
     }
 }

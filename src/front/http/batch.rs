@@ -69,7 +69,10 @@ async fn line(front: Shared, session: Arc<Session>, request: Request) -> Bytes {
         None => {
             let lane = lane_of(&session, &request);
             let in_flight = session.begin(Arc::clone(&lane));
-            let context = CallContext { revision: session.revision(), lane };
+            let context = CallContext {
+                revision: session.revision(),
+                lane,
+            };
             let answer = front.engine.answer(&context, &request).await;
             drop(in_flight);
             match answer {

@@ -43,7 +43,10 @@ pub fn channel() -> (mpsc::Sender<Bytes>, Response) {
         (header::CACHE_CONTROL, "no-cache, no-transform"),
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    (frames, (headers, Body::from_stream(Frames(queue))).into_response())
+    (
+        frames,
+        (headers, Body::from_stream(Frames(queue))).into_response(),
+    )
 }
 
 /// The writing end of a plain body, and the body.

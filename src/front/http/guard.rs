@@ -40,11 +40,22 @@ pub enum Refused {
 impl Guard {
     /// A guard as the settings say.
     pub fn new(settings: &Settings) -> Self {
-        let token = settings.auth_token.as_ref().map(|token| Sha256::digest(token.reveal()).into());
+        let token = settings
+            .auth_token
+            .as_ref()
+            .map(|token| Sha256::digest(token.reveal()).into());
         Self {
             host: settings.host,
-            allowed_hosts: settings.allowed_hosts.iter().map(|host| normal_host(host)).collect(),
-            allowed_origins: settings.allowed_origins.iter().map(|origin| origin.to_ascii_lowercase()).collect(),
+            allowed_hosts: settings
+                .allowed_hosts
+                .iter()
+                .map(|host| normal_host(host))
+                .collect(),
+            allowed_origins: settings
+                .allowed_origins
+                .iter()
+                .map(|origin| origin.to_ascii_lowercase())
+                .collect(),
             token,
         }
     }
@@ -65,13 +76,21 @@ impl Guard {
             _none_or_several => return Err(Refused::BadHost),
         };
         // The absolute form of a target overrules the header (RFC 9112, 3.2.2), so both have to be ours.
-        for authority in uri.authority().map(|authority| authority.as_str()).into_iter().chain([named]) {
+        for authority in uri
+            .authority()
+            .map(|authority| authority.as_str())
+            .into_iter()
+            .chain([named])
+        {
             if !self.is_our_host(authority) {
                 return Err(Refused::ForeignHost);
             }
         }
         for origin in headers.get_all(header::ORIGIN) {
-            if !origin.to_str().is_ok_and(|origin| self.is_our_origin(origin, named)) {
+            if !origin
+                .to_str()
+                .is_ok_and(|origin| self.is_our_origin(origin, named))
+            {
                 return Err(Refused::ForeignOrigin);
             }
         }
@@ -96,16 +115,22 @@ impl Guard {
         if self.allowed_origins.contains(&origin) {
             return true;
         }
-        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        let authority = origin
+            .strip_prefix("http://")
+            .or_else(|| origin.strip_prefix("https://"));
         authority.is_some_and(|authority| authority == host.to_ascii_lowercase())
     }
 
     /// Checks the token, if one is asked for.
     pub fn has_right_token(&self, headers: &HeaderMap) -> bool {
         let Some(wanted) = &self.token else { return true };
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
         let given = given.and_then(|value| value.split_once(' '));
-        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+        let given = given
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim());
         let given: [u8; 32] = Sha256::digest(given.unwrap_or_default()).into();
         given == *wanted
     }
@@ -123,17 +148,24 @@ fn normal_host(authority: &str) -> String {
 
 /// The first thing that every request from the network meets.
 pub async fn host_and_origin(State(front): State<Shared>, request: Request<Body>, next: Next) -> Response {
-    let refused = match front.guard.check_host_and_origin(request.uri(), request.headers()) {
+    let refused = match front
+        .guard
+        .check_host_and_origin(request.uri(), request.headers())
+    {
         Ok(()) => return next.run(request).await,
         Err(refused) => refused,
     };
     tracing::warn!(?refused, path = request.uri().path(), "a request was refused");
     let (status, text) = match refused {
         Refused::BadHost => (StatusCode::BAD_REQUEST, "there must be exactly one Host header"),
-        Refused::ForeignHost => (StatusCode::FORBIDDEN, "this Host is not served here; MCP_ALLOWED_HOSTS adds names"),
-        Refused::ForeignOrigin => {
-            (StatusCode::FORBIDDEN, "this Origin is not allowed here; MCP_ALLOWED_ORIGINS adds origins")
-        }
+        Refused::ForeignHost => (
+            StatusCode::FORBIDDEN,
+            "this Host is not served here; MCP_ALLOWED_HOSTS adds names",
+        ),
+        Refused::ForeignOrigin => (
+            StatusCode::FORBIDDEN,
+            "this Origin is not allowed here; MCP_ALLOWED_ORIGINS adds origins",
+        ),
     };
     refusal(status, &RpcError::invalid_request(text))
 }
@@ -147,7 +179,10 @@ pub async fn token(State(front): State<Shared>, request: Request<Body>, next: Ne
         StatusCode::UNAUTHORIZED,
         &RpcError::invalid_request("this needs `Authorization: Bearer` with the token of MCP_AUTH_TOKEN"),
     );
-    refused.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
+    refused.headers_mut().insert(
+        header::WWW_AUTHENTICATE,
+        header::HeaderValue::from_static("Bearer"),
+    );
     refused
 }
 
@@ -157,7 +192,13 @@ pub async fn token_holders_only(State(front): State<Shared>, request: Request<Bo
         return next.run(request).await;
     }
     let error = "control is on the Unix socket in the data folder; over HTTP it needs MCP_AUTH_TOKEN";
-    (StatusCode::FORBIDDEN, axum::Json(crate::api::Refusal { error: error.to_owned() })).into_response()
+    (
+        StatusCode::FORBIDDEN,
+        axum::Json(crate::api::Refusal {
+            error: error.to_owned(),
+        }),
+    )
+        .into_response()
 }
 
 #[cfg(test)]

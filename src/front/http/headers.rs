@@ -5,7 +5,11 @@ use axum::http::{HeaderMap, header};
 /// Whether the client takes this type, for example `application/json` (RFC 9110, 12.5.1). Without the header it
 /// takes anything.
 pub fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
-    let mut ranges = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).peekable();
+    let mut ranges = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .peekable();
     if ranges.peek().is_none() {
         return !headers.contains_key(header::ACCEPT);
     }
@@ -33,13 +37,20 @@ pub fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
 }
 
 fn is_zero_quality(parameter: &str) -> bool {
-    let Some((name, value)) = parameter.split_once('=') else { return false };
+    let Some((name, value)) = parameter.split_once('=') else {
+        return false;
+    };
     name.trim().eq_ignore_ascii_case("q") && value.trim().parse::<f32>().is_ok_and(|quality| quality <= 0.0)
 }
 
 /// Whether the body is said to be JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()) else { return false };
+    let Some(value) = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
     let name = value.split(';').next().unwrap_or_default().trim();
     name.eq_ignore_ascii_case("application/json")
 }
@@ -51,7 +62,10 @@ mod tests {
     fn accepted(accept: &str) -> (bool, bool) {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, accept.parse().unwrap());
-        (accepts(&headers, "application/json"), accepts(&headers, "text/event-stream"))
+        (
+            accepts(&headers, "application/json"),
+            accepts(&headers, "text/event-stream"),
+        )
     }
 
     #[test]

@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::front::Shared;
 use crate::front::Front;
+use crate::front::Shared;
 
 /// How the daemon is.
 #[derive(Debug, Clone, Serialize)]
@@ -74,7 +74,9 @@ impl Front {
             "healthy"
         };
         let database = database.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
-        let timestamp = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let timestamp = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
         Health {
             status,
             timestamp: u64::try_from(timestamp).unwrap_or(u64::MAX),
@@ -90,7 +92,11 @@ impl Front {
 /// `GET /health`: 200 when healthy, else 503; the body says why.
 pub async fn health(State(front): State<Shared>) -> Response {
     let health = front.health().await;
-    let status = if health.status == "healthy" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if health.status == "healthy" {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(health)).into_response()
 }
 
@@ -103,8 +109,16 @@ pub async fn live() -> Response {
 pub async fn ready(State(front): State<Shared>) -> Response {
     let health = front.health().await;
     let is_ready = health.status != "starting" && health.database == "ok" && !front.closing.is_cancelled();
-    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": is_ready, "status": health.status }))).into_response()
+    let status = if is_ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({ "ready": is_ready, "status": health.status })),
+    )
+        .into_response()
 }
 
 /// `GET /`: what this is.

@@ -39,12 +39,21 @@ pub fn network(front: Shared) -> axum::Router {
         .route("/mcp", any(streamable::mcp))
         .route("/sse", get(sse::open))
         .route("/messages", post(sse::message))
-        .nest("/api", api::routes().layer(middleware::from_fn_with_state(front.clone(), guard::token_holders_only)))
+        .nest(
+            "/api",
+            api::routes().layer(middleware::from_fn_with_state(
+                front.clone(),
+                guard::token_holders_only,
+            )),
+        )
         .layer(middleware::from_fn_with_state(front.clone(), guard::token));
     axum::Router::new()
         .route("/health/live", get(health::live))
         .merge(guarded)
-        .layer(middleware::from_fn_with_state(front.clone(), guard::host_and_origin))
+        .layer(middleware::from_fn_with_state(
+            front.clone(),
+            guard::host_and_origin,
+        ))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(front)
 }
@@ -64,7 +73,10 @@ async fn read_body(body: Body) -> Result<axum::body::Bytes, Response> {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
             let text = format!("the body has more than the {BODY_BYTES_MAX} bytes allowed");
-            Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, &RpcError::invalid_request(text)))
+            Err(refusal(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                &RpcError::invalid_request(text),
+            ))
         }
         Err(error) => {
             let error = RpcError::invalid_request(format!("the body could not be read: {error}"));

@@ -36,7 +36,10 @@ pub async fn open(State(front): State<Shared>) -> Response {
     front.tasks.clone().spawn("sse stream", async move {
         let stream = session.open_stream();
         // Relative and without a slash, so that a prefix that a proxy puts before it survives.
-        let endpoint = format!("event: endpoint\ndata: messages?sessionId={}\n\n", session.id.as_str());
+        let endpoint = format!(
+            "event: endpoint\ndata: messages?sessionId={}\n\n",
+            session.id.as_str()
+        );
         if frames.send(endpoint.into()).await.is_ok() {
             forward(&conversation, queue, &frames).await;
         }
@@ -47,7 +50,11 @@ pub async fn open(State(front): State<Shared>) -> Response {
     response
 }
 
-async fn forward(conversation: &Conversation, mut queue: mpsc::Receiver<Bytes>, frames: &mpsc::Sender<Bytes>) {
+async fn forward(
+    conversation: &Conversation,
+    mut queue: mpsc::Receiver<Bytes>,
+    frames: &mpsc::Sender<Bytes>,
+) {
     let session = conversation.session();
     loop {
         let Ok(room) = frames.reserve().await else { return };
@@ -81,7 +88,10 @@ pub async fn message(
         return refusal(StatusCode::BAD_REQUEST, &error);
     };
     let Some(conversation) = front.conversations.find(&id) else {
-        let error = RpcError::new(code::NO_SESSION, "Session not found: its stream is closed; open a new one");
+        let error = RpcError::new(
+            code::NO_SESSION,
+            "Session not found: its stream is closed; open a new one",
+        );
         return refusal(StatusCode::NOT_FOUND, &error);
     };
     if request.headers().contains_key(header::CONTENT_TYPE) && !is_json(request.headers()) {

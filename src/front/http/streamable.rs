@@ -41,7 +41,11 @@ pub async fn mcp(State(front): State<Shared>, request: Request<Body>) -> Respons
             let session = session_of(&front, &request);
             delete(&front, session).await
         }
-        _another => (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, POST, DELETE")]).into_response(),
+        _another => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            [(header::ALLOW, "GET, POST, DELETE")],
+        )
+            .into_response(),
     }
 }
 
@@ -49,12 +53,16 @@ pub async fn mcp(State(front): State<Shared>, request: Request<Body>) -> Respons
 
 fn get(front: &Shared, request: &Request<Body>) -> Response {
     if !accepts(request.headers(), EVENTS) {
-        return refusal(StatusCode::NOT_ACCEPTABLE, &RpcError::invalid_request("the client must accept text/event-stream"));
+        return refusal(
+            StatusCode::NOT_ACCEPTABLE,
+            &RpcError::invalid_request("the client must accept text/event-stream"),
+        );
     }
-    let session = match session_of(front, request).and_then(|session| check_version(request).map(|()| session)) {
-        Ok(session) => session,
-        Err(refused) => return refused,
-    };
+    let session =
+        match session_of(front, request).and_then(|session| check_version(request).map(|()| session)) {
+            Ok(session) => session,
+            Err(refused) => return refused,
+        };
     let (frames, response) = events::channel();
     let stream = session.open_stream();
     front.tasks.spawn("event stream", async move {
@@ -100,9 +108,14 @@ async fn post(front: Shared, request: Request<Body>) -> Response {
         return refused;
     }
     if front.closing.is_cancelled() {
-        let error = RpcError::new(code::SHUTTING_DOWN, "mcp-wrapper is going down; try again in a moment");
+        let error = RpcError::new(
+            code::SHUTTING_DOWN,
+            "mcp-wrapper is going down; try again in a moment",
+        );
         let mut refused = refusal(StatusCode::SERVICE_UNAVAILABLE, &error);
-        refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        refused
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
         return refused;
     }
     let (parts, body) = request.into_parts();
@@ -117,7 +130,8 @@ async fn post(front: Shared, request: Request<Body>) -> Response {
             initialize(&front, &asked)
         }
         Ok(incoming) => {
-            let session = session_of(&front, &request).and_then(|session| check_version(&request).map(|()| session));
+            let session =
+                session_of(&front, &request).and_then(|session| check_version(&request).map(|()| session));
             match (session, incoming) {
                 (Err(refused), _) => refused,
                 (Ok(session), Incoming::One(message)) => one(front, session, message).await,
@@ -130,7 +144,8 @@ async fn post(front: Shared, request: Request<Body>) -> Response {
 fn check_formats(request: &Request<Body>) -> Result<(), Response> {
     let headers = request.headers();
     if !accepts(headers, JSON) || !accepts(headers, EVENTS) {
-        let error = RpcError::invalid_request("the client must accept both application/json and text/event-stream");
+        let error =
+            RpcError::invalid_request("the client must accept both application/json and text/event-stream");
         return Err(refusal(StatusCode::NOT_ACCEPTABLE, &error));
     }
     if !is_json(headers) {
@@ -141,7 +156,10 @@ fn check_formats(request: &Request<Body>) -> Result<(), Response> {
 }
 
 fn malformed_body(malformed: &Malformed) -> Response {
-    json(StatusCode::BAD_REQUEST, response_line(malformed.id.as_ref(), &Err(malformed.error.raw())))
+    json(
+        StatusCode::BAD_REQUEST,
+        response_line(malformed.id.as_ref(), &Err(malformed.error.raw())),
+    )
 }
 
 /// A handshake opens a session, whatever stale session id comes with it.
@@ -157,11 +175,16 @@ fn initialize(front: &Shared, asked: &crate::rpc::Request) -> Response {
     if outcome.is_err() {
         let (front, session) = (Arc::clone(front), Arc::clone(&session));
         let sessions = front.sessions.clone();
-        front.tasks.spawn("refused handshake", async move { sessions.end(&session).await });
+        front
+            .tasks
+            .spawn("refused handshake", async move { sessions.end(&session).await });
     }
     let is_open = outcome.is_ok();
     let mut response = answered(&asked.id, &outcome.map_err(|error| error.raw()));
-    if let Some(id) = HeaderValue::from_str(session.id.as_str()).ok().filter(|_| is_open) {
+    if let Some(id) = HeaderValue::from_str(session.id.as_str())
+        .ok()
+        .filter(|_| is_open)
+    {
         response.headers_mut().insert(SESSION_ID, id);
     }
     response
@@ -202,13 +225,18 @@ async fn call(front: Shared, session: Arc<Session>, request: crate::rpc::Request
         () = tokio::time::sleep(HEARTBEAT) => events::comment(),
     };
     let (frames, response) = events::channel();
-    front.tasks.spawn("streamed answer", async move { stream(work, first, id.compact(), &lane, &frames).await });
+    front.tasks.spawn("streamed answer", async move {
+        stream(work, first, id.compact(), &lane, &frames).await
+    });
     response
 }
 
 async fn work(front: Shared, session: Arc<Session>, request: crate::rpc::Request, lane: Arc<Lane>) -> Answer {
     let in_flight = session.begin(Arc::clone(&lane));
-    let context = CallContext { revision: session.revision(), lane };
+    let context = CallContext {
+        revision: session.revision(),
+        lane,
+    };
     let answer = front.engine.answer(&context, &request).await;
     drop(in_flight);
     answer
@@ -228,7 +256,14 @@ fn finished(id: &RequestId, lane: &Lane, answer: Answer) -> Response {
         return answered(id, &outcome);
     }
     said.extend_from_slice(&events::frame(&response_line(Some(id), &outcome)));
-    ([(header::CONTENT_TYPE, EVENTS), (header::CACHE_CONTROL, "no-cache, no-transform")], said).into_response()
+    (
+        [
+            (header::CONTENT_TYPE, EVENTS),
+            (header::CACHE_CONTROL, "no-cache, no-transform"),
+        ],
+        said,
+    )
+        .into_response()
 }
 
 /// Goes on as an event stream. The call goes on to its end even when nobody reads any more.
@@ -255,7 +290,11 @@ async fn stream(
         drop(frames.send(events::frame(&line)).await);
     }
     if let Answer::Outcome(outcome) = answer {
-        drop(frames.send(events::frame(&response_line(Some(&id), &outcome))).await);
+        drop(
+            frames
+                .send(events::frame(&response_line(Some(&id), &outcome)))
+                .await,
+        );
     }
 }
 
@@ -267,11 +306,17 @@ fn answered(id: &RequestId, outcome: &Outcome) -> Response {
 
 fn session_of(front: &Shared, request: &Request<Body>) -> Result<Arc<Session>, Response> {
     let Some(id) = header_text(request, SESSION_ID) else {
-        let error = RpcError::new(code::NO_SESSION, "Bad Request: no Mcp-Session-Id header; send `initialize` first");
+        let error = RpcError::new(
+            code::NO_SESSION,
+            "Bad Request: no Mcp-Session-Id header; send `initialize` first",
+        );
         return Err(refusal(StatusCode::BAD_REQUEST, &error));
     };
     front.sessions.find(id).ok_or_else(|| {
-        let error = RpcError::new(code::NO_SESSION, "Session not found: send `initialize` to open a new one");
+        let error = RpcError::new(
+            code::NO_SESSION,
+            "Session not found: send `initialize` to open a new one",
+        );
         refusal(StatusCode::NOT_FOUND, &error)
     })
 }
@@ -279,10 +324,15 @@ fn session_of(front: &Shared, request: &Request<Body>) -> Result<Arc<Session>, R
 /// A version that we do not know at all is refused; another than agreed on is not (MCP 2025-06-18, transports,
 /// "Protocol Version Header").
 fn check_version(request: &Request<Body>) -> Result<(), Response> {
-    let Some(version) = request.headers().get(PROTOCOL_VERSION) else { return Ok(()) };
+    let Some(version) = request.headers().get(PROTOCOL_VERSION) else {
+        return Ok(());
+    };
     if version.to_str().ok().and_then(Revision::parse).is_some() {
         return Ok(());
     }
     let text = "Bad Request: unsupported MCP-Protocol-Version; supported are 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25";
-    Err(refusal(StatusCode::BAD_REQUEST, &RpcError::new(code::NO_SESSION, text)))
+    Err(refusal(
+        StatusCode::BAD_REQUEST,
+        &RpcError::new(code::NO_SESSION, text),
+    ))
 }

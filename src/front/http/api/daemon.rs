@@ -45,7 +45,12 @@ pub(super) struct Which {
 
 pub(super) async fn events(State(front): State<Shared>, Query(which): Query<Which>) -> Response {
     let n = which.n.unwrap_or(100);
-    match front.declarations.registry().events(which.server.as_ref(), n).await {
+    match front
+        .declarations
+        .registry()
+        .events(which.server.as_ref(), n)
+        .await
+    {
         Ok(events) => Json(events).into_response(),
         Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     }

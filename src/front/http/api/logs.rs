@@ -34,7 +34,11 @@ pub(super) async fn logs(
     };
     let tail = Arc::clone(entry.child.tail());
     let next = tail.next_number();
-    let last: String = tail.last(which.lines.unwrap_or(N_LINES)).iter().map(|line| format!("{line}\n")).collect();
+    let last: String = tail
+        .last(which.lines.unwrap_or(N_LINES))
+        .iter()
+        .map(|line| format!("{line}\n"))
+        .collect();
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
     if !which.follow {
         return (headers, last).into_response();

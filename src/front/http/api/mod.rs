@@ -43,9 +43,21 @@ fn refused(status: StatusCode, error: impl Into<String>) -> Response {
 fn entry(front: &Shared, name: &str) -> Result<Entry, Response> {
     let found = front.manager.directory().borrow().get(name).cloned();
     found.ok_or_else(|| {
-        let known: Vec<String> =
-            front.manager.directory().borrow().iter().map(|entry| entry.spec.name.to_string()).collect();
-        let known = if known.is_empty() { "none is declared".to_owned() } else { known.join(", ") };
-        refused(StatusCode::NOT_FOUND, format!("no server is called `{name}`; there are: {known}"))
+        let known: Vec<String> = front
+            .manager
+            .directory()
+            .borrow()
+            .iter()
+            .map(|entry| entry.spec.name.to_string())
+            .collect();
+        let known = if known.is_empty() {
+            "none is declared".to_owned()
+        } else {
+            known.join(", ")
+        };
+        refused(
+            StatusCode::NOT_FOUND,
+            format!("no server is called `{name}`; there are: {known}"),
+        )
     })
 }

@@ -43,7 +43,12 @@ pub(super) async fn restart(State(front): State<Shared>, Path(name): Path<String
 }
 
 /// Tells the child, and waits until it has come where it was sent, or somewhere else for good.
-async fn change(front: &Shared, name: &str, control: Control, is_done: fn(&ChildStatus, u64) -> bool) -> Response {
+async fn change(
+    front: &Shared,
+    name: &str,
+    control: Control,
+    is_done: fn(&ChildStatus, u64) -> bool,
+) -> Response {
     let entry = match entry(front, name) {
         Ok(entry) => entry,
         Err(refused) => return refused,
@@ -90,8 +95,12 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
     let view = front.catalog.view();
     let n_of = |kind| view.list(kind).n_of(name);
     let snapshot = front.catalog.snapshot(name);
-    let mut warnings: Vec<String> =
-        view.warnings.iter().filter(|(server, _)| server == name).map(|(_, warning)| warning.clone()).collect();
+    let mut warnings: Vec<String> = view
+        .warnings
+        .iter()
+        .filter(|(server, _)| server == name)
+        .map(|(_, warning)| warning.clone())
+        .collect();
     warnings.extend(snapshot.iter().flat_map(|snapshot| snapshot.warnings.clone()));
     let now = Instant::now();
     ServerStatus {
@@ -103,7 +112,10 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         pid: child.pid,
         generation: child.generation.0,
         state_ms: millis(now.saturating_duration_since(child.since)),
-        revision: child.handshake.as_ref().map(|handshake| handshake.revision.as_str().to_owned()),
+        revision: child
+            .handshake
+            .as_ref()
+            .map(|handshake| handshake.revision.as_str().to_owned()),
         server_info: snapshot.and_then(|snapshot| snapshot.server_line()),
         n_tools: n_of(Kind::Tools),
         n_prompts: n_of(Kind::Prompts),

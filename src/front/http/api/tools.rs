@@ -22,7 +22,12 @@ pub(super) async fn list(State(front): State<Shared>, Query(which): Query<Which>
         return refused;
     }
     let view = front.catalog.view();
-    let wanted = |owner: &Owner| which.server.as_deref().is_none_or(|server| server == owner.server.as_str());
+    let wanted = |owner: &Owner| {
+        which
+            .server
+            .as_deref()
+            .is_none_or(|server| server == owner.server.as_str())
+    };
     let lines: Vec<ToolLine> = view
         .list(Kind::Tools)
         .iter()
@@ -39,7 +44,11 @@ pub(super) async fn list(State(front): State<Shared>, Query(which): Query<Which>
 
 fn description(front: &Shared, owner: &Owner) -> String {
     let snapshot = front.catalog.snapshot(&owner.server);
-    let item = snapshot.as_ref().and_then(|snapshot| snapshot.tools.iter().find(|item| item.key == owner.own));
-    let text = item.and_then(|item| Object::of(&item.raw)?.get_string("description")).unwrap_or_default();
+    let item = snapshot
+        .as_ref()
+        .and_then(|snapshot| snapshot.tools.iter().find(|item| item.key == owner.own));
+    let text = item
+        .and_then(|item| Object::of(&item.raw)?.get_string("description"))
+        .unwrap_or_default();
     text.lines().next().unwrap_or_default().to_owned()
 }

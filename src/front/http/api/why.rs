@@ -22,7 +22,12 @@ pub(super) async fn why(State(front): State<Shared>, Path(name): Path<String>) -
     };
     let server = status(&front, &entry);
     // What the registry cannot tell now is left out; the rest of the story is still worth telling.
-    let events = front.declarations.registry().events(Some(&server.name), N_EVENTS).await.unwrap_or_default();
+    let events = front
+        .declarations
+        .registry()
+        .events(Some(&server.name), N_EVENTS)
+        .await
+        .unwrap_or_default();
     let stderr = entry.child.tail().last(N_STDERR_LINES);
     let surroundings = front.manager.surroundings();
     let program_found = match &entry.spec.launch {
@@ -31,9 +36,16 @@ pub(super) async fn why(State(front): State<Shared>, Path(name): Path<String>) -
     };
     let command = shown(&entry.spec.launch);
     let cause = entry.child.status().cause;
-    let advice = cause.map(|cause| advice_for(&server.name, &cause, &command, &stderr)).unwrap_or_default();
+    let advice = cause
+        .map(|cause| advice_for(&server.name, &cause, &command, &stderr))
+        .unwrap_or_default();
     Json(Why {
-        log_file: surroundings.log_dir.join("children").join(format!("{}.log", server.name)).display().to_string(),
+        log_file: surroundings
+            .log_dir
+            .join("children")
+            .join(format!("{}.log", server.name))
+            .display()
+            .to_string(),
         server,
         events,
         stderr,
