@@ -1,9 +1,10 @@
 //! Children to try things with, no installation needed: `mcp-wrapper demo tickets`.
 //!
 //! Each demo is an MCP server of its own process, on stdin and stdout, and knows nothing of the daemon.
-//! A new demo is one more [`server::DemoServer`] and one more line in [`start`].
+//! A new demo is one more `DemoServer` and one more line in `start`.
 
 mod fault;
+mod message;
 mod nearest;
 mod server;
 mod tickets;

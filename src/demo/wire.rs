@@ -3,12 +3,13 @@
 //! Answers what is the same for every demo (`initialize`, `ping`, `logging/setLevel`) and hands the rest on.
 //! It owns both directions, so that a demo that asks its client something can read the answer from here.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead, Write};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::fault::Fault;
+use super::message::{Incoming, Line, read_line, read_params};
 use super::server::{Client, DemoServer, LogLevel, Params, required_text};
 
 /// Longest line that is read as a message. Unit: bytes. A longer one is skipped and answered with an error.
@@ -41,24 +42,6 @@ pub(super) fn serve(
         }
     }
     Ok(())
-}
-
-/// What was read up to a line's end.
-#[derive(Debug, PartialEq, Eq)]
-enum Line {
-    Whole(Vec<u8>),
-    TooLong,
-}
-
-fn read_line(input: &mut dyn BufRead, bytes_max: usize) -> io::Result<Option<Line>> {
-    let mut line = Vec::new();
-    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-    Read::take(&mut *input, limit.saturating_add(1)).read_until(b'\n', &mut line)?;
-    if line.len() > bytes_max && !line.ends_with(b"\n") {
-        input.skip_until(b'\n')?;
-        return Ok(Some(Line::TooLong));
-    }
-    Ok((!line.is_empty()).then_some(Line::Whole(line)))
 }
 
 /// One conversation.
@@ -169,54 +152,6 @@ impl Wire<'_> {
 
 fn refused(id: &Value, fault: Fault) -> Value {
     json!({ "jsonrpc": "2.0", "id": id, "error": fault.into_json() })
-}
-
-/// JSON-RPC allows params by position; MCP does not.
-fn read_params(params: Option<Value>) -> Result<Params, Fault> {
-    match params {
-        None | Some(Value::Null) => Ok(Params::new()),
-        Some(Value::Object(params)) => Ok(params),
-        Some(_) => Err(Fault::params("`params` must be an object")),
-    }
-}
-
-/// A message of the client, as far as this end must tell them apart.
-enum Incoming {
-    Request {
-        id: Value,
-        method: String,
-        params: Option<Value>,
-    },
-    /// A notification, or an answer to a question: no demo so far needs either.
-    NothingToAnswer,
-}
-
-impl Incoming {
-    fn read(message: Value) -> Result<Self, &'static str> {
-        let Value::Object(mut members) = message else {
-            return Err("a message is a JSON object");
-        };
-        if members.get("jsonrpc") != Some(&json!("2.0")) {
-            return Err("`jsonrpc` must be \"2.0\"");
-        }
-        let method = match members.remove("method") {
-            Some(Value::String(method)) => method,
-            Some(_) => return Err("`method` must be a string"),
-            None if members.contains_key("result") || members.contains_key("error") => {
-                return Ok(Self::NothingToAnswer);
-            }
-            None => return Err("`method` is missing"),
-        };
-        match members.remove("id") {
-            None => Ok(Self::NothingToAnswer),
-            Some(id @ (Value::String(_) | Value::Number(_))) => Ok(Self::Request {
-                id,
-                method,
-                params: members.remove("params"),
-            }),
-            Some(_) => Err("`id` must be a string or a number"),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -375,16 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_beyond_the_bound_is_skipped_as_a_whole() {
-        let mut input: &[u8] = b"12345678\n1234\n123456789";
-        assert_eq!(read_line(&mut input, 4).unwrap(), Some(Line::TooLong));
-        assert_eq!(
-            read_line(&mut input, 4).unwrap(),
-            Some(Line::Whole(b"1234\n".to_vec()))
-        );
-        assert_eq!(read_line(&mut input, 4).unwrap(), Some(Line::TooLong));
-        assert_eq!(read_line(&mut input, 4).unwrap(), None);
-
+    fn a_line_beyond_the_bound_is_refused_and_the_next_is_answered() {
         let long = "x".repeat(LINE_BYTES_MAX + 10);
         let answers = talk(&[&long, r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#]);
         assert_eq!(answers[0]["error"]["code"], -32600);

@@ -41,7 +41,7 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
     if deed != "boom" {
         call.leave_nonce();
     }
-    if call.misbehaves(deed) || call.lists(deed) || call.tells(deed) {
+    if call.ends(deed) || call.garbles(deed) || call.lists(deed) || call.tells(deed) {
         return if deed == "stop_reading" {
             Then::StopReading
         } else {
@@ -103,22 +103,37 @@ impl Call {
         thread::spawn(move || deed(&self));
     }
 
-    /// Faults on the wire and ends of the process. False when the deed is none of these.
-    fn misbehaves(&self, deed: &str) -> bool {
+    /// Ends of the process, or of its stdout. False when the deed is none of these.
+    fn ends(&self, deed: &str) -> bool {
+        match deed {
+            "boom" | "boom_after_effect" => self.world.leave(self.number("code", 1)),
+            "kill_self" => raise(Signal::SIGKILL).expect("a process may kill itself"),
+            "half_line" => {
+                let half = format!(r#"{{"jsonrpc":"2.0","id":{},"resu"#, self.id);
+                self.world.write_unfinished(half.as_bytes());
+                self.world.leave(self.number("code", 1));
+            }
+            "close_stdout" => {
+                let null = std::fs::File::options().write(true).open("/dev/null");
+                // Put over fd 1, so that no file opened later gets the number 1 and our answers in it.
+                nix::unistd::dup2_stdout(null.expect("/dev/null can be opened"))
+                    .expect("fd 1 can be replaced");
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Silence, and faults on the wire.
+    fn garbles(&self, deed: &str) -> bool {
         let world = &self.world;
         match deed {
-            "boom" | "boom_after_effect" => world.leave(self.number("code", 1)),
-            "kill_self" => raise(Signal::SIGKILL).expect("a process may kill itself"),
             "hang" => world.begin(&self.id),
             "junk" => {
                 for n in 0..self.number("lines", 3) {
                     world.write(format!("junk {n}: {{not json").as_bytes());
                 }
                 self.echo();
-            }
-            "half_line" => {
-                world.write_unfinished(format!(r#"{{"jsonrpc":"2.0","id":{},"resu"#, self.id).as_bytes());
-                world.leave(self.number("code", 1));
             }
             "huge" => self.answer_text(&"x".repeat(self.number("bytes", 1024))),
             "invalid_utf8" => {
@@ -133,12 +148,6 @@ impl Call {
             "wrong_id" => {
                 world.begin(&self.id);
                 world.answer_text("987654321", &self.arguments);
-            }
-            "close_stdout" => {
-                let null = std::fs::File::options().write(true).open("/dev/null");
-                // Put over fd 1, so that no file opened later gets the number 1 and our answers in it.
-                nix::unistd::dup2_stdout(null.expect("/dev/null can be opened"))
-                    .expect("fd 1 can be replaced");
             }
             _ => return false,
         }
@@ -279,5 +288,9 @@ fn spawn_in_own_session() -> u32 {
         .stdin(Stdio::null())
         .spawn();
     term.thread_block().expect("SIGTERM can be blocked");
-    sleep.expect("`setsid` can be started").id()
+    let mut sleep = sleep.expect("`setsid` can be started");
+    let pid = sleep.id();
+    // Reaped when it ends, so that a test that looks for its id does not find a zombie.
+    thread::spawn(move || sleep.wait());
+    pid
 }
