@@ -171,9 +171,10 @@ holds
 step "HTTP+SSE: GET /sse names the endpoint for messages"
 stream old "$daemon_base/sse"
 wait_until 10 grep -q '^event: *endpoint' "$scratch/old" || fails "$(cat "$scratch/old")"
-wait_until 10 grep -q '^data: *[^[:space:]]*/messages' "$scratch/old" || fails "$(cat "$scratch/old")"
+wait_until 10 grep -q '^data: *[^[:space:]]*messages' "$scratch/old" || fails "$(cat "$scratch/old")"
 messages=$(sed -nE 's/^data: *([^[:space:]]+).*/\1/p' "$scratch/old" | head -n 1)
-case $messages in http://*) ;; *) messages="$daemon_base$messages" ;; esac
+# A relative reference, so that it holds behind a proxy with a path prefix too.
+case $messages in http://*) ;; /*) messages="$daemon_base$messages" ;; *) messages="$daemon_base/$messages" ;; esac
 holds
 
 step "HTTP+SSE: initialize sent to it is answered on the stream"

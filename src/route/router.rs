@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::context::CallContext;
 use super::listeners::{Listeners, N_SUBSCRIPTIONS_MAX};
@@ -362,10 +363,22 @@ impl Router {
             lane,
             repeatable,
         };
-        child.call(call).await.map_err(|error| RouteError::Child {
-            server: child.name().clone(),
-            error,
-        })
+        // Made only where debug is logged; its fields are names and ids, never payloads.
+        let span = tracing::debug_span!(
+            "call",
+            server = %child.name(),
+            session = %context.lane.session,
+            request = ?context.lane.request,
+            method,
+        );
+        child
+            .call(call)
+            .instrument(span)
+            .await
+            .map_err(|error| RouteError::Child {
+                server: child.name().clone(),
+                error,
+            })
     }
 
     /// A call of our own; nobody waits for it longer than this.
