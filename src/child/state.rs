@@ -370,10 +370,12 @@ impl Machine {
                 self.restart_asked = true;
                 Vec::new()
             }
-            State::Spawning
-            | State::Handshaking { .. }
-            | State::Ready { .. }
-            | State::Unresponsive { .. } => {
+            // The one that is being made is fresh.
+            State::Spawning => {
+                self.forgive();
+                Vec::new()
+            }
+            State::Handshaking { .. } | State::Ready { .. } | State::Unresponsive { .. } => {
                 self.forgive();
                 self.restart_asked = true;
                 self.lower(now, Cause::Asked)
@@ -468,7 +470,7 @@ impl Machine {
         if self.state != State::Spawning {
             return Vec::new();
         }
-        if !self.wanted() || self.restart_asked {
+        if !self.wanted() {
             return self.ask(now, Rung::StdinClosed, Cause::Asked);
         }
         self.state = State::Handshaking {
