@@ -585,7 +585,8 @@ impl Machine {
             since,
             stable_at: Some(now + self.policy.stable_after),
         };
-        vec![Action::Open]
+        // It was open all the time; only new calls waited.
+        Vec::new()
     }
 
     fn drained(&mut self, now: Instant) -> Vec<Action> {
