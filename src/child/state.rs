@@ -618,12 +618,14 @@ impl Machine {
             return self.fall(now, why, None);
         }
         self.last_cause = Some(why.clone());
-        self.state = if why == Cause::Idle {
-            State::Idle
+        let mut actions = vec![Action::FailPending(why.clone())];
+        if why == Cause::Idle {
+            self.state = State::Idle;
         } else {
-            State::Stopped
-        };
-        vec![Action::FailPending(why)]
+            // It was asked to go, and is wanted again since.
+            actions.extend(self.rise());
+        }
+        actions
     }
 
     // === Time ===
