@@ -9,6 +9,7 @@ pub mod handshake;
 pub mod hub;
 pub mod lane;
 pub mod link;
+pub mod long_line;
 pub mod outgoing;
 pub mod pending;
 pub mod process;

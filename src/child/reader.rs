@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::error::CallError;
 use super::hub::{FromChild, Hub};
 use super::link::Link;
+use super::long_line;
 use crate::event::Cause;
 use crate::ids::WireId;
 use crate::rpc::error::code;
@@ -218,7 +219,7 @@ impl Reader {
             n_bytes,
             n_bytes_max: self.message_bytes_max,
         };
-        let id = id_near(head).or_else(|| id_near(tail));
+        let id = long_line::answered(head, tail);
         let told = id.is_some_and(|id| self.link.answer(WireId(id), Err(error)));
         tracing::warn!(n_bytes, told, "a line longer than message_bytes_max was skipped");
     }
@@ -240,14 +241,6 @@ fn recovered_id(line: &Bytes) -> Option<RequestId> {
         Incoming::One(Message::Response(response)) => response.id,
         Incoming::One(_) | Incoming::Batch(_) => None,
     }
-}
-
-/// The number after an `"id":` in a piece of a line.
-fn id_near(piece: &[u8]) -> Option<u64> {
-    let text = String::from_utf8_lossy(piece);
-    let after = text.split("\"id\":").nth(1)?.trim_start();
-    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
 }
 
 /// The beginning of a line as it may be shown: control characters escaped.
