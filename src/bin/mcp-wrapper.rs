@@ -1,3 +1,66 @@
-//! To come.
+//! The daemon's binary: `serve` (the default), `stdio` for desktop clients, `demo` for children to try things with.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use mcp_wrapper::app::{self, Started};
+use mcp_wrapper::demo;
+
+/// One supervised MCP endpoint in front of many stdio MCP servers.
+#[derive(Debug, Parser)]
+#[command(name = "mcp-wrapper", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    /// The project folder: act as if started there.
+    #[arg(long, global = true, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon (the default).
+    Serve {
+        /// Started by a client: leave its session, and search the PATH of a login shell.
+        #[arg(long, hide = true)]
+        background: bool,
+    },
+    /// Speak MCP on stdin and stdout: what a desktop client launches. Starts the daemon if there is none.
+    Stdio,
+    /// Be a demo server on stdin and stdout, for example `demo tickets`.
+    Demo {
+        /// Which one.
+        name: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.verb {
+        None => run(app::serve(&arguments.dir, Started::Foreground)),
+        Some(Verb::Serve { background: false }) => run(app::serve(&arguments.dir, Started::Foreground)),
+        Some(Verb::Serve { background: true }) => run(app::serve(&arguments.dir, Started::Background)),
+        Some(Verb::Stdio) => run_small(app::stdio(&arguments.dir)),
+        Some(Verb::Demo { name }) => demo::run(&name),
+    }
+}
+
+fn run(work: impl Future<Output = ExitCode>) -> ExitCode {
+    in_runtime(&mut tokio::runtime::Builder::new_multi_thread(), work)
+}
+
+/// The shim copies bytes: one thread does.
+fn run_small(work: impl Future<Output = ExitCode>) -> ExitCode {
+    in_runtime(&mut tokio::runtime::Builder::new_current_thread(), work)
+}
+
+fn in_runtime(builder: &mut tokio::runtime::Builder, work: impl Future<Output = ExitCode>) -> ExitCode {
+    let Ok(runtime) = builder.enable_all().build() else {
+        return ExitCode::FAILURE;
+    };
+    let code = runtime.block_on(work);
+    // A read of stdin that nobody waits for any more must not keep the process.
+    runtime.shutdown_background();
+    code
+}

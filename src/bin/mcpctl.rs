@@ -1,3 +1,7 @@
-//! To come.
+//! The command line of mcp-wrapper: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mcp_wrapper::ctl::run(std::env::args_os())
+}

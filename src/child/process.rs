@@ -236,6 +236,7 @@ mod tests {
             args: vec!["-c".to_owned(), script.to_owned()],
             env: BTreeMap::new(),
             cwd: None,
+            shown: Vec::new(),
         };
         Process::spawn(&command, "/usr/bin:/bin").unwrap().0
     }

@@ -142,6 +142,7 @@ mod tests {
             args: Vec::new(),
             env: BTreeMap::from([("DECLARED".to_owned(), Secret::new("x"))]),
             cwd: cwd.map(PathBuf::from),
+            shown: Vec::new(),
         }
     }
 

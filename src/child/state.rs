@@ -244,7 +244,7 @@ pub struct Machine {
 impl Machine {
     /// A child whose last process, if any, had the number `generation`.
     pub fn new(policy: Policy, enabled: bool, generation: Generation) -> Self {
-        let delays = RestartDelays::of(&policy);
+        let delays = RestartDelays::from(&policy);
         Self {
             policy,
             delays,

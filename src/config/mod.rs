@@ -1,3 +1,82 @@
 //! Text to valid configuration, or all its errors at once.
+//!
+//! `file` reads `servers.toml`, `env` the environment and `.env`, `settings` what the daemon itself needs.
+//! [`resolve()`] makes of a declaration what a child is started from. Reads files, writes none.
 
+mod env;
+mod expand;
+mod file;
+mod keys;
+mod meant;
+pub mod raw;
+mod resolve;
+mod settings;
 pub mod spec;
+mod syntax;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use env::Environment;
+pub use file::{ServersFile, parse_servers, read_servers};
+pub use raw::{RawPolicy, RawServer};
+pub use resolve::{RUNNERS, resolve};
+pub use settings::Settings;
+
+/// One thing that is wrong, and what would be right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file; empty when it is about the environment.
+    pub file: PathBuf,
+    /// Counted from 1.
+    pub line: Option<usize>,
+    /// The key or variable, such as `servers.git.args`; may be empty.
+    pub key: String,
+    /// The sentence. Holds no value that could be a secret.
+    pub what: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.file.as_os_str().is_empty() {
+            write!(f, "{}:", self.file.display())?;
+            if let Some(line) = self.line {
+                write!(f, "{line}:")?;
+            }
+            f.write_str(" ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// Everything that is wrong, at once; `Display` gives one line each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl ConfigErrors {
+    fn unreadable(file: &Path, error: &std::io::Error) -> Self {
+        Self(vec![ConfigError {
+            file: file.to_owned(),
+            line: None,
+            key: String::new(),
+            what: format!("cannot be read: {error}"),
+        }])
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, error) in self.0.iter().enumerate() {
+            if at > 0 {
+                f.write_str("\n")?;
+            }
+            error.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ServerName;
+use crate::retry::RestartDelays;
 
 /// A text that must not be printed: `Debug` shows `hidden`, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
@@ -146,6 +147,17 @@ impl Default for Policy {
     }
 }
 
+impl From<&Policy> for RestartDelays {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            initial: policy.backoff_initial,
+            factor: policy.backoff_factor,
+            max: policy.backoff_max,
+            jitter: policy.backoff_jitter,
+        }
+    }
+}
+
 /// One declared server, checked, with every `${VAR}` replaced: ready to be started.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServerSpec {
@@ -175,8 +187,8 @@ pub enum Launch {
     },
 }
 
-/// A program with its arguments, never passed through a shell.
-#[derive(Debug, Clone, PartialEq)]
+/// A program with its arguments, never passed through a shell. `Debug` shows it as declared.
+#[derive(Clone, PartialEq)]
 pub struct Command {
     /// Name or path of the program. `mcp-wrapper` means this very program.
     pub program: String,
@@ -186,6 +198,18 @@ pub struct Command {
     pub env: BTreeMap<String, Secret>,
     /// Where it runs; `None` the daemon's own folder.
     pub cwd: Option<PathBuf>,
+    /// Program and arguments as declared, with `${VAR}` unreplaced: what people may see of them.
+    pub shown: Vec<String>,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Command")
+            .field("shown", &self.shown)
+            .field("env", &self.env)
+            .field("cwd", &self.cwd)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What changed between two sets of specs, by server.
@@ -227,4 +251,87 @@ fn change_of(before: Option<&ServerSpec>, after: &ServerSpec) -> Option<SpecChan
     } else {
         SpecChange::Changed(after.clone())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn spec() -> impl Strategy<Value = ServerSpec> {
+        let parts = (
+            "[a-d]",
+            any::<bool>(),
+            prop::option::of("[x-y]"),
+            "[p-q]{0,2}",
+            1u32..3,
+            any::<bool>(),
+        );
+        parts.prop_map(
+            |(name, enabled, prefix, program, fail_burst, broken)| ServerSpec {
+                name: ServerName::parse(&name).unwrap(),
+                enabled,
+                prefix,
+                launch: if broken {
+                    Launch::Broken { why: program }
+                } else {
+                    let shown = vec![program.clone()];
+                    Launch::Command(Command {
+                        program,
+                        args: vec![],
+                        env: BTreeMap::new(),
+                        cwd: None,
+                        shown,
+                    })
+                },
+                policy: Policy {
+                    fail_burst,
+                    ..Policy::default()
+                },
+                fingerprint: String::new(),
+            },
+        )
+    }
+
+    /// A set of specs: each name once.
+    fn specs() -> impl Strategy<Value = Vec<ServerSpec>> {
+        prop::collection::vec(spec(), 0..5).prop_map(|specs| by_name(specs).into_values().collect())
+    }
+
+    fn by_name(specs: Vec<ServerSpec>) -> BTreeMap<ServerName, ServerSpec> {
+        specs.into_iter().map(|spec| (spec.name.clone(), spec)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn applying_the_differences_gives_the_new_set(old in specs(), new in specs()) {
+            let mut applied = by_name(old.clone());
+            for change in diff(&old, &new) {
+                match change {
+                    SpecChange::Added(spec) => prop_assert!(applied.insert(spec.name.clone(), spec).is_none()),
+                    SpecChange::Changed(spec) => {
+                        let before = applied.insert(spec.name.clone(), spec.clone()).unwrap();
+                        prop_assert!(before.launch != spec.launch || before.policy != spec.policy);
+                    }
+                    SpecChange::Adjusted(spec) => {
+                        let before = applied.insert(spec.name.clone(), spec.clone()).unwrap();
+                        prop_assert!(before.launch == spec.launch && before.policy == spec.policy);
+                    }
+                    SpecChange::Removed(name) => prop_assert!(applied.remove(&name).is_some()),
+                }
+            }
+            prop_assert_eq!(applied, by_name(new));
+        }
+
+        #[test]
+        fn nothing_changes_between_equal_sets(specs in specs()) {
+            prop_assert!(diff(&specs, &specs).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_secret_does_not_print() {
+        assert_eq!(format!("{:?}", Secret::new("hunter2")), "hidden");
+    }
 }

@@ -1,1 +1,56 @@
-//! To come.
+//! Doors: bytes in, bytes out. The only place that knows HTTP and sockets.
+//!
+//! [`http`] is the axum application; [`stream`] is the door for clients that speak lines over one connection, as the
+//! stdio shim ([`shim`]) does; [`conversation`] is what all doors with one long connection have in common.
+
+pub mod conversation;
+pub mod http;
+pub mod shim;
+pub mod socket;
+pub mod stream;
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::bridge::Engine;
+use crate::catalog::Catalog;
+use crate::declare::Declarations;
+use crate::session::Sessions;
+use crate::supervise::ProcessManager;
+use crate::tasks::Tasks;
+use conversation::Conversations;
+use http::guard::Guard;
+
+/// Longest request body or line from a client, bytes.
+pub const BODY_BYTES_MAX: usize = 16 << 20;
+
+/// What every door needs.
+#[derive(Debug)]
+pub struct Front {
+    /// Answers requests.
+    pub engine: Engine,
+    /// All conversations.
+    pub sessions: Sessions,
+    /// The children.
+    pub manager: ProcessManager,
+    /// Their lists.
+    pub catalog: Catalog,
+    /// The clients of HTTP+SSE, by session.
+    pub conversations: Conversations,
+    /// What is declared.
+    pub declarations: Declarations,
+    /// Who may come in.
+    pub guard: Guard,
+    /// Owner of the doors' tasks.
+    pub tasks: Tasks,
+    /// When the daemon was started.
+    pub started: Instant,
+    /// The URL of the MCP endpoint.
+    pub url: String,
+    /// Cancelled when no new request is taken any more.
+    pub closing: tokio_util::sync::CancellationToken,
+}
+
+/// A [`Front`] as handlers share it.
+pub type Shared = Arc<Front>;

@@ -88,6 +88,11 @@ impl Sessions {
         self.all().len()
     }
 
+    /// Requests in flight, of all together.
+    pub fn n_inflight(&self) -> usize {
+        self.all().values().map(|session| session.n_inflight()).sum()
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

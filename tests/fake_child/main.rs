@@ -1,3 +1,126 @@
-//! To come.
+//! `fake-child`: a scripted MCP server for the integration tests.
+//!
+//! It answers, garbles, hangs, forks and crashes on cue. Flags (`options.rs`) say how it starts and what it
+//! lists; the tool that is called, or the `do` member of its arguments, says what it does (`deeds.rs`).
+//! It writes raw bytes exactly as told, and notes what happened to it in a journal file.
 
-fn main() {}
+#![allow(
+    clippy::disallowed_methods,
+    clippy::exit,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test program of its own process: it has no runtime to block, and a wrong use of it should end it loudly"
+)]
+
+mod deeds;
+mod journal;
+mod methods;
+mod options;
+mod world;
+
+use std::fs;
+use std::io::{self, BufRead};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use nix::sys::signal::{SigSet, Signal};
+
+use options::Options;
+use world::World;
+
+fn main() {
+    let options = match Options::read(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(why) => {
+            eprintln!("fake-child: {why}");
+            std::process::exit(2);
+        }
+    };
+    // Before SIGTERM is blocked: a process inherits the mask of the thread that starts it.
+    let grandchild = options.grandchild.then(spawn_grandchild);
+    let term = SigSet::from(Signal::SIGTERM);
+    term.thread_block().expect("SIGTERM can be blocked");
+    let world = Arc::new(World::new(options));
+    world.journal.note(&format!("start {}", std::process::id()));
+    if let Some(pid) = grandchild {
+        world.journal.note(&format!("grandchild {pid}"));
+    }
+    hear_sigterm(Arc::clone(&world), term);
+    misbehave_at_start(&world);
+    read_until_end(&world);
+}
+
+/// It keeps our stdout and stderr, as the real process below a package runner does.
+fn spawn_grandchild() -> u32 {
+    let sleep = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn();
+    sleep.expect("`sleep` can be started").id()
+}
+
+/// Exit code 143 is what a shell says of a process that SIGTERM ended.
+fn hear_sigterm(world: Arc<World>, term: SigSet) {
+    thread::spawn(move || {
+        loop {
+            term.wait().expect("SIGTERM can be waited for");
+            world.journal.note("signal TERM");
+            if !world.options.ignore_sigterm {
+                world.leave(143);
+            }
+        }
+    });
+}
+
+fn misbehave_at_start(world: &World) {
+    let options = &world.options;
+    if let Some(text) = &options.stderr_at_start {
+        eprintln!("{text}");
+    }
+    if let (Some(times), Some(state)) = (options.fail_first, &options.state) {
+        let failed: u64 = fs::read_to_string(state)
+            .ok()
+            .and_then(|n| n.trim().parse().ok())
+            .unwrap_or(0);
+        if failed < times {
+            fs::write(state, (failed + 1).to_string()).expect("the state file can be written");
+            world.leave(1);
+        }
+    }
+    if let Some(code) = options.exit_at_start {
+        world.leave(code);
+    }
+    thread::sleep(options.start_delay);
+    for n in 0..options.noise.unwrap_or(0) {
+        world.write(format!("noise {n}: this is not JSON").as_bytes());
+    }
+}
+
+fn read_until_end(world: &Arc<World>) -> ! {
+    let mut input = io::stdin().lock();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match input.read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let line = line.strip_suffix(b"\n").unwrap_or(&line);
+        world.journal.note_bytes("in", line);
+        if methods::hear(world, line) == methods::Then::StopReading {
+            stay();
+        }
+    }
+    world.journal.note("eof");
+    if world.options.ignore_eof {
+        stay();
+    }
+    world.leave(0)
+}
+
+/// Alive, but deaf on stdin; only a signal ends it.
+fn stay() -> ! {
+    loop {
+        thread::park();
+    }
+}

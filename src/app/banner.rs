@@ -1,0 +1,103 @@
+//! What a person sees on stderr when the daemon starts, or does not.
+#![expect(
+    clippy::print_stderr,
+    reason = "this is the daemon's one place that speaks to a person directly"
+)]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::front::Front;
+use crate::tasks::Tasks;
+
+/// The list of servers is shown when all have had their first chance, or after this.
+const FIRST_CHANCE: Duration = Duration::from_secs(5);
+
+/// Says why nothing was started.
+pub(super) fn refuse(text: &str) {
+    for line in text.lines() {
+        eprintln!("mcp-wrapper: {line}");
+    }
+}
+
+/// Says where it listens at once, and soon after which servers are up and what to paste.
+pub(super) async fn greet(front: &Arc<Front>, project_dir: &Path, tasks: &Tasks) {
+    eprintln!(
+        "mcp-wrapper {} listens on {}",
+        env!("CARGO_PKG_VERSION"),
+        front.url
+    );
+    let (front, snippet) = (Arc::clone(front), snippet(front, project_dir));
+    tasks.spawn("banner", async move {
+        let settled = settled(&front);
+        tokio::select! {
+            () = front.closing.cancelled() => return,
+            _timeout_or_not = tokio::time::timeout(FIRST_CHANCE, settled) => {}
+        }
+        eprint!("{}{snippet}", servers(&front));
+    });
+}
+
+async fn settled(front: &Front) {
+    let directory = Arc::clone(&front.manager.directory().borrow());
+    for entry in directory.iter() {
+        let mut states = entry.child.watch();
+        drop(
+            states
+                .wait_for(|status| !matches!(status.state, "spawning" | "handshaking"))
+                .await,
+        );
+    }
+}
+
+fn servers(front: &Front) -> String {
+    let directory = Arc::clone(&front.manager.directory().borrow());
+    let mut text = String::from("\nServers:\n");
+    let mut n = 0;
+    for entry in directory.iter() {
+        n += 1;
+        let status = entry.child.status();
+        let name = entry.spec.name.as_str();
+        let why = status
+            .cause
+            .map(|cause| format!(": {cause}; `mcpctl why {name}` tells more"));
+        let why = if status.state == "ready" { None } else { why };
+        text.push_str(&format!(
+            "  {name:<20} {}{}\n",
+            status.state,
+            why.unwrap_or_default()
+        ));
+    }
+    if n == 0 {
+        text.push_str("  none yet; `mcpctl add NAME -- COMMAND ARGS…` adds one\n");
+    }
+    text
+}
+
+/// The entry for `claude_desktop_config.json`, with absolute paths: a desktop client starts it anywhere.
+fn snippet(front: &Front, project_dir: &Path) -> String {
+    let command = std::env::current_exe().unwrap_or_else(|_| "mcp-wrapper".into());
+    let project_dir = std::path::absolute(project_dir).unwrap_or_else(|_| project_dir.to_owned());
+    let mut entry = json!({ "command": command, "args": ["stdio", "--dir", project_dir] });
+    // What the environment said of our folders, the shim has to hear too.
+    let settings = front.declarations.settings();
+    let told = [
+        ("MCP_DATA_DIR", &settings.data_dir),
+        ("MCP_LOG_DIR", &settings.log_dir),
+        ("MCP_SERVERS_FILE", &settings.servers_file),
+    ];
+    let env: serde_json::Map<String, serde_json::Value> = told
+        .into_iter()
+        .filter(|(name, _)| std::env::var_os(name).is_some())
+        .map(|(name, path)| (name.to_owned(), json!(path)))
+        .collect();
+    if let Some(entry) = entry.as_object_mut().filter(|_| !env.is_empty()) {
+        entry.insert("env".to_owned(), env.into());
+    }
+    let whole = json!({ "mcpServers": { "mcp-wrapper": entry } });
+    let text = serde_json::to_string_pretty(&whole).unwrap_or_default();
+    format!("\nFor Claude Desktop, in claude_desktop_config.json:\n{text}\n")
+}

@@ -1,0 +1,343 @@
+//! The one place that builds everything, in start order, and takes it down in reverse.
+//!
+//! Start: lock, registry, children, catalogue, doors. Stop: no new requests; those in flight finish, within
+//! [`DRAIN`]; sessions end; children go; the registry is closed.
+
+mod banner;
+mod lock;
+mod records;
+mod signals;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, broadcast, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::bridge::Engine;
+use crate::catalog::Catalog;
+use crate::child::hub::HUB_MESSAGES_MAX;
+use crate::child::task::Surroundings;
+use crate::config::{Environment, Settings};
+use crate::declare::Declarations;
+use crate::front::http::guard::Guard;
+use crate::front::{self, Front, shim, socket, stream};
+use crate::registry::Registry;
+use crate::route::{Listeners, Router, backward};
+use crate::session::{Sessions, sweep};
+use crate::supervise::ProcessManager;
+use crate::tasks::Tasks;
+use crate::{login_path, telemetry};
+
+/// Calls in flight may take so long to finish when the daemon goes down.
+pub const DRAIN: Duration = Duration::from_secs(25);
+/// Tasks may take so long to end when everything they serve is gone.
+const LAST_TASKS: Duration = Duration::from_secs(5);
+/// Processes that are started at once.
+const N_STARTS_MAX: usize = 8;
+/// Events that a slow listener may be behind.
+const N_EVENTS_MAX: usize = 4096;
+/// Requests in flight are counted this often while the daemon waits for them.
+const DRAIN_POLL: Duration = Duration::from_millis(20);
+
+/// How the daemon was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Started {
+    /// By a person or a service manager.
+    Foreground,
+    /// By the stdio shim, for a desktop client: with a bare environment, and to outlive it.
+    Background,
+}
+
+/// Runs the daemon until it is told to stop.
+pub async fn serve(project_dir: &Path, started: Started) -> ExitCode {
+    let settings = match Settings::load(project_dir, &Environment::of_process()) {
+        Ok(settings) => settings,
+        Err(errors) => {
+            banner::refuse(&errors.to_string());
+            return ExitCode::from(2);
+        }
+    };
+    if started == Started::Background {
+        // Its own session, so that it does not end with the client that started it. It fails only for a process
+        // that leads a group already, and that has what this is for.
+        nix::unistd::setsid().ok();
+    }
+    let _log = telemetry::start(settings.log_level, &settings.log_dir)
+        .inspect_err(|problem| tracing::warn!(problem))
+        .ok();
+    match run(settings, project_dir, started).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Refusal::Locked(text)) => {
+            banner::refuse(&text);
+            ExitCode::from(if started == Started::Background {
+                u8::try_from(shim::LOCKED).unwrap_or(1)
+            } else {
+                1
+            })
+        }
+        Err(Refusal::Other(text)) => {
+            banner::refuse(&text);
+            ExitCode::from(1)
+        }
+        Err(Refusal::BadConfig(text)) => {
+            banner::refuse(&text);
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Relays a desktop client to the daemon.
+pub async fn stdio(project_dir: &Path) -> ExitCode {
+    let settings = match Settings::load(project_dir, &Environment::of_process()) {
+        Ok(settings) => settings,
+        Err(errors) => {
+            banner::refuse(&errors.to_string());
+            return ExitCode::from(2);
+        }
+    };
+    match shim::run(&settings, project_dir).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            banner::refuse(&text);
+            ExitCode::from(1)
+        }
+    }
+}
+
+enum Refusal {
+    Locked(String),
+    BadConfig(String),
+    Other(String),
+}
+
+async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result<(), Refusal> {
+    let mut signals =
+        signals::Signals::listen().map_err(|error| Refusal::Other(format!("signals: {error}")))?;
+    let lock = lock::take(&settings.data_dir).map_err(Refusal::Locked)?;
+    let registry = Registry::open(&settings.data_dir)
+        .await
+        .map_err(|error| Refusal::Other(error.to_string()))?;
+    let path = match started {
+        Started::Foreground => None,
+        Started::Background => login_path::ask().await,
+    };
+    let path = path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default());
+    let listener = bind(&settings).await.map_err(Refusal::Other)?;
+    let house = House::build(settings, registry, path, &listener);
+    let reloaded = house.front.declarations.reload().await;
+    if !reloaded.problems.is_empty() {
+        house.take_down().await;
+        return Err(Refusal::BadConfig(reloaded.problems.join("\n")));
+    }
+    house.open(listener).map_err(Refusal::Other)?;
+    banner::greet(&house.front, project_dir, &house.doors).await;
+    house.live(&mut signals).await;
+    house.go_down(&mut signals).await;
+    drop(lock);
+    Ok(())
+}
+
+async fn bind(settings: &Settings) -> Result<TcpListener, String> {
+    let address = SocketAddr::new(settings.host, settings.port);
+    TcpListener::bind(address).await.map_err(|error| {
+        format!("cannot listen on {address}: {error}; MCP_PORT and MCP_HOST choose another address")
+    })
+}
+
+/// Everything that was built.
+struct House {
+    front: Arc<Front>,
+    /// Tasks of the doors: the first to go.
+    doors: Tasks,
+    /// Tasks of the children and of what serves them.
+    inner: Tasks,
+}
+
+impl House {
+    fn build(settings: Settings, registry: Registry, path: String, listener: &TcpListener) -> Self {
+        let (doors, inner) = (Tasks::new(), Tasks::new());
+        let (hub, said) = mpsc::channel(HUB_MESSAGES_MAX);
+        let (events, _) = broadcast::channel(N_EVENTS_MAX);
+        let surroundings = Surroundings {
+            tasks: inner.clone(),
+            hub,
+            events: events.clone(),
+            starts: Arc::new(Semaphore::new(N_STARTS_MAX)),
+            path: path.into(),
+            log_dir: settings.log_dir.clone(),
+        };
+        let manager = ProcessManager::new(surroundings);
+        let (save, saved) = mpsc::channel(64);
+        let catalog = Catalog::new(manager.directory(), inner.clone(), save);
+        let router = Router::new(
+            manager.directory(),
+            catalog.clone(),
+            Arc::new(Listeners::default()),
+        );
+        let sessions = Sessions::new(router.clone());
+        inner.spawn(
+            "backward",
+            backward::run(said, router.clone(), catalog.clone(), inner.clone()),
+        );
+        inner.spawn(
+            "journal",
+            records::journal(registry.clone(), events.subscribe(), inner.token()),
+        );
+        inner.spawn(
+            "save snapshots",
+            records::snapshots(registry.clone(), saved, inner.token()),
+        );
+        inner.spawn(
+            "rebuild the view",
+            records::rebuild(
+                catalog.clone(),
+                manager.directory(),
+                events.subscribe(),
+                inner.token(),
+            ),
+        );
+        let port = listener
+            .local_addr()
+            .map_or(settings.port, |address| address.port());
+        let front = Front {
+            engine: Engine::new(router, inner.clone()),
+            sessions,
+            catalog,
+            conversations: front::conversation::Conversations::default(),
+            guard: Guard::new(&settings),
+            tasks: doors.clone(),
+            started: Instant::now(),
+            url: format!("http://{}/mcp", SocketAddr::new(settings.host, port)),
+            closing: CancellationToken::new(),
+            declarations: Declarations::new(settings, registry, manager.clone()),
+            manager,
+        };
+        Self {
+            front: Arc::new(front),
+            doors,
+            inner,
+        }
+    }
+
+    /// Opens the doors.
+    fn open(&self, listener: TcpListener) -> Result<(), String> {
+        let data_dir = self.front.declarations.settings().data_dir.clone();
+        let bound = |name| {
+            socket::bind(&data_dir, name)
+                .map_err(|error| format!("{}: {error}", data_dir.join(name).display()))
+        };
+        let (control, lines) = (bound(socket::CONTROL)?, bound(socket::LINES)?);
+        let closing = &self.front.closing;
+        let network = axum::serve(
+            listener.tap_io(|stream| {
+                // Small answers must not wait for more to come.
+                drop(stream.set_nodelay(true));
+            }),
+            front::http::network(Arc::clone(&self.front)),
+        )
+        .with_graceful_shutdown(closing.clone().cancelled_owned());
+        self.doors.spawn("http door", async move { drop(network.await) });
+        let control = axum::serve(OwnersOnly(control), front::http::control(Arc::clone(&self.front)))
+            .with_graceful_shutdown(closing.clone().cancelled_owned());
+        self.doors
+            .spawn("control door", async move { drop(control.await) });
+        self.doors
+            .spawn("line door", stream::serve(Arc::clone(&self.front), lines));
+        self.inner.spawn(
+            "declarations",
+            self.front.declarations.clone().watch(self.inner.token()),
+        );
+        self.inner.spawn(
+            "session sweep",
+            sweep::run(self.front.sessions.clone(), self.inner.token()),
+        );
+        let (sessions, views) = (self.front.sessions.clone(), self.front.catalog.watch());
+        let stop = self.inner.token();
+        self.inner.spawn("tell of changes", async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = sessions.tell_of_changes(views) => {}
+            }
+        });
+        Ok(())
+    }
+
+    /// Lives until a signal says stop.
+    async fn live(&self, signals: &mut signals::Signals) {
+        loop {
+            match signals.next().await {
+                signals::Signal::Stop => return,
+                signals::Signal::Reload => {
+                    self.front.declarations.reload().await;
+                }
+            }
+        }
+    }
+
+    /// Takes everything down; a second signal hurries.
+    async fn go_down(self, signals: &mut signals::Signals) {
+        tracing::info!(
+            "going down: no new requests; {} in flight",
+            self.front.sessions.n_inflight()
+        );
+        self.front.closing.cancel();
+        let deadline = Instant::now() + DRAIN;
+        let finished = async {
+            while self.front.sessions.n_inflight() > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        };
+        tokio::select! {
+            () = finished => {}
+            () = tokio::time::sleep_until(deadline) => tracing::warn!("some requests did not finish in time"),
+            () = signals.stop() => tracing::warn!("told twice: not waiting for requests"),
+        }
+        self.take_down().await;
+        tracing::info!("gone");
+    }
+
+    async fn take_down(self) {
+        self.front.closing.cancel();
+        // Children answer what is still in flight by going, and their answers need the doors' tasks.
+        self.front.manager.shut_down().await;
+        self.front.sessions.end_all();
+        if let Err(left) = self.doors.drain(LAST_TASKS).await {
+            tracing::warn!(?left, "tasks of the doors did not end in time");
+        }
+        if let Err(left) = self.inner.drain(LAST_TASKS).await {
+            tracing::warn!(?left, "tasks did not end in time");
+        }
+        if let Err(error) = self.front.declarations.registry().close().await {
+            tracing::warn!(%error, "the registry could not be closed neatly; nothing is lost");
+        }
+    }
+}
+
+/// The control socket, for its owner only.
+struct OwnersOnly(tokio::net::UnixListener);
+
+impl axum::serve::Listener for OwnersOnly {
+    type Io = tokio::net::UnixStream;
+    type Addr = tokio::net::unix::SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
+            if socket::is_ours(&stream) {
+                return (stream, address);
+            }
+            tracing::warn!("a control client of another user was refused");
+        }
+    }
+
+    fn local_addr(&self) -> std::io::Result<Self::Addr> {
+        self.0.local_addr()
+    }
+}

@@ -1,0 +1,225 @@
+//! From a declaration to what a child is started from: defaults filled in, variables replaced.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::Environment;
+use super::expand::expand;
+use super::raw::{RawPolicy, RawServer};
+use super::spec::{Command, Launch, Policy, Secret, ServerSpec};
+use crate::ids::ServerName;
+
+/// Programs that fetch what they run: their first start may take minutes.
+pub const RUNNERS: &[&str] = &[
+    "npx", "uvx", "pipx", "docker", "podman", "bunx", "pnpm", "yarn", "deno", "uv",
+];
+
+/// Patience for the handshake of a package runner, unless the operator said otherwise.
+const RUNNER_START_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// What to start and how to supervise it. Never fails: what cannot be started says why.
+pub fn resolve(name: &ServerName, raw: &RawServer, defaults: &RawPolicy, env: &Environment) -> ServerSpec {
+    let launch = launch_of(name, raw, env);
+    ServerSpec {
+        name: name.clone(),
+        enabled: raw.enabled.unwrap_or(true),
+        prefix: raw.prefix.clone(),
+        policy: policy_of(raw, defaults, &launch),
+        fingerprint: fingerprint_of(raw, &launch),
+        launch,
+    }
+}
+
+fn launch_of(name: &ServerName, raw: &RawServer, env: &Environment) -> Launch {
+    let mut faults = raw.faults();
+    let mut filled = |key: &str, template: &str| {
+        let expanded = expand(template, |variable| env.lookup(variable));
+        faults.extend(expanded.faults.iter().map(|fault| format!("{key}: {fault}")));
+        expanded.text
+    };
+    let declared = raw.command.clone().unwrap_or_default();
+    let args = raw.args.clone().unwrap_or_default();
+    let variables = raw.env.clone().unwrap_or_default();
+    let command = Command {
+        program: env
+            .path(&filled("command", &declared))
+            .to_string_lossy()
+            .into_owned(),
+        args: args.iter().map(|arg| filled("args", arg)).collect(),
+        env: variables
+            .iter()
+            .map(|(key, value)| {
+                (
+                    key.clone(),
+                    Secret::new(filled(&format!("env.{key}"), value.reveal())),
+                )
+            })
+            .collect::<BTreeMap<_, _>>(),
+        cwd: raw.cwd.as_ref().map(|cwd| env.path(&filled("cwd", cwd))),
+        shown: std::iter::once(declared).chain(args).collect(),
+    };
+    if command.program.is_empty() && faults.is_empty() {
+        faults.push("command: empty once its variables are replaced".to_owned());
+    }
+    if faults.is_empty() {
+        return Launch::Command(command);
+    }
+    Launch::Broken {
+        why: format!(
+            "`{name}` cannot be started as it is declared: {}",
+            faults.join("; ")
+        ),
+    }
+}
+
+fn policy_of(raw: &RawServer, defaults: &RawPolicy, launch: &Launch) -> Policy {
+    let mut policy = Policy::default();
+    if let Launch::Command(command) = launch
+        && is_runner(&command.program)
+    {
+        policy.start_timeout = RUNNER_START_TIMEOUT;
+    }
+    defaults.overlay(&mut policy);
+    raw.policy.overlay(&mut policy);
+    policy
+}
+
+fn is_runner(program: &str) -> bool {
+    Path::new(program)
+        .file_name()
+        .and_then(|file| file.to_str())
+        .is_some_and(|file| RUNNERS.contains(&file))
+}
+
+/// What decides which tools a server has. The values in `env` do not: a new token must not lose the saved lists.
+fn fingerprint_of(raw: &RawServer, launch: &Launch) -> String {
+    let variables = raw.env.iter().flatten().map(|(name, _)| name.as_str());
+    let mut hash = Sha256::new();
+    // Each part with its length, so that no two lists look the same when put one after the other.
+    let mut part = |text: &str| {
+        hash.update(text.len().to_string());
+        hash.update(":");
+        hash.update(text);
+    };
+    match launch {
+        Launch::Command(command) => {
+            part("command");
+            part(&command.program);
+            part(&command.args.len().to_string());
+            command.args.iter().for_each(|arg| part(arg));
+            part(
+                &command
+                    .cwd
+                    .as_ref()
+                    .map(|cwd| cwd.to_string_lossy())
+                    .unwrap_or_default(),
+            );
+        }
+        Launch::Broken { .. } => part("broken"),
+    }
+    variables.for_each(part);
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn env() -> Environment {
+        Environment::new(|name| match name {
+            "HOME" => Some("/home/me".to_owned()),
+            "TOKEN" => Some("hunter2hunter2".to_owned()),
+            _ => None,
+        })
+    }
+
+    fn resolved(json: &str, defaults: &str) -> ServerSpec {
+        let raw = serde_json::from_str(json).unwrap();
+        let defaults = serde_json::from_str(defaults).unwrap();
+        resolve(&ServerName::parse("a").unwrap(), &raw, &defaults, &env())
+    }
+
+    #[test]
+    fn variables_are_replaced_and_what_came_from_them_does_not_print() {
+        let spec = resolved(
+            r#"{"command":"~/bin/x","args":["--key=${TOKEN}","$HOME"],"env":{"T":"${TOKEN}"},"cwd":"${HOME}/w"}"#,
+            "{}",
+        );
+        let Launch::Command(command) = &spec.launch else {
+            panic!("{spec:?}")
+        };
+        assert_eq!(command.program, "/home/me/bin/x");
+        assert_eq!(command.args, ["--key=hunter2hunter2", "$HOME"]);
+        assert_eq!(command.env["T"].reveal(), "hunter2hunter2");
+        assert_eq!(command.cwd, Some(PathBuf::from("/home/me/w")));
+        assert_eq!(command.shown, ["~/bin/x", "--key=${TOKEN}", "$HOME"]);
+        assert!(!format!("{spec:?}").contains("hunter2"), "{spec:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_started_says_everything_that_is_wrong() {
+        let spec = resolved(
+            r#"{"command":"x","args":["${NO}"],"env":{"K":"${NEITHER}"},"queue_max":99999999}"#,
+            "{}",
+        );
+        let Launch::Broken { why } = &spec.launch else {
+            panic!("{spec:?}")
+        };
+        for part in [
+            "`a`",
+            "args: variable NO",
+            "env.K: variable NEITHER",
+            "queue_max:",
+        ] {
+            assert!(why.contains(part), "{why}");
+        }
+        let empty = resolved(r#"{"command":"${NO:-}"}"#, "{}");
+        assert!(matches!(empty.launch, Launch::Broken { .. }), "{empty:?}");
+    }
+
+    #[test]
+    fn runners_get_more_patience_unless_the_operator_says_otherwise() {
+        let patience = |json: &str, defaults: &str| resolved(json, defaults).policy.start_timeout.as_secs();
+        assert_eq!(patience(r#"{"command":"python"}"#, "{}"), 60);
+        assert_eq!(patience(r#"{"command":"/usr/local/bin/npx"}"#, "{}"), 180);
+        assert_eq!(patience(r#"{"command":"npx"}"#, r#"{"start_timeout":"7s"}"#), 7);
+        assert_eq!(
+            patience(
+                r#"{"command":"npx","start_timeout":"9s"}"#,
+                r#"{"start_timeout":"7s"}"#
+            ),
+            9
+        );
+    }
+
+    #[test]
+    fn a_server_can_turn_off_what_the_defaults_turn_on() {
+        let spec = resolved(r#"{"command":"x","idle_stop":"never"}"#, r#"{"idle_stop":"5m"}"#);
+        assert_eq!(spec.policy.idle_stop, None);
+    }
+
+    #[test]
+    fn the_fingerprint_follows_the_command_and_not_the_secrets_or_the_policy() {
+        let of = |json: &str| resolved(json, "{}").fingerprint;
+        let first = of(r#"{"command":"x","args":["a","b"],"env":{"K":"1"}}"#);
+        assert_eq!(first.len(), 64);
+        assert_eq!(
+            first,
+            of(r#"{"command":"x","args":["a","b"],"env":{"K":"2"},"enabled":false,"fail_burst":2}"#)
+        );
+        assert_ne!(first, of(r#"{"command":"x","args":["ab"],"env":{"K":"1"}}"#));
+        assert_ne!(
+            first,
+            of(r#"{"command":"x","args":["a"],"env":{"b":"","K":"1"}}"#)
+        );
+        assert_ne!(
+            first,
+            of(r#"{"command":"x","args":["a","b"],"env":{"K":"1"},"cwd":"/"}"#)
+        );
+    }
+}

@@ -1,0 +1,284 @@
+//! The command line of `mcpctl`, and nothing else.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::ids::ServerName;
+
+/// Adds, removes, watches and questions the MCP servers of mcp-wrapper.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mcpctl",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no daemon is running."
+)]
+pub struct Cli {
+    /// Print one JSON value instead of text for people.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The project folder whose servers are meant; the current one if not given.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Add a server, and start it if the daemon runs.
+    #[command(
+        after_help = "Example:\n  mcpctl add files -- npx -y @modelcontextprotocol/server-filesystem /srv/docs\n  mcpctl add github --env GITHUB_TOKEN=… -- docker run -i --rm -e GITHUB_TOKEN ghcr.io/github/github-mcp-server"
+    )]
+    Add(AddArgs),
+    /// Remove servers and end their processes.
+    #[command(visible_alias = "rm", after_help = "Example:\n  mcpctl remove files github")]
+    Remove(Names),
+    /// List the declared servers.
+    #[command(visible_alias = "ls", after_help = "Example:\n  mcpctl list --json")]
+    List,
+    /// Want servers again that were disabled.
+    #[command(after_help = "Example:\n  mcpctl enable files")]
+    Enable(Names),
+    /// Keep servers declared, but stopped, also after a restart of the daemon.
+    #[command(after_help = "Example:\n  mcpctl disable files")]
+    Disable(Names),
+    /// Start servers now.
+    #[command(after_help = "Example:\n  mcpctl start files")]
+    Start(Names),
+    /// Stop servers until they are started again.
+    #[command(after_help = "Example:\n  mcpctl stop files")]
+    Stop(Names),
+    /// Replace the processes of servers by fresh ones.
+    #[command(after_help = "Example:\n  mcpctl restart files")]
+    Restart(Names),
+    /// Show the daemon and what its servers do.
+    #[command(after_help = "Example:\n  mcpctl status\n  mcpctl status files")]
+    Status(MaybeName),
+    /// Show the tools on offer, under the names that clients call.
+    #[command(after_help = "Example:\n  mcpctl tools files")]
+    Tools(MaybeName),
+    /// Call a tool and print what it returns.
+    #[command(
+        after_help = "Example:\n  mcpctl call files__read_file '{\"path\": \"/srv/docs/a.txt\"}'\n  echo '{}' | mcpctl call files__list_allowed_directories -"
+    )]
+    Call(CallArgs),
+    /// Show what a server wrote to stderr.
+    #[command(after_help = "Example:\n  mcpctl logs files -n 50\n  mcpctl logs files -f")]
+    Logs(LogsArgs),
+    /// Take servers over from the settings of another program.
+    #[command(
+        long_about = "Take servers over from the settings of another program: Claude Desktop, Claude Code, Cursor, Windsurf, VS Code, or any file with `mcpServers`.\n\nShows what it will do, and asks first.",
+        after_help = "Example:\n  mcpctl import ~/.cursor/mcp.json\n  mcpctl import ~/.claude.json --only github,files --yes"
+    )]
+    Import(ImportArgs),
+    /// Tell why a server is in the state it is in, and what to try.
+    #[command(after_help = "Example:\n  mcpctl why files")]
+    Why(OneName),
+    /// Show what happened to servers.
+    #[command(after_help = "Example:\n  mcpctl events files -n 50")]
+    Events(EventsArgs),
+    /// Print a script with which a shell completes these commands.
+    #[command(
+        after_help = "Example:\n  mcpctl completions bash > ~/.local/share/bash-completion/completions/mcpctl"
+    )]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+}
+
+/// Arguments of `add`.
+#[derive(Debug, Args)]
+pub struct AddArgs {
+    /// The name: letters, digits, `-`, `_`; its tools are then called NAME__TOOL.
+    #[arg(value_parser = ServerName::parse)]
+    pub name: ServerName,
+    /// A variable for the server's environment; may be given many times. The value is never printed.
+    #[arg(long, value_name = "K=V", value_parser = Variable::parse)]
+    pub env: Vec<Variable>,
+    /// The folder it runs in; the daemon's own if not given.
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// What stands before `__` in the names of its tools instead of NAME; empty for nothing at all.
+    #[arg(long, value_name = "P")]
+    pub prefix: Option<String>,
+    /// Declare it, but do not start it.
+    #[arg(long)]
+    pub disabled: bool,
+    /// Replace the server that has this name.
+    #[arg(long)]
+    pub replace: bool,
+    /// The program and its arguments, after `--`. No shell takes part.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// One variable for a child, its value a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: crate::config::spec::Secret,
+}
+
+impl std::fmt::Debug for Variable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}=hidden", self.name)
+    }
+}
+
+impl Variable {
+    fn parse(text: &str) -> Result<Self, String> {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(format!(
+                "a variable is given as K=V; to pass on the value that mcp-wrapper itself has, write `--env '{text}=${{{text}}}'`"
+            ));
+        };
+        if name.is_empty() || name.contains('\0') {
+            return Err("the name before `=` is empty".to_owned());
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            value: crate::config::spec::Secret::new(value),
+        })
+    }
+}
+
+/// One or more servers.
+#[derive(Debug, Args)]
+pub struct Names {
+    /// The servers.
+    #[arg(required = true, value_name = "NAME", value_parser = ServerName::parse)]
+    pub names: Vec<ServerName>,
+}
+
+/// One server.
+#[derive(Debug, Args)]
+pub struct OneName {
+    /// The server.
+    #[arg(value_parser = ServerName::parse)]
+    pub name: ServerName,
+}
+
+/// One server, or all.
+#[derive(Debug, Args)]
+pub struct MaybeName {
+    /// Only this server.
+    #[arg(value_parser = ServerName::parse)]
+    pub name: Option<ServerName>,
+}
+
+/// Arguments of `call`.
+#[derive(Debug, Args)]
+pub struct CallArgs {
+    /// The name of the tool as `mcpctl tools` prints it.
+    pub tool: String,
+    /// Its arguments, a JSON object; `-` reads it from stdin.
+    #[arg(default_value = "{}", value_name = "JSON")]
+    pub arguments: String,
+}
+
+/// Arguments of `logs`.
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The server.
+    #[arg(value_parser = ServerName::parse)]
+    pub name: ServerName,
+    /// Go on with new lines until Ctrl-C.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the last lines.
+    #[arg(short = 'n', long, default_value_t = 100)]
+    pub lines: u32,
+}
+
+/// Arguments of `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// The settings file of the other program.
+    pub file: PathBuf,
+    /// Do it without asking.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Only these servers, by the names they have in the file.
+    #[arg(long, value_delimiter = ',', value_name = "A,B")]
+    pub only: Vec<String>,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Only this server.
+    #[arg(value_parser = ServerName::parse)]
+    pub name: Option<ServerName>,
+    /// How many of the last events.
+    #[arg(short = 'n', long = "number", default_value_t = 50)]
+    pub number: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_verb_has_an_example() {
+        Cli::command().debug_assert();
+        for verb in Cli::command().get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(
+                help.contains(&format!("mcpctl {}", verb.get_name())),
+                "{}",
+                verb.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn add_takes_the_rest_of_the_line_as_the_command() {
+        let cli = parse("mcpctl add git --env A=b=c --disabled -- uvx mcp-server-git --json -x").unwrap();
+        let Verb::Add(add) = cli.verb else {
+            panic!("another verb")
+        };
+        assert_eq!(add.command, ["uvx", "mcp-server-git", "--json", "-x"]);
+        assert_eq!(add.env[0].value.reveal(), "b=c");
+        assert!(add.disabled && !cli.json);
+    }
+
+    #[test]
+    fn a_variable_without_a_value_is_explained() {
+        let told = parse("mcpctl add git --env TOKEN -- x").unwrap_err();
+        assert_eq!(told.exit_code(), 2);
+        assert!(told.to_string().contains("--env 'TOKEN=${TOKEN}'"), "{told}");
+    }
+
+    #[test]
+    fn a_secret_does_not_show_in_debug() {
+        let cli = parse("mcpctl add git --env TOKEN=s3cret -- x").unwrap();
+        assert!(!format!("{cli:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_bad_name_comes_with_a_good_one() {
+        let told = parse("mcpctl remove my.server").unwrap_err();
+        assert!(told.to_string().contains("my-server"), "{told}");
+    }
+
+    #[test]
+    fn options_for_all_verbs_may_stand_behind_the_verb() {
+        let cli = parse("mcpctl list --json --dir /x").unwrap();
+        assert!(cli.json);
+        assert_eq!(cli.dir, Some(PathBuf::from("/x")));
+    }
+}

@@ -1,0 +1,47 @@
+//! The verbs, one file each.
+//!
+//! `add`, `remove`, `list`, `enable`, `disable`, `import` need no daemon; `why` and `events` make do without one.
+
+mod add;
+mod call;
+mod completions;
+mod disable;
+mod enable;
+mod events;
+mod import;
+mod list;
+mod logs;
+mod remove;
+mod restart;
+mod start;
+mod status;
+mod stop;
+mod tools;
+mod why;
+
+use super::args::Verb;
+use super::context::Context;
+use super::failure::Failure;
+use super::render::Out;
+
+/// Does what a verb asks.
+pub(super) async fn run(verb: Verb, context: &Context, out: &mut Out) -> Result<(), Failure> {
+    match verb {
+        Verb::Add(args) => add::run(args, context, out).await,
+        Verb::Remove(args) => remove::run(&args.names, context, out).await,
+        Verb::List => list::run(context, out).await,
+        Verb::Enable(args) => enable::run(&args.names, context, out).await,
+        Verb::Disable(args) => disable::run(&args.names, context, out).await,
+        Verb::Start(args) => start::run(&args.names, context, out).await,
+        Verb::Stop(args) => stop::run(&args.names, context, out).await,
+        Verb::Restart(args) => restart::run(&args.names, context, out).await,
+        Verb::Status(args) => status::run(args.name.as_ref(), context, out).await,
+        Verb::Tools(args) => tools::run(args.name.as_ref(), context, out).await,
+        Verb::Call(args) => call::run(&args, context, out).await,
+        Verb::Logs(args) => logs::run(&args, context, out).await,
+        Verb::Import(args) => import::run(&args, context, out).await,
+        Verb::Why(args) => why::run(&args.name, context, out).await,
+        Verb::Events(args) => events::run(&args, context, out).await,
+        Verb::Completions { shell } => completions::run(shell, out),
+    }
+}

@@ -1,0 +1,190 @@
+//! `mcpctl status [NAME]`.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use crate::api::{DaemonStatus, ServerStatus};
+use crate::ctl::context::Context;
+use crate::ctl::failure::Failure;
+use crate::ctl::render::{Look, Out};
+use crate::ctl::table::{Table, coloured_state};
+use crate::ctl::text::{command_line, duration, escaped};
+use crate::ctl::words;
+use crate::ids::ServerName;
+
+#[derive(Serialize)]
+struct All {
+    daemon: DaemonStatus,
+    servers: Vec<ServerStatus>,
+}
+
+/// Shows the daemon and what its servers do, or one of them in full.
+pub(super) async fn run(name: Option<&ServerName>, context: &Context, out: &mut Out) -> Result<(), Failure> {
+    if let Some(name) = name {
+        let server: ServerStatus = context.client.get(&format!("/api/servers/{name}")).await?;
+        let text = one(&server, out.look());
+        return Ok(out.either(&server, &text)?);
+    }
+    let daemon: DaemonStatus = context.client.get("/api/daemon").await?;
+    let servers: Vec<ServerStatus> = context.client.get("/api/servers").await?;
+    let text = format!("{}\n{}", head(&daemon, out.look()), table(&servers, out.look()));
+    Ok(out.either(&All { daemon, servers }, &text)?)
+}
+
+fn head(daemon: &DaemonStatus, look: Look) -> String {
+    let sessions = if daemon.sessions == 1 {
+        "1 session".to_owned()
+    } else {
+        format!("{} sessions", daemon.sessions)
+    };
+    let mut text = format!(
+        "mcp-wrapper {}  {}  {}  up {}  {sessions}  process {}\ndata {}  servers {}\n",
+        escaped(&daemon.version),
+        coloured_state(&daemon.health, look),
+        escaped(&daemon.url),
+        duration(daemon.uptime_ms),
+        daemon.pid,
+        escaped(&daemon.data_dir),
+        escaped(&daemon.servers_file),
+    );
+    for problem in &daemon.problems {
+        add_line(&mut text, &format!("Problem: {}", escaped(problem)));
+    }
+    text
+}
+
+fn table(servers: &[ServerStatus], look: Look) -> String {
+    if servers.is_empty() {
+        return "No servers. Add one: mcpctl add NAME -- COMMAND ARGS…".to_owned();
+    }
+    let mut table = Table::new(&["NAME", "STATE", "PID", "UP", "TOOLS", "CALLS", "FAILURES", "NOTE"]);
+    for server in servers {
+        let is_up = server.pid.is_some();
+        table.row(&[
+            server.name.as_str(),
+            &server.state,
+            &server.pid.map_or("-".to_owned(), |pid| pid.to_string()),
+            &if is_up {
+                duration(server.state_ms)
+            } else {
+                "-".to_owned()
+            },
+            &server.n_tools.to_string(),
+            &server.n_inflight.to_string(),
+            &server.n_failures.to_string(),
+            &note(server),
+        ]);
+    }
+    table.text(look)
+}
+
+/// The one thing most worth knowing about a server.
+fn note(server: &ServerStatus) -> String {
+    match (&server.cause, server.warnings.first()) {
+        (Some(cause), _) if server.state != "ready" => format!("{cause}{}", words::next_try(server)),
+        (_, Some(warning)) => warning.clone(),
+        (_, None) => server.server_info.clone().unwrap_or_default(),
+    }
+}
+
+fn one(server: &ServerStatus, look: Look) -> String {
+    let mut text = format!("{}\n", words::state(server));
+    if look.colour {
+        text = text.replacen(&server.state, &coloured_state(&server.state, look), 1);
+    }
+    let mut fact = |what: &str, value: &str| add_line(&mut text, &format!("  {what:<12}{}", escaped(value)));
+    fact("command", &command_line(&server.command));
+    fact("origin", words::origin(server.origin));
+    if let Some(pid) = server.pid {
+        fact(
+            "process",
+            &format!(
+                "{pid} (run {}), {} for {}",
+                server.generation,
+                server.state,
+                duration(server.state_ms)
+            ),
+        );
+    }
+    if let Some(info) = &server.server_info {
+        fact("server", info);
+    }
+    if let Some(revision) = &server.revision {
+        fact("speaks", revision);
+    }
+    fact(
+        "offers",
+        &format!(
+            "{}, {} prompts, {} resources, {} templates",
+            words::tools(server.n_tools),
+            server.n_prompts,
+            server.n_resources,
+            server.n_templates
+        ),
+    );
+    fact("calls", &format!("{} in flight", server.n_inflight));
+    fact(
+        "failures",
+        &format!("{} since the daemon started", server.n_failures),
+    );
+    if server.n_noise_lines > 0 {
+        fact(
+            "noise",
+            &format!("{} lines on stdout that are no messages", server.n_noise_lines),
+        );
+    }
+    for warning in &server.warnings {
+        fact("warning", warning);
+    }
+    text
+}
+
+fn add_line(text: &mut String, line: &str) {
+    // Writing to a String cannot fail.
+    writeln!(text, "{line}").unwrap_or_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ctl::words::tests::server;
+
+    const PLAIN: Look = Look {
+        width: None,
+        colour: false,
+    };
+
+    #[test]
+    fn the_table_tells_what_is_wrong() {
+        let mut up = server("git", "ready");
+        (up.pid, up.server_info) = (Some(42), Some("mcp-git 1.0".to_owned()));
+        let mut down = server("files", "backoff");
+        (down.cause, down.next_try_ms) = (Some("exit code 1".to_owned()), Some(2000));
+        assert_eq!(
+            table(&[up, down], PLAIN),
+            "NAME   STATE    PID  UP     TOOLS  CALLS  FAILURES  NOTE\n\
+             git    ready    42   1m 1s  13     0      0         mcp-git 1.0\n\
+             files  backoff  -    -      13     0      0         exit code 1; tried again in 2s\n"
+        );
+    }
+
+    #[test]
+    fn one_server_is_told_in_full() {
+        let mut it = server("git", "ready");
+        it.warnings.push("two servers offer `x`".to_owned());
+        let text = one(&it, PLAIN);
+        for expected in [
+            "git: ready, 13 tools",
+            "command     uvx mcp-server-git",
+            "warning     two servers",
+        ] {
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_empty_gateway_says_how_to_fill_it() {
+        assert!(table(&[], PLAIN).contains("mcpctl add"));
+    }
+}

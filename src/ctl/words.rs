@@ -1,0 +1,137 @@
+//! Sentences about servers that more than one verb says.
+
+use std::time::{Duration, SystemTime};
+
+use super::text::{duration, escaped};
+use crate::api::{DefinitionOrigin, ServerStatus};
+
+/// Where a definition comes from, in one word.
+pub(super) fn origin(origin: DefinitionOrigin) -> &'static str {
+    match origin {
+        DefinitionOrigin::File => "file",
+        DefinitionOrigin::Cli => "cli",
+        DefinitionOrigin::Import => "import",
+    }
+}
+
+/// A server's state in one sentence: `git: ready, 13 tools`.
+pub(super) fn state(server: &ServerStatus) -> String {
+    let name = &server.name;
+    match server.state.as_str() {
+        "ready" => format!("{name}: ready, {}", tools(server.n_tools)),
+        "idle" => format!("{name}: idle; the first call starts it"),
+        "disabled" => format!("{name}: disabled; `mcpctl enable {name}` starts it"),
+        "stopped" => format!("{name}: stopped; `mcpctl start {name}` starts it"),
+        other => {
+            let cause = server
+                .cause
+                .as_ref()
+                .map(|cause| format!(": {}", escaped(cause)))
+                .unwrap_or_default();
+            let more = if is_trouble(other) {
+                format!("\n  More: mcpctl why {name}")
+            } else {
+                String::new()
+            };
+            format!("{name}: {other}{cause}{}{more}", next_try(server))
+        }
+    }
+}
+
+/// `13 tools`.
+pub(super) fn tools(n: usize) -> String {
+    if n == 1 {
+        "1 tool".to_owned()
+    } else {
+        format!("{n} tools")
+    }
+}
+
+/// `; tried again in 5s`, if so.
+pub(super) fn next_try(server: &ServerStatus) -> String {
+    server
+        .next_try_ms
+        .map(|ms| format!("; tried again in {}", duration(ms)))
+        .unwrap_or_default()
+}
+
+/// Whether a server in this state does not do what is wanted of it.
+pub(super) fn is_trouble(state: &str) -> bool {
+    matches!(state, "failed" | "backoff" | "unresponsive")
+}
+
+/// Whether a server that is wanted has said its first word in this state.
+///
+/// Not `stopped`: so is a new server for the moment before its first process.
+pub(super) fn is_settled(state: &str) -> bool {
+    is_trouble(state) || matches!(state, "ready" | "idle" | "disabled")
+}
+
+/// The wall clock in milliseconds since 1970.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A moment for people, in UTC: `2026-11-21 10:00:51Z`.
+pub(super) fn moment(at_ms: u64) -> String {
+    // A clock far beyond our calendar would make the formatter fail.
+    const LAST_MS: u64 = 253_402_300_799_000;
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at_ms.min(LAST_MS));
+    humantime::format_rfc3339_seconds(at)
+        .to_string()
+        .replace('T', " ")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::ids::ServerName;
+
+    /// A server in some state, for tests of texts.
+    pub(in crate::ctl) fn server(name: &str, state: &str) -> ServerStatus {
+        ServerStatus {
+            name: ServerName::parse(name).unwrap(),
+            origin: DefinitionOrigin::Cli,
+            enabled: true,
+            state: state.to_owned(),
+            command: vec!["uvx".to_owned(), "mcp-server-git".to_owned()],
+            pid: None,
+            generation: 1,
+            state_ms: 61_000,
+            revision: None,
+            server_info: None,
+            n_tools: 13,
+            n_prompts: 0,
+            n_resources: 0,
+            n_templates: 0,
+            n_inflight: 0,
+            n_failures: 0,
+            n_noise_lines: 0,
+            cause: None,
+            next_try_ms: None,
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn each_state_has_its_sentence() {
+        assert_eq!(state(&server("git", "ready")), "git: ready, 13 tools");
+        assert_eq!(state(&server("git", "handshaking")), "git: handshaking");
+        let mut failed = server("git", "backoff");
+        failed.cause = Some("the process ended\x1b[2J".to_owned());
+        failed.next_try_ms = Some(5000);
+        assert_eq!(
+            state(&failed),
+            "git: backoff: the process ended\\x1b[2J; tried again in 5s\n  More: mcpctl why git"
+        );
+    }
+
+    #[test]
+    fn moments_are_readable_and_no_clock_breaks_them() {
+        assert_eq!(moment(0), "1970-01-01 00:00:00Z");
+        assert_eq!(moment(u64::MAX), "9999-12-31 23:59:59Z");
+    }
+}

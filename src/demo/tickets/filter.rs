@@ -1,0 +1,268 @@
+//! The filter of a search: read from a tool's arguments, applied to tickets. Pure.
+
+use serde_json::Value;
+
+use super::store::{Category, Priority, Status, Store, Ticket, Word};
+use crate::demo::nearest::nearest;
+use crate::demo::server::Params;
+
+/// How many tickets a search returns when no limit is given.
+pub(super) const LIMIT_DEFAULT: usize = 20;
+/// How many tickets a search returns at most.
+pub(super) const LIMIT_MAX: usize = 50;
+
+/// The arguments of a search, in the order in which they are described.
+pub(super) const ARGUMENTS: [&str; 6] = ["user", "status", "priority", "category", "keyword", "limit"];
+
+/// Which tickets are wanted. An absent part lets every ticket through.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Filter {
+    user: Option<String>,
+    status: Option<Status>,
+    priority: Option<Priority>,
+    category: Option<Category>,
+    keyword: Option<String>,
+    pub(super) limit: usize,
+}
+
+impl Filter {
+    /// Reads the arguments. The error is a sentence that lets the caller correct itself.
+    pub(super) fn read(store: &Store, arguments: &Params) -> Result<Self, String> {
+        refuse_unknown(arguments, &ARGUMENTS)?;
+        Ok(Self {
+            user: user(store, arguments)?,
+            status: word(arguments, "status")?,
+            priority: word(arguments, "priority")?,
+            category: word(arguments, "category")?,
+            keyword: text(arguments, "keyword")?.map(str::to_lowercase),
+            limit: limit(arguments)?,
+        })
+    }
+
+    /// Every ticket that matches, the last updated first.
+    pub(super) fn apply<'s>(&self, store: &'s Store) -> Vec<&'s Ticket> {
+        let mut found: Vec<&Ticket> = store.all().iter().filter(|ticket| self.matches(ticket)).collect();
+        found.sort_by(|a, b| b.updated.cmp(&a.updated).then_with(|| a.id.cmp(&b.id)));
+        found
+    }
+
+    fn matches(&self, ticket: &Ticket) -> bool {
+        self.user.as_ref().is_none_or(|user| *user == ticket.user)
+            && self.status.is_none_or(|status| status == ticket.status)
+            && self.priority.is_none_or(|priority| priority == ticket.priority)
+            && self.category.is_none_or(|category| category == ticket.category)
+            && self
+                .keyword
+                .as_ref()
+                .is_none_or(|keyword| has_all_words(ticket, keyword))
+    }
+
+    /// The filter in words, for people.
+    pub(super) fn describe(&self) -> String {
+        let parts = [
+            self.user.as_ref().map(|user| format!("user {user}")),
+            self.status.map(|status| format!("status {}", status.as_str())),
+            self.priority
+                .map(|priority| format!("priority {}", priority.as_str())),
+            self.category
+                .map(|category| format!("category {}", category.as_str())),
+            self.keyword
+                .as_ref()
+                .map(|keyword| format!("keyword \"{keyword}\"")),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        if parts.is_empty() {
+            "no filter".to_owned()
+        } else {
+            parts.join(", ")
+        }
+    }
+}
+
+fn has_all_words(ticket: &Ticket, keyword: &str) -> bool {
+    let text = format!("{} {} {}", ticket.id, ticket.title, ticket.description).to_lowercase();
+    keyword.split_whitespace().all(|word| text.contains(word))
+}
+
+/// Refuses a misspelt argument: silently ignoring it would answer another question.
+pub(super) fn refuse_unknown(arguments: &Params, known: &[&str]) -> Result<(), String> {
+    match arguments.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(()),
+        Some(unknown) if known.is_empty() => Err(format!("There is no argument `{unknown}`; none is taken.")),
+        Some(unknown) => Err(format!(
+            "There is no argument `{unknown}`. Known: {}.{}",
+            known.join(", "),
+            perhaps(unknown, known)
+        )),
+    }
+}
+
+fn word<W: Word>(arguments: &Params, name: &str) -> Result<Option<W>, String> {
+    let Some(given) = text(arguments, name)? else {
+        return Ok(None);
+    };
+    W::parse(given)
+        .map(Some)
+        .ok_or_else(|| not_allowed(name, given, &W::words()))
+}
+
+fn user(store: &Store, arguments: &Params) -> Result<Option<String>, String> {
+    let Some(given) = text(arguments, "user")? else {
+        return Ok(None);
+    };
+    let users = store.users();
+    match users.iter().find(|user| user.eq_ignore_ascii_case(given)) {
+        Some(user) => Ok(Some((*user).to_owned())),
+        None => Err(not_allowed("user", given, &users)),
+    }
+}
+
+/// The sentence about a value that is not on the list.
+pub(super) fn not_allowed(name: &str, given: &str, allowed: &[&str]) -> String {
+    format!(
+        "`{given}` is not a {name}. Allowed: {}.{}",
+        allowed.join(", "),
+        perhaps(given, allowed)
+    )
+}
+
+fn perhaps(given: &str, known: &[&str]) -> String {
+    nearest(given, known.iter().copied())
+        .map(|near| format!(" Did you mean `{near}`?"))
+        .unwrap_or_default()
+}
+
+/// `null` counts as absent: models send it for arguments they leave out.
+pub(super) fn text<'a>(arguments: &'a Params, name: &str) -> Result<Option<&'a str>, String> {
+    match arguments.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.trim())),
+        Some(other) => Err(format!("`{name}` must be a string, not {other}.")),
+    }
+}
+
+fn limit(arguments: &Params) -> Result<usize, String> {
+    let given = match arguments.get("limit") {
+        None | Some(Value::Null) => return Ok(LIMIT_DEFAULT),
+        Some(given) => given,
+    };
+    given
+        .as_u64()
+        .and_then(|n| usize::try_from(n).ok())
+        .filter(|n| (1..=LIMIT_MAX).contains(n))
+        .ok_or_else(|| format!("`limit` must be a whole number from 1 to {LIMIT_MAX}, not {given}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(arguments: Value) -> Result<Filter, String> {
+        Filter::read(&Store::load().unwrap(), arguments.as_object().unwrap())
+    }
+
+    fn ids(arguments: Value) -> Vec<String> {
+        let store = Store::load().unwrap();
+        read(arguments)
+            .unwrap()
+            .apply(&store)
+            .into_iter()
+            .map(|ticket| ticket.id.clone())
+            .collect()
+    }
+
+    #[test]
+    fn no_filter_finds_all_and_the_last_updated_comes_first() {
+        let store = Store::load().unwrap();
+        let found = read(json!({})).unwrap().apply(&store);
+        assert_eq!(found.len(), 50);
+        assert!(found.windows(2).all(|pair| pair[0].updated >= pair[1].updated));
+        assert_eq!(
+            ids(json!({ "user": null, "status": null, "keyword": null, "limit": null })).len(),
+            50
+        );
+    }
+
+    #[test]
+    fn filters_combine_and_each_narrows() {
+        for (arguments, expected) in [
+            (
+                json!({ "priority": "urgent", "category": "security" }),
+                vec!["T-047", "T-023", "T-005", "T-017"],
+            ),
+            (
+                json!({ "user": "dana", "status": "in_progress" }),
+                vec!["T-044", "T-004"],
+            ),
+            (
+                json!({ "user": "Dana", "status": "in_progress", "category": "bug" }),
+                vec!["T-044"],
+            ),
+            (json!({ "keyword": "session EXPIRES" }), vec!["T-032"]),
+            (json!({ "keyword": "t-007" }), vec!["T-007"]),
+            (json!({ "user": "dana", "keyword": "no such words" }), vec![]),
+        ] {
+            assert_eq!(ids(arguments.clone()), expected, "{arguments}");
+        }
+    }
+
+    #[test]
+    fn every_single_filter_agrees_with_a_plain_count() {
+        let store = Store::load().unwrap();
+        let stats = store.stats();
+        for (name, counts) in [
+            ("status", stats.by_status),
+            ("priority", stats.by_priority),
+            ("category", stats.by_category),
+        ] {
+            for (word, n) in counts {
+                assert_eq!(ids(json!({ name: word })).len(), n, "{name} {word}");
+            }
+        }
+        let per_user: usize = store
+            .users()
+            .iter()
+            .map(|user| ids(json!({ "user": user })).len())
+            .sum();
+        assert_eq!(per_user, 50);
+    }
+
+    #[test]
+    fn a_bad_value_is_told_the_allowed_ones_and_the_nearest() {
+        for (arguments, told) in [
+            (
+                json!({ "status": "opne" }),
+                "`opne` is not a status. Allowed: open, in_progress, waiting, resolved, closed. Did you mean `open`?",
+            ),
+            (
+                json!({ "priority": "purple" }),
+                "`purple` is not a priority. Allowed: low, medium, high, urgent.",
+            ),
+            (
+                json!({ "user": "danna" }),
+                "`danna` is not a user. Allowed: amara, ben, chen, dana, elif, farid, grace, hiro. Did you mean `dana`?",
+            ),
+            (
+                json!({ "statu": "open" }),
+                "There is no argument `statu`. Known: user, status, priority, category, keyword, limit. Did you mean `status`?",
+            ),
+            (json!({ "keyword": 7 }), "`keyword` must be a string, not 7."),
+            (
+                json!({ "limit": 51 }),
+                "`limit` must be a whole number from 1 to 50, not 51.",
+            ),
+            (
+                json!({ "limit": 0 }),
+                "`limit` must be a whole number from 1 to 50, not 0.",
+            ),
+            (
+                json!({ "limit": "3" }),
+                "`limit` must be a whole number from 1 to 50, not \"3\".",
+            ),
+        ] {
+            assert_eq!(read(arguments).unwrap_err(), told);
+        }
+    }
+}

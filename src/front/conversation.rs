@@ -1,0 +1,233 @@
+//! One client on one long connection: each message it sends, and everything that goes back to it.
+//!
+//! Used by the line door and by HTTP+SSE. Requests run side by side; what they lead to goes into one bounded queue,
+//! which the connection's writer empties. A client that does not read stops only its own requests.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::Shared;
+use crate::bridge::{Answer, lane_of};
+use crate::ids::SessionId;
+use crate::route::CallContext;
+use crate::rpc::error::code;
+use crate::rpc::mcp::method;
+use crate::rpc::message::{Malformed, response_line};
+use crate::rpc::object::Object;
+use crate::rpc::{Incoming, Message, Notification, Outcome, Raw, Request, RequestId, RpcError};
+use crate::session::Session;
+
+/// Lines that may wait for the connection's writer.
+pub const N_LINES_MAX: usize = 256;
+/// Requests of one connection in flight at once.
+pub const N_REQUESTS_MAX: usize = 1024;
+
+/// One client on one long connection.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    front: Shared,
+    session: Arc<Session>,
+    lines: mpsc::Sender<Bytes>,
+    places: Arc<Semaphore>,
+}
+
+impl Conversation {
+    /// A conversation in a session, and the queue that its writer empties.
+    pub fn new(front: Shared, session: Arc<Session>) -> (Self, mpsc::Receiver<Bytes>) {
+        let (lines, queue) = mpsc::channel(N_LINES_MAX);
+        let places = Arc::new(Semaphore::new(N_REQUESTS_MAX));
+        (
+            Self {
+                front,
+                session,
+                lines,
+                places,
+            },
+            queue,
+        )
+    }
+
+    /// Its session.
+    pub fn session(&self) -> &Arc<Session> {
+        &self.session
+    }
+
+    /// Takes in one text. Waits only while the client does not read what it is sent.
+    pub async fn receive(&self, text: &Bytes) {
+        match Incoming::parse(text) {
+            Ok(Incoming::One(message)) => self.message(message).await,
+            Ok(Incoming::Batch(parts)) if self.session.revision().has_batches() => {
+                // Answered one by one: over a stream a batch of answers is allowed, but never needed.
+                for part in parts {
+                    match part {
+                        Ok(message) => self.message(message).await,
+                        Err(malformed) => self.refuse(&malformed).await,
+                    }
+                }
+            }
+            Ok(Incoming::Batch(_)) => {
+                let error =
+                    RpcError::invalid_request("Invalid request: batches exist only in revision 2025-03-26");
+                self.send(response_line(None, &Err(error.raw()))).await;
+            }
+            Err(malformed) => self.refuse(&malformed).await,
+        }
+    }
+
+    /// Waits until no request is in flight.
+    pub async fn settled(&self) {
+        let n = u32::try_from(N_REQUESTS_MAX).unwrap_or(u32::MAX);
+        drop(self.places.acquire_many(n).await);
+    }
+
+    async fn refuse(&self, malformed: &Malformed) {
+        if malformed.is_response {
+            tracing::debug!(session = %self.session.id, "an answer that is no valid message");
+            return;
+        }
+        self.send(response_line(malformed.id.as_ref(), &Err(malformed.error.raw())))
+            .await;
+    }
+
+    async fn message(&self, message: Message) {
+        match message {
+            Message::Request(request) => self.request(request).await,
+            Message::Notification(notification) => notified(&self.session, &notification),
+            Message::Response(_) => {
+                tracing::debug!(session = %self.session.id, "an answer to nothing that was asked")
+            }
+        }
+    }
+
+    async fn request(&self, request: Request) {
+        if let Some(outcome) = handshake(&self.front, &self.session, &request) {
+            return self.answer(&request.id, &outcome).await;
+        }
+        if let Some(outcome) = self.front.engine.at_once(&request) {
+            return self.answer(&request.id, &outcome).await;
+        }
+        if self.session.is_in_flight(&request.id) {
+            let error =
+                RpcError::invalid_request("Invalid request: a request with this id is in flight already");
+            return self.answer(&request.id, &Err(error.raw())).await;
+        }
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            let text = format!("{N_REQUESTS_MAX} requests of this client are in flight already");
+            let error = RpcError::new(code::OVERLOADED, text);
+            return self.answer(&request.id, &Err(error.raw())).await;
+        };
+        let lane = lane_of(&self.session, &request);
+        let in_flight = self.session.begin(Arc::clone(&lane));
+        let this = self.clone();
+        self.front.tasks.spawn("client request", async move {
+            this.work(
+                CallContext {
+                    revision: this.session.revision(),
+                    lane,
+                },
+                &request,
+            )
+            .await;
+            drop((in_flight, place));
+        });
+    }
+
+    /// Carries out one request: everything that belongs to it goes out before its answer.
+    async fn work(&self, context: CallContext, request: &Request) {
+        let lane = Arc::clone(&context.lane);
+        let mut answer = std::pin::pin!(self.front.engine.answer(&context, request));
+        let answer = loop {
+            tokio::select! {
+                // What was said before the answer has to arrive before it.
+                biased;
+                line = lane.next() => self.send(line).await,
+                answer = &mut answer => break answer,
+            }
+        };
+        while let Some(line) = lane.pop() {
+            self.send(line).await;
+        }
+        match answer {
+            Answer::Outcome(outcome) => self.answer(&request.id, &outcome).await,
+            // "The receiver MUST NOT send a response" (MCP, cancellation).
+            Answer::Cancelled => {}
+        }
+    }
+
+    async fn answer(&self, id: &RequestId, outcome: &Outcome) {
+        self.send(response_line(Some(id), outcome)).await;
+    }
+
+    /// Puts a line on its way to the client.
+    pub(super) async fn send(&self, line: Bytes) {
+        if self.lines.send(line).await.is_err() {
+            tracing::debug!(session = %self.session.id, "the client is gone");
+        }
+    }
+}
+
+/// Conversations that take their messages from other connections, by session.
+#[derive(Debug, Default)]
+pub struct Conversations(Mutex<HashMap<SessionId, Conversation>>);
+
+impl Conversations {
+    /// One has begun.
+    pub fn add(&self, conversation: &Conversation) {
+        self.all()
+            .insert(conversation.session.id.clone(), conversation.clone());
+    }
+
+    /// One has ended.
+    pub fn remove(&self, session: &SessionId) {
+        self.all().remove(session);
+    }
+
+    /// Finds one.
+    pub fn find(&self, session: &str) -> Option<Conversation> {
+        self.all().get(session).cloned()
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<SessionId, Conversation>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Answers `initialize`, and everything that may not come before it. `None`: the request is for the engine.
+pub fn handshake(front: &Shared, session: &Session, request: &Request) -> Option<Outcome> {
+    match request.method.as_str() {
+        method::INITIALIZE => Some(
+            front
+                .engine
+                .initialize(session, request.params.as_ref())
+                .map_err(|error| error.raw()),
+        ),
+        method::PING => Some(Ok(Raw::empty_object())),
+        _another if session.greeting().is_some() => None,
+        another => {
+            let text = format!("Invalid request: `{another}` came before `initialize`");
+            Some(Err(RpcError::invalid_request(text).raw()))
+        }
+    }
+}
+
+/// Takes in a notification of a client.
+pub fn notified(session: &Session, notification: &Notification) {
+    match notification.method.as_str() {
+        method::INITIALIZED => session.set_initialized(),
+        method::CANCELLED => {
+            let params = notification.params.as_ref().and_then(Object::of);
+            let id = params
+                .and_then(|params| params.get("requestId"))
+                .and_then(|id| RequestId::parse(id).ok());
+            if let Some(id) = id {
+                session.cancel(&id);
+            }
+        }
+        other => {
+            tracing::debug!(session = %session.id, method = other, "a notification that concerns no child")
+        }
+    }
+}

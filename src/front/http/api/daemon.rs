@@ -1,0 +1,57 @@
+//! The daemon itself: how it is, what has happened, and reading the declarations again.
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::refused;
+use crate::api::DaemonStatus;
+use crate::front::Shared;
+use crate::ids::ServerName;
+
+pub(super) async fn status(State(front): State<Shared>) -> Response {
+    let settings = front.declarations.settings();
+    let health = front.health().await;
+    let mut problems = health.problems;
+    if health.database != "ok" {
+        problems.push(health.database);
+    }
+    let uptime = tokio::time::Instant::now().saturating_duration_since(front.started);
+    Json(DaemonStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uptime_ms: u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX),
+        url: front.url.clone(),
+        health: health.status.to_owned(),
+        sessions: front.sessions.len(),
+        data_dir: settings.data_dir.display().to_string(),
+        servers_file: settings.servers_file.display().to_string(),
+        problems,
+    })
+    .into_response()
+}
+
+pub(super) async fn reload(State(front): State<Shared>) -> Response {
+    Json(front.declarations.reload().await).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Which {
+    server: Option<ServerName>,
+    n: Option<usize>,
+}
+
+pub(super) async fn events(State(front): State<Shared>, Query(which): Query<Which>) -> Response {
+    let n = which.n.unwrap_or(100);
+    match front
+        .declarations
+        .registry()
+        .events(which.server.as_ref(), n)
+        .await
+    {
+        Ok(events) => Json(events).into_response(),
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}

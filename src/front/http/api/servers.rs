@@ -1,0 +1,151 @@
+//! Servers: how they are; start, stop, restart.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+
+use super::{entry, refused};
+use crate::api::ServerStatus;
+use crate::catalog::Kind;
+use crate::child::Control;
+use crate::child::status::{ChildStatus, Gate};
+use crate::config::spec::Launch;
+use crate::front::Shared;
+use crate::supervise::Entry;
+
+pub(super) async fn list(State(front): State<Shared>) -> Response {
+    let directory = front.manager.directory().borrow().clone();
+    let all: Vec<ServerStatus> = directory.iter().map(|entry| status(&front, entry)).collect();
+    Json(all).into_response()
+}
+
+pub(super) async fn one(State(front): State<Shared>, Path(name): Path<String>) -> Response {
+    match entry(&front, &name) {
+        Ok(entry) => Json(status(&front, &entry)).into_response(),
+        Err(refused) => refused,
+    }
+}
+
+pub(super) async fn start(State(front): State<Shared>, Path(name): Path<String>) -> Response {
+    change(&front, &name, Control::Start, is_settled_up).await
+}
+
+pub(super) async fn stop(State(front): State<Shared>, Path(name): Path<String>) -> Response {
+    change(&front, &name, Control::Stop, is_down).await
+}
+
+pub(super) async fn restart(State(front): State<Shared>, Path(name): Path<String>) -> Response {
+    change(&front, &name, Control::Restart, is_settled_up).await
+}
+
+/// Tells the child, and waits until it has come where it was sent, or somewhere else for good.
+async fn change(
+    front: &Shared,
+    name: &str,
+    control: Control,
+    is_done: fn(&ChildStatus, u64) -> bool,
+) -> Response {
+    let entry = match entry(front, name) {
+        Ok(entry) => entry,
+        Err(refused) => return refused,
+    };
+    if !entry.spec.enabled {
+        let text = format!("server `{name}` is disabled; `mcpctl enable {name}` first");
+        return refused(StatusCode::CONFLICT, text);
+    }
+    let mut states = entry.child.watch();
+    let before = match control {
+        // A restart is done when there is a newer process than now.
+        Control::Restart => states.borrow_and_update().generation.0,
+        Control::Enable
+        | Control::Disable
+        | Control::Start
+        | Control::Stop
+        | Control::Demand
+        | Control::Idle
+        | Control::Shutdown
+        | Control::Retire => 0,
+    };
+    entry.child.tell(control).await;
+    let policy = entry.child.policy();
+    let patience = policy.start_timeout + policy.drain_timeout + policy.eof_grace + policy.term_grace + SPARE;
+    let done = states.wait_for(|status| is_done(status, before));
+    drop(tokio::time::timeout(patience, done).await);
+    Json(status(front, &entry)).into_response()
+}
+
+const SPARE: Duration = Duration::from_secs(5);
+
+fn is_settled_up(status: &ChildStatus, generation_before: u64) -> bool {
+    status.generation.0 > generation_before && matches!(status.state, "ready" | "failed" | "backoff")
+}
+
+fn is_down(status: &ChildStatus, _generation_before: u64) -> bool {
+    matches!(status.state, "stopped" | "disabled")
+}
+
+/// One server as people see it.
+pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
+    let name = &entry.spec.name;
+    let child = entry.child.status();
+    let view = front.catalog.view();
+    let n_of = |kind| view.list(kind).n_of(name);
+    let snapshot = front.catalog.snapshot(name);
+    let mut warnings: Vec<String> = view
+        .warnings
+        .iter()
+        .filter(|(server, _)| server == name)
+        .map(|(_, warning)| warning.clone())
+        .collect();
+    warnings.extend(snapshot.iter().flat_map(|snapshot| snapshot.warnings.clone()));
+    let now = Instant::now();
+    ServerStatus {
+        name: name.clone(),
+        origin: front.declarations.origin(name),
+        enabled: entry.spec.enabled,
+        state: child.state.to_owned(),
+        command: shown(&entry.spec.launch),
+        pid: child.pid,
+        generation: child.generation.0,
+        state_ms: millis(now.saturating_duration_since(child.since)),
+        revision: child
+            .handshake
+            .as_ref()
+            .map(|handshake| handshake.revision.as_str().to_owned()),
+        server_info: snapshot.and_then(|snapshot| snapshot.server_line()),
+        n_tools: n_of(Kind::Tools),
+        n_prompts: n_of(Kind::Prompts),
+        n_resources: n_of(Kind::Resources),
+        n_templates: n_of(Kind::Templates),
+        n_inflight: entry.child.n_inflight(),
+        n_failures: child.n_failures,
+        n_noise_lines: entry.child.n_noise_lines(),
+        cause: child.cause.as_ref().map(ToString::to_string),
+        next_try_ms: next_try(&child.gate).map(|at| millis(at.saturating_duration_since(now))),
+        warnings,
+    }
+}
+
+/// The command line as declared: variables are not replaced, so that no secret is shown.
+pub(super) fn shown(launch: &Launch) -> Vec<String> {
+    match launch {
+        Launch::Command(command) => command.shown.clone(),
+        Launch::Broken { .. } => Vec::new(),
+    }
+}
+
+fn next_try(gate: &Gate) -> Option<Instant> {
+    match gate {
+        Gate::Soon { at } => *at,
+        Gate::Shut { retry_at } => *retry_at,
+        Gate::Open(_) | Gate::OnDemand => None,
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,57 @@
+//! The story of one server: what happened, what it said, where it was looked for, and what to try.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+
+use super::entry;
+use super::servers::{shown, status};
+use crate::advice::advice_for;
+use crate::api::Why;
+use crate::child::program;
+use crate::config::spec::Launch;
+use crate::front::Shared;
+
+const N_EVENTS: usize = 40;
+const N_STDERR_LINES: usize = 20;
+
+pub(super) async fn why(State(front): State<Shared>, Path(name): Path<String>) -> Response {
+    let entry = match entry(&front, &name) {
+        Ok(entry) => entry,
+        Err(refused) => return refused,
+    };
+    let server = status(&front, &entry);
+    // What the registry cannot tell now is left out; the rest of the story is still worth telling.
+    let events = front
+        .declarations
+        .registry()
+        .events(Some(&server.name), N_EVENTS)
+        .await
+        .unwrap_or_default();
+    let stderr = entry.child.tail().last(N_STDERR_LINES);
+    let surroundings = front.manager.surroundings();
+    let program_found = match &entry.spec.launch {
+        Launch::Command(command) => program::find(command, &surroundings.path).ok(),
+        Launch::Broken { .. } => None,
+    };
+    let command = shown(&entry.spec.launch);
+    let cause = entry.child.status().cause;
+    let advice = cause
+        .map(|cause| advice_for(&server.name, &cause, &command, &stderr))
+        .unwrap_or_default();
+    Json(Why {
+        log_file: surroundings
+            .log_dir
+            .join("children")
+            .join(format!("{}.log", server.name))
+            .display()
+            .to_string(),
+        server,
+        events,
+        stderr,
+        path_searched: surroundings.path.to_string(),
+        program_found: program_found.map(|file| file.display().to_string()),
+        advice,
+    })
+    .into_response()
+}

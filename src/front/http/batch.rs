@@ -1,0 +1,97 @@
+//! Batches: arrays of messages, in sessions of 2025-03-26 only (MCP 2025-03-26, basic, "Batching").
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use super::{json, refusal};
+use crate::bridge::{Answer, errors, lane_of};
+use crate::front::Shared;
+use crate::front::conversation::{handshake, notified};
+use crate::route::CallContext;
+use crate::rpc::mcp::method;
+use crate::rpc::message::{Malformed, response_line};
+use crate::rpc::{Message, Request, RpcError};
+use crate::session::Session;
+
+/// Messages in one batch.
+pub const N_MESSAGES_MAX: usize = 128;
+
+/// Takes in a batch. Its requests run side by side, and their answers come as one array.
+pub async fn batch(front: Shared, session: Arc<Session>, parts: Vec<Result<Message, Malformed>>) -> Response {
+    if !session.revision().has_batches() {
+        let text = "Invalid request: batches exist only in revision 2025-03-26";
+        return refusal(StatusCode::BAD_REQUEST, &RpcError::invalid_request(text));
+    }
+    if parts.len() > N_MESSAGES_MAX {
+        let text = format!("Invalid request: a batch has at most {N_MESSAGES_MAX} messages");
+        return refusal(StatusCode::BAD_REQUEST, &RpcError::invalid_request(text));
+    }
+    let is_handshake = |part: &Result<Message, Malformed>| matches!(part, Ok(Message::Request(request)) if request.method.as_str() == method::INITIALIZE);
+    if parts.iter().any(is_handshake) {
+        let text = "Invalid request: `initialize` must not be part of a batch";
+        return refusal(StatusCode::BAD_REQUEST, &RpcError::invalid_request(text));
+    }
+    let mut answers = Vec::new();
+    let mut running = Vec::new();
+    for part in parts {
+        match part {
+            Ok(Message::Notification(notification)) => notified(&session, &notification),
+            Ok(Message::Response(_)) => {}
+            Ok(Message::Request(request)) => {
+                let (done, waits) = tokio::sync::oneshot::channel();
+                let (front_of_it, session) = (Arc::clone(&front), Arc::clone(&session));
+                front.tasks.spawn("batched request", async move {
+                    // The client may be gone.
+                    drop(done.send(line(front_of_it, session, request).await));
+                });
+                running.push(waits);
+            }
+            Err(malformed) => answers.push(response_line(malformed.id.as_ref(), &Err(malformed.error.raw()))),
+        }
+    }
+    for waits in running {
+        answers.extend(waits.await);
+    }
+    if answers.is_empty() {
+        return StatusCode::ACCEPTED.into_response();
+    }
+    json(StatusCode::OK, joined(&answers))
+}
+
+/// The answer to one request of a batch.
+async fn line(front: Shared, session: Arc<Session>, request: Request) -> Bytes {
+    let at_once = handshake(&front, &session, &request).or_else(|| front.engine.at_once(&request));
+    let outcome = match at_once {
+        Some(outcome) => outcome,
+        None => {
+            let lane = lane_of(&session, &request);
+            let in_flight = session.begin(Arc::clone(&lane));
+            let context = CallContext {
+                revision: session.revision(),
+                lane,
+            };
+            let answer = front.engine.answer(&context, &request).await;
+            drop(in_flight);
+            match answer {
+                Answer::Outcome(outcome) => outcome,
+                Answer::Cancelled => Err(errors::cancelled().raw()),
+            }
+        }
+    };
+    response_line(Some(&request.id), &outcome)
+}
+
+fn joined(answers: &[Bytes]) -> Bytes {
+    let mut text = vec![b'['];
+    for (at, answer) in answers.iter().enumerate() {
+        if at > 0 {
+            text.push(b',');
+        }
+        text.extend_from_slice(answer);
+    }
+    text.push(b']');
+    text.into()
+}

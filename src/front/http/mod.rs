@@ -1,0 +1,100 @@
+//! The axum application: routes, who may use them, and what they share.
+//!
+//! | route | who | what |
+//! | --- | --- | --- |
+//! | `GET /health/live` | anybody | the daemon runs |
+//! | `GET /`, `GET /health`, `GET /health/ready` | holders of the token, if there is one | what this is, how it is |
+//! | `/mcp` | the same | Streamable HTTP |
+//! | `GET /sse`, `POST /messages` | the same | HTTP+SSE of 2024-11-05 |
+//! | `/api/…` | holders of the token only; on the socket its owner | control |
+//!
+//! Host and Origin are checked before everything else.
+
+pub mod api;
+pub mod batch;
+pub mod events;
+pub mod guard;
+pub mod headers;
+pub mod health;
+pub mod sse;
+pub mod streamable;
+
+use axum::body::Body;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Request, StatusCode, header};
+use axum::middleware;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use super::{BODY_BYTES_MAX, Shared};
+use crate::rpc::{RpcError, message};
+
+/// The door to the network.
+pub fn network(front: Shared) -> axum::Router {
+    let guarded = axum::Router::new()
+        .route("/", get(health::what_this_is))
+        .route("/health", get(health::health))
+        .route("/health/ready", get(health::ready))
+        .route("/mcp", any(streamable::mcp))
+        .route("/sse", get(sse::open))
+        .route("/messages", post(sse::message))
+        .nest(
+            "/api",
+            api::routes().layer(middleware::from_fn_with_state(
+                front.clone(),
+                guard::token_holders_only,
+            )),
+        )
+        .layer(middleware::from_fn_with_state(front.clone(), guard::token));
+    axum::Router::new()
+        .route("/health/live", get(health::live))
+        .merge(guarded)
+        .layer(middleware::from_fn_with_state(
+            front.clone(),
+            guard::host_and_origin,
+        ))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(front)
+}
+
+/// The door to the owner of the data folder, on the Unix socket.
+pub fn control(front: Shared) -> axum::Router {
+    axum::Router::new()
+        .nest("/api", api::routes())
+        .route("/health", get(health::health))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(front)
+}
+
+/// Reads a body of bounded length.
+async fn read_body(body: Body) -> Result<axum::body::Bytes, Response> {
+    match Limited::new(body, BODY_BYTES_MAX).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let text = format!("the body has more than the {BODY_BYTES_MAX} bytes allowed");
+            Err(refusal(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                &RpcError::invalid_request(text),
+            ))
+        }
+        Err(error) => {
+            let error = RpcError::invalid_request(format!("the body could not be read: {error}"));
+            Err(refusal(StatusCode::BAD_REQUEST, &error))
+        }
+    }
+}
+
+/// A refusal: a status, and a JSON-RPC error without an id as its body.
+fn refusal(status: StatusCode, error: &RpcError) -> Response {
+    json(status, message::response_line(None, &Err(error.raw())))
+}
+
+fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body.into()).into_response()
+}
+
+/// The value of a header, if it is there once and is text.
+fn header_text<'a>(request: &'a Request<Body>, name: &str) -> Option<&'a str> {
+    request.headers().get(name)?.to_str().ok()
+}

@@ -1,0 +1,338 @@
+//! Streamable HTTP of 2025-03-26, 2025-06-18 and 2025-11-25, on `/mcp`.
+//!
+//! An answer is JSON unless something has to be said before it, or it takes long: then the response becomes an
+//! event stream at that moment, and not before. A client that disconnects has not cancelled.
+//!
+//! Source: MCP 2025-11-25, transports, "Streamable HTTP"; statuses it leaves open are those of the official SDKs.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+
+use super::events::{self, HEARTBEAT};
+use super::headers::{accepts, is_json};
+use super::{header_text, json, read_body, refusal};
+use crate::bridge::{Answer, errors, lane_of};
+use crate::child::Lane;
+use crate::front::Shared;
+use crate::front::conversation::{handshake, notified};
+use crate::route::CallContext;
+use crate::rpc::error::code;
+use crate::rpc::mcp::{Revision, method};
+use crate::rpc::message::{Malformed, response_line};
+use crate::rpc::{Incoming, Message, Outcome, RequestId, RpcError};
+use crate::session::Session;
+
+const SESSION_ID: &str = "mcp-session-id";
+const PROTOCOL_VERSION: &str = "mcp-protocol-version";
+const JSON: &str = "application/json";
+const EVENTS: &str = "text/event-stream";
+
+/// `/mcp`, whatever the verb.
+pub async fn mcp(State(front): State<Shared>, request: Request<Body>) -> Response {
+    match request.method() {
+        &Method::POST => post(front, request).await,
+        &Method::GET => get(&front, &request),
+        &Method::DELETE => {
+            let session = session_of(&front, &request);
+            delete(&front, session).await
+        }
+        _another => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            [(header::ALLOW, "GET, POST, DELETE")],
+        )
+            .into_response(),
+    }
+}
+
+// === GET and DELETE ===
+
+fn get(front: &Shared, request: &Request<Body>) -> Response {
+    if !accepts(request.headers(), EVENTS) {
+        return refusal(
+            StatusCode::NOT_ACCEPTABLE,
+            &RpcError::invalid_request("the client must accept text/event-stream"),
+        );
+    }
+    let session =
+        match session_of(front, request).and_then(|session| check_version(request).map(|()| session)) {
+            Ok(session) => session,
+            Err(refused) => return refused,
+        };
+    let (frames, response) = events::channel();
+    let stream = session.open_stream();
+    front.tasks.spawn("event stream", async move {
+        forward_outbox(&session, &frames).await;
+        drop(stream);
+    });
+    response
+}
+
+/// Passes on what waits in the outbox, until the client or the session is gone.
+async fn forward_outbox(session: &Session, frames: &tokio::sync::mpsc::Sender<Bytes>) {
+    // A first sign of life: some clients wait for the first byte before they believe in the stream.
+    if frames.send(events::comment()).await.is_err() {
+        return;
+    }
+    loop {
+        // Room first, and only then a message: what cannot be sent stays in the outbox for another stream.
+        let Ok(room) = frames.reserve().await else { return };
+        tokio::select! {
+            biased;
+            () = session.over.cancelled() => return,
+            () = frames.closed() => return,
+            line = session.outbox.next() => room.send(events::frame(&line)),
+            () = tokio::time::sleep(HEARTBEAT) => room.send(events::comment()),
+        }
+    }
+}
+
+async fn delete(front: &Shared, session: Result<Arc<Session>, Response>) -> Response {
+    match session {
+        Ok(session) => {
+            front.sessions.end(&session).await;
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(refused) => refused,
+    }
+}
+
+// === POST ===
+
+async fn post(front: Shared, request: Request<Body>) -> Response {
+    if let Err(refused) = check_formats(&request) {
+        return refused;
+    }
+    if front.closing.is_cancelled() {
+        let error = RpcError::new(
+            code::SHUTTING_DOWN,
+            "mcp-wrapper is going down; try again in a moment",
+        );
+        let mut refused = refusal(StatusCode::SERVICE_UNAVAILABLE, &error);
+        refused
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+        return refused;
+    }
+    let (parts, body) = request.into_parts();
+    let request = Request::from_parts(parts, Body::empty());
+    let text = match read_body(body).await {
+        Ok(text) => text,
+        Err(refused) => return refused,
+    };
+    match Incoming::parse(&text) {
+        Err(malformed) => malformed_body(&malformed),
+        Ok(Incoming::One(Message::Request(asked))) if asked.method.as_str() == method::INITIALIZE => {
+            initialize(&front, &asked)
+        }
+        Ok(incoming) => {
+            let session =
+                session_of(&front, &request).and_then(|session| check_version(&request).map(|()| session));
+            match (session, incoming) {
+                (Err(refused), _) => refused,
+                (Ok(session), Incoming::One(message)) => one(front, session, message).await,
+                (Ok(session), Incoming::Batch(parts)) => super::batch::batch(front, session, parts).await,
+            }
+        }
+    }
+}
+
+fn check_formats(request: &Request<Body>) -> Result<(), Response> {
+    let headers = request.headers();
+    if !accepts(headers, JSON) || !accepts(headers, EVENTS) {
+        let error =
+            RpcError::invalid_request("the client must accept both application/json and text/event-stream");
+        return Err(refusal(StatusCode::NOT_ACCEPTABLE, &error));
+    }
+    if !is_json(headers) {
+        let error = RpcError::invalid_request("the Content-Type must be application/json");
+        return Err(refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, &error));
+    }
+    Ok(())
+}
+
+fn malformed_body(malformed: &Malformed) -> Response {
+    json(
+        StatusCode::BAD_REQUEST,
+        response_line(malformed.id.as_ref(), &Err(malformed.error.raw())),
+    )
+}
+
+/// A handshake opens a session, whatever stale session id comes with it.
+fn initialize(front: &Shared, asked: &crate::rpc::Request) -> Response {
+    let session = match front.sessions.open() {
+        Ok(session) => session,
+        Err(error) => {
+            let error = RpcError::new(code::OVERLOADED, error.to_string());
+            return refusal(StatusCode::SERVICE_UNAVAILABLE, &error);
+        }
+    };
+    let outcome = front.engine.initialize(&session, asked.params.as_ref());
+    if outcome.is_err() {
+        let (front, session) = (Arc::clone(front), Arc::clone(&session));
+        let sessions = front.sessions.clone();
+        front
+            .tasks
+            .spawn("refused handshake", async move { sessions.end(&session).await });
+    }
+    let is_open = outcome.is_ok();
+    let mut response = answered(&asked.id, &outcome.map_err(|error| error.raw()));
+    if let Some(id) = HeaderValue::from_str(session.id.as_str())
+        .ok()
+        .filter(|_| is_open)
+    {
+        response.headers_mut().insert(SESSION_ID, id);
+    }
+    response
+}
+
+/// Takes in one message of a session.
+pub(super) async fn one(front: Shared, session: Arc<Session>, message: Message) -> Response {
+    match message {
+        Message::Notification(notification) => {
+            notified(&session, &notification);
+            StatusCode::ACCEPTED.into_response()
+        }
+        Message::Response(_) => {
+            tracing::debug!(session = %session.id, "an answer to nothing that was asked");
+            StatusCode::ACCEPTED.into_response()
+        }
+        Message::Request(request) => {
+            let at_once = handshake(&front, &session, &request).or_else(|| front.engine.at_once(&request));
+            match at_once {
+                Some(outcome) => answered(&request.id, &outcome),
+                None => call(front, session, request).await,
+            }
+        }
+    }
+}
+
+/// One request that needs a child.
+async fn call(front: Shared, session: Arc<Session>, request: crate::rpc::Request) -> Response {
+    let lane = lane_of(&session, &request);
+    let id = request.id.clone();
+    let mut work = Box::pin(work(Arc::clone(&front), session, request, Arc::clone(&lane)));
+    let first = tokio::select! {
+        // An answer that is here goes out as JSON.
+        biased;
+        answer = &mut work => return finished(&id, &lane, answer),
+        line = lane.next() => events::frame(&line),
+        // Some clients give up when they see no headers for long.
+        () = tokio::time::sleep(HEARTBEAT) => events::comment(),
+    };
+    let (frames, response) = events::channel();
+    front.tasks.spawn("streamed answer", async move {
+        stream(work, first, id.compact(), &lane, &frames).await
+    });
+    response
+}
+
+async fn work(front: Shared, session: Arc<Session>, request: crate::rpc::Request, lane: Arc<Lane>) -> Answer {
+    let in_flight = session.begin(Arc::clone(&lane));
+    let context = CallContext {
+        revision: session.revision(),
+        lane,
+    };
+    let answer = front.engine.answer(&context, &request).await;
+    drop(in_flight);
+    answer
+}
+
+/// An answer that came before anything had to be streamed, unless something came with it.
+fn finished(id: &RequestId, lane: &Lane, answer: Answer) -> Response {
+    let outcome = match answer {
+        Answer::Outcome(outcome) => outcome,
+        Answer::Cancelled => Err(errors::cancelled().raw()),
+    };
+    let mut said = Vec::new();
+    while let Some(line) = lane.pop() {
+        said.extend_from_slice(&events::frame(&line));
+    }
+    if said.is_empty() {
+        return answered(id, &outcome);
+    }
+    said.extend_from_slice(&events::frame(&response_line(Some(id), &outcome)));
+    (
+        [
+            (header::CONTENT_TYPE, EVENTS),
+            (header::CACHE_CONTROL, "no-cache, no-transform"),
+        ],
+        said,
+    )
+        .into_response()
+}
+
+/// Goes on as an event stream. The call goes on to its end even when nobody reads any more.
+async fn stream(
+    mut work: std::pin::Pin<Box<impl Future<Output = Answer>>>,
+    first: Bytes,
+    id: RequestId,
+    lane: &Lane,
+    frames: &tokio::sync::mpsc::Sender<Bytes>,
+) {
+    let mut next = first;
+    let answer = loop {
+        // A reader that is gone is no reason to stop: it may still cancel, and the child works on anyway.
+        drop(frames.send(next).await);
+        next = tokio::select! {
+            // What was said before the answer has to arrive before it.
+            biased;
+            line = lane.next() => events::frame(&line),
+            answer = &mut work => break answer,
+            () = tokio::time::sleep(HEARTBEAT) => events::comment(),
+        };
+    };
+    while let Some(line) = lane.pop() {
+        drop(frames.send(events::frame(&line)).await);
+    }
+    if let Answer::Outcome(outcome) = answer {
+        drop(
+            frames
+                .send(events::frame(&response_line(Some(&id), &outcome)))
+                .await,
+        );
+    }
+}
+
+fn answered(id: &RequestId, outcome: &Outcome) -> Response {
+    json(StatusCode::OK, response_line(Some(id), outcome))
+}
+
+// === What a request belongs to ===
+
+fn session_of(front: &Shared, request: &Request<Body>) -> Result<Arc<Session>, Response> {
+    let Some(id) = header_text(request, SESSION_ID) else {
+        let error = RpcError::new(
+            code::NO_SESSION,
+            "Bad Request: no Mcp-Session-Id header; send `initialize` first",
+        );
+        return Err(refusal(StatusCode::BAD_REQUEST, &error));
+    };
+    front.sessions.find(id).ok_or_else(|| {
+        let error = RpcError::new(
+            code::NO_SESSION,
+            "Session not found: send `initialize` to open a new one",
+        );
+        refusal(StatusCode::NOT_FOUND, &error)
+    })
+}
+
+/// A version that we do not know at all is refused; another than agreed on is not (MCP 2025-06-18, transports,
+/// "Protocol Version Header").
+fn check_version(request: &Request<Body>) -> Result<(), Response> {
+    let Some(version) = request.headers().get(PROTOCOL_VERSION) else {
+        return Ok(());
+    };
+    if version.to_str().ok().and_then(Revision::parse).is_some() {
+        return Ok(());
+    }
+    let text = "Bad Request: unsupported MCP-Protocol-Version; supported are 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25";
+    Err(refusal(
+        StatusCode::BAD_REQUEST,
+        &RpcError::new(code::NO_SESSION, text),
+    ))
+}

@@ -1,0 +1,139 @@
+//! The line door: a client on a Unix socket, one message a line, as over stdio.
+//!
+//! The stdio shim is such a client: it copies bytes, and everything is decided here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::conversation::Conversation;
+use super::{BODY_BYTES_MAX, Shared};
+use crate::child::outgoing::append_on_one_line;
+use crate::rpc::RpcError;
+use crate::rpc::frame::{Line, Splitter};
+use crate::rpc::message::response_line;
+use crate::session::Session;
+
+/// After its last line a client may wait so long for what it has asked.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Connections that cannot be accepted now are tried again after this.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Lines written at once.
+const N_LINES_AT_ONCE: usize = 64;
+
+/// Takes clients in until no new ones are wanted.
+pub async fn serve(front: Shared, listener: UnixListener) {
+    loop {
+        let accepted = tokio::select! {
+            () = front.closing.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, _)) if super::socket::is_ours(&client) => {
+                let client = talk(Arc::clone(&front), client);
+                front.tasks.spawn("line client", client);
+            }
+            Ok(_) => tracing::warn!("a client of another user was refused"),
+            Err(error) => {
+                tracing::warn!(%error, "a client could not be taken in");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn talk(front: Shared, client: UnixStream) {
+    let session = match front.sessions.open() {
+        Ok(session) => session,
+        Err(error) => return tracing::warn!(%error, "a client was refused"),
+    };
+    let (reads, writes) = client.into_split();
+    let stream = session.open_stream();
+    let (conversation, queue) = Conversation::new(Arc::clone(&front), Arc::clone(&session));
+    let finish = CancellationToken::new();
+    let reading = async {
+        read(&conversation, reads).await;
+        finish.cancel();
+    };
+    let writing = write(&session, queue, writes, &finish);
+    tokio::select! {
+        ((), ()) = async { tokio::join!(reading, writing) } => {}
+        () = session.over.cancelled() => {}
+    }
+    front.sessions.end(&session).await;
+    drop(stream);
+}
+
+/// Reads until the client has closed its side and has its answers.
+async fn read(conversation: &Conversation, mut reads: impl AsyncRead + Unpin) {
+    let mut splitter = Splitter::new(BODY_BYTES_MAX, BODY_BYTES_MAX * 4);
+    loop {
+        match reads.read_buf(splitter.room()).await {
+            Ok(n) if n > 0 => {}
+            _ended_or_failed => break,
+        }
+        loop {
+            match splitter.next_line() {
+                Ok(Some(Line::Whole(line))) => conversation.receive(&line).await,
+                Ok(Some(Line::TooLong { n_bytes, .. })) => {
+                    tracing::warn!(
+                        n_bytes,
+                        n_bytes_max = BODY_BYTES_MAX,
+                        "a client's message is too long; skipped"
+                    );
+                    conversation.too_long(n_bytes).await;
+                }
+                Ok(None) => break,
+                Err(error) => return tracing::warn!(%error, "a client was cut off"),
+            }
+        }
+    }
+    // The writer goes on meanwhile.
+    drop(tokio::time::timeout(LAST_ANSWERS, conversation.settled()).await);
+}
+
+/// Writes answers and what waits in the outbox, many lines at once.
+async fn write(
+    session: &Session,
+    mut queue: mpsc::Receiver<Bytes>,
+    mut writes: impl AsyncWrite + Unpin,
+    finish: &CancellationToken,
+) {
+    let mut batch = Vec::with_capacity(N_LINES_AT_ONCE);
+    let mut buffer = Vec::new();
+    loop {
+        tokio::select! {
+            // Answers before everything else, and all of them before the end. Every arm is cancel-safe.
+            biased;
+            n = queue.recv_many(&mut batch, N_LINES_AT_ONCE) => if n == 0 {
+                return;
+            },
+            line = session.outbox.next() => batch.push(line),
+            () = finish.cancelled() => return,
+        }
+        for line in batch.drain(..) {
+            append_on_one_line(&line, &mut buffer);
+            buffer.push(b'\n');
+        }
+        if writes.write_all(&buffer).await.is_err() {
+            return;
+        }
+        buffer.clear();
+        buffer.shrink_to(64 * 1024);
+    }
+}
+
+impl Conversation {
+    async fn too_long(&self, n_bytes: usize) {
+        let text = format!(
+            "Invalid request: the message has {n_bytes} bytes, more than the {BODY_BYTES_MAX} allowed"
+        );
+        self.send(response_line(None, &Err(RpcError::invalid_request(text).raw())))
+            .await;
+    }
+}

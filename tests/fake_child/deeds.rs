@@ -1,0 +1,283 @@
+//! What the tools do, good and bad. The tool's name says it, or the `do` member of the arguments.
+//!
+//! Deeds that take time run on a thread of their own, so that other requests are answered meanwhile; the
+//! others run where the line was read, so that their answers keep the order of the calls.
+//!
+//! A call whose arguments bear a `nonce` leaves it in the effects file when it is executed; `boom` does not.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal, raise};
+use serde_json::json;
+
+use crate::methods::{Members, Then, object, text};
+use crate::world::World;
+
+/// One tool call.
+struct Call {
+    world: Arc<World>,
+    /// As it came.
+    id: String,
+    /// As they came.
+    arguments: String,
+    /// As it came, when the caller wants progress.
+    progress_token: Option<String>,
+}
+
+/// Does what the call asks for.
+pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>) -> Then {
+    let raw = |members: &Members<'_>, name: &str| members.get(name).map(|raw| raw.get().to_owned());
+    let call = Call {
+        world: Arc::clone(world),
+        id: id.to_owned(),
+        arguments: raw(params, "arguments").unwrap_or_else(|| "{}".to_owned()),
+        progress_token: raw(&object(params, "_meta"), "progressToken"),
+    };
+    let told = call.text("do");
+    let deed = if told.is_empty() { tool } else { &told };
+    if deed != "boom" {
+        call.leave_nonce();
+    }
+    if call.misbehaves(deed) || call.lists(deed) || call.tells(deed) {
+        return if deed == "stop_reading" {
+            Then::StopReading
+        } else {
+            Then::ReadOn
+        };
+    }
+    match deed {
+        "sleep" => call.in_background(Call::sleep),
+        "progress" => call.in_background(Call::progress),
+        "ask" => call.in_background(Call::ask),
+        // A tool of any other name echoes; a `do` of any other name is a mistake in the test.
+        _ if told.is_empty() => call.echo(),
+        _ => call
+            .world
+            .refuse(&call.id, -32602, &format!("fake-child cannot do `{told}`")),
+    }
+    Then::ReadOn
+}
+
+impl Call {
+    fn members(&self) -> Members<'_> {
+        serde_json::from_str(&self.arguments).unwrap_or_default()
+    }
+
+    fn text(&self, name: &str) -> String {
+        text(&self.members(), name)
+    }
+
+    fn raw(&self, name: &str, default: &str) -> String {
+        self.members()
+            .get(name)
+            .map_or_else(|| default.to_owned(), |raw| raw.get().to_owned())
+    }
+
+    fn number<N: std::str::FromStr>(&self, name: &str, default: N) -> N {
+        self.members()
+            .get(name)
+            .and_then(|raw| raw.get().parse().ok())
+            .unwrap_or(default)
+    }
+
+    fn answer_text(&self, text: &str) {
+        self.world.answer_text(&self.id, text);
+    }
+
+    fn echo(&self) {
+        self.answer_text(&self.arguments);
+    }
+
+    fn leave_nonce(&self) {
+        let nonce = self.text("nonce");
+        if !nonce.is_empty() {
+            self.world.journal.effect(&nonce);
+        }
+    }
+
+    fn in_background(self, deed: impl FnOnce(&Self) + Send + 'static) {
+        self.world.begin(&self.id);
+        thread::spawn(move || deed(&self));
+    }
+
+    /// Faults on the wire and ends of the process. False when the deed is none of these.
+    fn misbehaves(&self, deed: &str) -> bool {
+        let world = &self.world;
+        match deed {
+            "boom" | "boom_after_effect" => world.leave(self.number("code", 1)),
+            "kill_self" => raise(Signal::SIGKILL).expect("a process may kill itself"),
+            "hang" => world.begin(&self.id),
+            "junk" => {
+                for n in 0..self.number("lines", 3) {
+                    world.write(format!("junk {n}: {{not json").as_bytes());
+                }
+                self.echo();
+            }
+            "half_line" => {
+                world.write_unfinished(format!(r#"{{"jsonrpc":"2.0","id":{},"resu"#, self.id).as_bytes());
+                world.leave(self.number("code", 1));
+            }
+            "huge" => self.answer_text(&"x".repeat(self.number("bytes", 1024))),
+            "invalid_utf8" => {
+                let (before, after) = (br#"{"content":[{"type":"text","text":"bad "#, br#" byte"}]}"#);
+                world.answer(&self.id, &[before.as_slice(), b"\xff", after].concat());
+            }
+            "twice" => {
+                self.echo();
+                self.echo();
+            }
+            // Nobody asked under this id, and the call itself is never answered.
+            "wrong_id" => {
+                world.begin(&self.id);
+                world.answer_text("987654321", &self.arguments);
+            }
+            "close_stdout" => {
+                let null = std::fs::File::options().write(true).open("/dev/null");
+                // Put over fd 1, so that no file opened later gets the number 1 and our answers in it.
+                nix::unistd::dup2_stdout(null.expect("/dev/null can be opened"))
+                    .expect("fd 1 can be replaced");
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Changes of what is listed, and news about it.
+    fn lists(&self, deed: &str) -> bool {
+        let world = &self.world;
+        let name = self.text("name");
+        match deed {
+            "grow" => world.tools.lock().unwrap().push(name),
+            // Without a name, the last tool goes.
+            "shrink" => {
+                let mut tools = world.tools.lock().unwrap();
+                let gone = if name.is_empty() {
+                    tools.last().cloned()
+                } else {
+                    Some(name)
+                };
+                tools.retain(|tool| Some(tool) != gone.as_ref());
+            }
+            "grow_unchanged" => {}
+            "updated" => {
+                let uri = json!({ "uri": self.text("uri") });
+                world.notify("notifications/resources/updated", &uri.to_string());
+                self.echo();
+                return true;
+            }
+            _ => return false,
+        }
+        world.notify("notifications/tools/list_changed", "{}");
+        self.echo();
+        true
+    }
+
+    /// Deeds that are over at once and answer what they are asked.
+    fn tells(&self, deed: &str) -> bool {
+        match deed {
+            "echo" | "effect" | "stop_reading" => self.echo(),
+            "raw" => self.world.answer(&self.id, self.raw("result", "{}").as_bytes()),
+            "log" => self.log(),
+            "stderr" => {
+                for _ in 0..self.number("lines", 1) {
+                    eprintln!("{}", self.text("text"));
+                }
+                self.echo();
+            }
+            "env" => self.answer_text(&environment()),
+            "cwd" => {
+                let cwd = std::env::current_dir().map(|cwd| cwd.display().to_string());
+                self.answer_text(&cwd.unwrap_or_else(|why| why.to_string()));
+            }
+            "pid" => self.answer_text(&std::process::id().to_string()),
+            "fork_setsid" => self.answer_text(&spawn_in_own_session().to_string()),
+            "out_of_order" => self.hold_back(),
+            _ => return false,
+        }
+        true
+    }
+
+    /// `n` log messages of `level`, then the answer.
+    fn log(&self) {
+        let level = self.text("level");
+        let level = if level.is_empty() { "info" } else { &level };
+        for n in 1..=self.number("n", 1) {
+            let params = json!({ "level": level, "logger": "fake-child", "data": format!("message {n}") });
+            self.world.notify("notifications/message", &params.to_string());
+        }
+        self.echo();
+    }
+
+    /// Answers nobody until `count` calls are there, and then the last first.
+    fn hold_back(&self) {
+        let mut held = self.world.held_back.lock().unwrap();
+        held.push((self.id.clone(), self.arguments.clone()));
+        if held.len() >= self.number("count", 2) {
+            for (id, arguments) in held.drain(..).rev() {
+                self.world.answer_text(&id, &arguments);
+            }
+        }
+    }
+
+    /// Answers after `ms`, unless it was cancelled by then.
+    fn sleep(&self) {
+        self.world
+            .wait(&self.id, Duration::from_millis(self.number("ms", 100)));
+        self.finish(&self.arguments);
+    }
+
+    /// `n` steps, `ms` apart, each told under the caller's token; then the answer.
+    fn progress(&self) {
+        let (n, pause) = (
+            self.number("n", 3_u64),
+            Duration::from_millis(self.number("ms", 0)),
+        );
+        for step in 1..=n {
+            if let Some(token) = &self.progress_token {
+                let params = format!(r#"{{"progressToken":{token},"progress":{step},"total":{n}}}"#);
+                self.world.notify("notifications/progress", &params);
+            }
+            if !self.world.wait(&self.id, pause) {
+                return;
+            }
+        }
+        self.finish(&self.arguments);
+    }
+
+    /// Asks the client `method` with `params` and answers with the line that came back.
+    fn ask(&self) {
+        let answer = self.world.ask(&self.text("method"), &self.raw("params", "{}"));
+        let line = answer.recv().expect("the sender is kept until an answer comes");
+        self.finish(&line);
+    }
+
+    fn finish(&self, text: &str) {
+        if self.world.finish(&self.id) {
+            self.answer_text(text);
+        }
+    }
+}
+
+fn environment() -> String {
+    let mut lines: Vec<String> = std::env::vars_os()
+        .map(|(name, value)| format!("{}={}", name.to_string_lossy(), value.to_string_lossy()))
+        .collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+/// A `sleep 1000` that no signal to our process group reaches. Who asked for it has to end it.
+fn spawn_in_own_session() -> u32 {
+    let term = SigSet::from(Signal::SIGTERM);
+    // It would inherit our mask, and then no SIGTERM could end it.
+    term.thread_unblock().expect("SIGTERM can be unblocked");
+    let sleep = Command::new("setsid")
+        .args(["sleep", "1000"])
+        .stdin(Stdio::null())
+        .spawn();
+    term.thread_block().expect("SIGTERM can be blocked");
+    sleep.expect("`setsid` can be started").id()
+}

@@ -1,0 +1,258 @@
+//! What a message asks for, apart from what the tools do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use crate::deeds;
+use crate::world::World;
+
+/// Whether to read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Then {
+    ReadOn,
+    StopReading,
+}
+
+/// Members of an object, each as it was written.
+pub(crate) type Members<'l> = BTreeMap<String, &'l RawValue>;
+
+#[derive(Deserialize)]
+struct Envelope<'l> {
+    #[serde(borrow)]
+    id: Option<&'l RawValue>,
+    method: Option<String>,
+    #[serde(borrow)]
+    params: Option<Members<'l>>,
+}
+
+/// Takes one line. A line that is no message is in the journal, and that is all.
+pub(crate) fn hear(world: &Arc<World>, line: &[u8]) -> Then {
+    let Ok(line) = str::from_utf8(line) else {
+        return Then::ReadOn;
+    };
+    let Ok(message) = serde_json::from_str::<Envelope<'_>>(line) else {
+        return Then::ReadOn;
+    };
+    let params = message.params.unwrap_or_default();
+    match (message.method.as_deref(), message.id.map(RawValue::get)) {
+        (Some("tools/call"), Some(id)) => call_tool(world, id, &params),
+        (Some(method), Some(id)) => {
+            answer(world, id, method, &params);
+            Then::ReadOn
+        }
+        (Some(method), None) => notified(world, method, &params),
+        (None, Some(id)) => {
+            world.answered(id, line);
+            Then::ReadOn
+        }
+        (None, None) => Then::ReadOn,
+    }
+}
+
+/// A text member; absent or of another kind is the empty text.
+pub(crate) fn text(members: &Members<'_>, name: &str) -> String {
+    members
+        .get(name)
+        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default()
+}
+
+/// An object member; absent or of another kind is the empty object.
+pub(crate) fn object<'l>(members: &Members<'l>, name: &str) -> Members<'l> {
+    members
+        .get(name)
+        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default()
+}
+
+fn notified(world: &World, method: &str, params: &Members<'_>) -> Then {
+    match method {
+        "notifications/initialized" if world.options.never_read => return Then::StopReading,
+        "notifications/cancelled" => {
+            if let Some(id) = params.get("requestId") {
+                world.cancel(id.get());
+            }
+        }
+        _ => {}
+    }
+    Then::ReadOn
+}
+
+fn call_tool(world: &Arc<World>, id: &str, params: &Members<'_>) -> Then {
+    let name = text(params, "name");
+    if world.options.raw_tool_list.is_none() && !world.tools.lock().unwrap().contains(&name) {
+        world.refuse(id, -32602, &format!("Unknown tool: {name}"));
+        return Then::ReadOn;
+    }
+    deeds::run(world, id, &name, params)
+}
+
+fn answer(world: &World, id: &str, method: &str, params: &Members<'_>) {
+    let options = &world.options;
+    let has_prompts = !options.prompts.is_empty();
+    let has_resources = !(options.resources.is_empty() && options.templates.is_empty());
+    match method {
+        "initialize" => initialize(world, id, params),
+        "ping" if options.silent_ping => {}
+        "ping" if options.no_ping => world.refuse(id, -32601, "Method not found: ping"),
+        "ping" | "logging/setLevel" => world.answer(id, b"{}"),
+        "tools/list" => list_tools(world, id, params),
+        "prompts/list" if has_prompts => {
+            list(
+                world,
+                id,
+                params,
+                "prompts",
+                &options.prompts,
+                |name| json!({ "name": name }),
+            );
+        }
+        "prompts/get" if has_prompts => get_prompt(world, id, params),
+        "resources/list" if has_resources => {
+            list(
+                world,
+                id,
+                params,
+                "resources",
+                &options.resources,
+                |uri| json!({ "uri": uri, "name": uri }),
+            );
+        }
+        "resources/templates/list" if has_resources => {
+            list(
+                world,
+                id,
+                params,
+                "resourceTemplates",
+                &options.templates,
+                |template| json!({ "uriTemplate": template, "name": template }),
+            );
+        }
+        "resources/read" if has_resources => read_resource(world, id, params),
+        "resources/subscribe" | "resources/unsubscribe" if has_resources => {
+            let verb = method.trim_start_matches("resources/");
+            world.journal.note(&format!("{verb} {}", text(params, "uri")));
+            world.answer(id, b"{}");
+        }
+        "completion/complete" => complete(world, id, params),
+        _ => world.refuse(id, -32601, &format!("Method not found: {method}")),
+    }
+}
+
+fn initialize(world: &World, id: &str, params: &Members<'_>) {
+    let options = &world.options;
+    if options.hang_handshake {
+        return;
+    }
+    if let Some(code) = options.exit_in_handshake {
+        world.leave(code);
+    }
+    if let Some(why) = &options.refuse_handshake {
+        world.refuse(id, -32603, why);
+        return;
+    }
+    let mut capabilities = json!({ "tools": { "listChanged": true }, "logging": {}, "completions": {} });
+    if !options.prompts.is_empty() {
+        capabilities["prompts"] = json!({ "listChanged": true });
+    }
+    if !(options.resources.is_empty() && options.templates.is_empty()) {
+        capabilities["resources"] = json!({ "subscribe": true, "listChanged": true });
+    }
+    let mut result = json!({
+        "protocolVersion": options.revision.clone().unwrap_or_else(|| text(params, "protocolVersion")),
+        "capabilities": capabilities,
+        "serverInfo": { "name": options.name, "version": "1.0.0" },
+    });
+    if let Some(instructions) = &options.instructions {
+        result["instructions"] = json!(instructions);
+    }
+    world.answer(id, result.to_string().as_bytes());
+}
+
+fn list_tools(world: &World, id: &str, params: &Members<'_>) {
+    if let Some(tools) = &world.options.raw_tool_list {
+        world.answer(id, &[br#"{"tools":"#, tools.as_slice(), b"}"].concat());
+        return;
+    }
+    let tools = world.tools.lock().unwrap().clone();
+    list(
+        world,
+        id,
+        params,
+        "tools",
+        &tools,
+        |name| json!({ "name": name, "description": format!("fake tool {name}"), "inputSchema": { "type": "object" } }),
+    );
+}
+
+/// One page of a list. The cursor of the second page may be empty; the others are `at-OFFSET`.
+fn list(
+    world: &World,
+    id: &str,
+    params: &Members<'_>,
+    key: &str,
+    items: &[String],
+    show: impl Fn(&str) -> Value,
+) {
+    let size = world.options.page_size.unwrap_or(usize::MAX);
+    let start = match params.get("cursor").map(|_| text(params, "cursor")) {
+        None => Some(0),
+        Some(cursor) if cursor.is_empty() && world.options.empty_cursor => Some(size),
+        Some(cursor) => cursor.strip_prefix("at-").and_then(|at| at.parse().ok()),
+    };
+    let Some(page) = start.and_then(|start| items.get(start..)) else {
+        world.refuse(id, -32602, "no such cursor");
+        return;
+    };
+    let (page, rest) = page.split_at(size.min(page.len()));
+    let shown: Vec<Value> = page.iter().map(|item| show(item)).collect();
+    let mut result = json!({ key: shown });
+    if !rest.is_empty() {
+        let next = items.len() - rest.len();
+        let empty = world.options.empty_cursor && next == size;
+        result["nextCursor"] = if empty {
+            json!("")
+        } else {
+            json!(format!("at-{next}"))
+        };
+    }
+    world.answer(id, result.to_string().as_bytes());
+}
+
+fn get_prompt(world: &World, id: &str, params: &Members<'_>) {
+    let name = text(params, "name");
+    if !world.options.prompts.contains(&name) {
+        world.refuse(id, -32602, &format!("Unknown prompt: {name}"));
+        return;
+    }
+    let arguments = params.get("arguments").map_or("{}", |raw| raw.get());
+    let text = format!("prompt {name} {arguments}");
+    let result = json!({ "messages": [{ "role": "user", "content": { "type": "text", "text": text } }] });
+    world.answer(id, result.to_string().as_bytes());
+}
+
+fn read_resource(world: &World, id: &str, params: &Members<'_>) {
+    let uri = text(params, "uri");
+    let options = &world.options;
+    let from_template = |template: &String| {
+        let start = template.split('{').next().unwrap_or_default();
+        !start.is_empty() && uri.starts_with(start)
+    };
+    if options.resources.contains(&uri) || options.templates.iter().any(from_template) {
+        let result = json!({ "contents": [{ "uri": uri, "text": format!("text of {uri}") }] });
+        world.answer(id, result.to_string().as_bytes());
+    } else {
+        world.refuse(id, -32002, &format!("Resource not found: {uri}"));
+    }
+}
+
+fn complete(world: &World, id: &str, params: &Members<'_>) {
+    let value = text(&object(params, "argument"), "value");
+    let values = [format!("{value}1"), format!("{value}2")];
+    let result = json!({ "completion": { "values": values, "total": 2, "hasMore": false } });
+    world.answer(id, result.to_string().as_bytes());
+}

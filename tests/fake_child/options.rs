@@ -1,0 +1,178 @@
+//! The command line: what to list, how to start, what to ignore.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Everything that is fixed at start.
+#[derive(Debug)]
+pub(crate) struct Options {
+    /// `--tools a,b,c`: names of the tools, each listed with the schema `{"type":"object"}`.
+    pub(crate) tools: Vec<String>,
+    /// `--prompts p,q`. Without it the server has no prompts capability.
+    pub(crate) prompts: Vec<String>,
+    /// `--resources URI,URI`. Without it and `--templates` there is no resources capability.
+    pub(crate) resources: Vec<String>,
+    /// `--templates T,T`: URI templates; a URI that starts as one of them can be read.
+    pub(crate) templates: Vec<String>,
+    /// `--page-size N`: all lists in pages of N.
+    pub(crate) page_size: Option<usize>,
+    /// `--empty-cursor`: the cursor of the second page is the empty string.
+    pub(crate) empty_cursor: bool,
+    /// `--revision REV`: answers `initialize` with it, whatever was asked.
+    pub(crate) revision: Option<String>,
+    /// `--name NAME` of `serverInfo`.
+    pub(crate) name: String,
+    /// `--instructions TEXT`.
+    pub(crate) instructions: Option<String>,
+    /// `--journal FILE`: one line per event.
+    pub(crate) journal: Option<PathBuf>,
+    /// `--effects FILE`: one synced line per executed tool call that bears a `nonce`.
+    pub(crate) effects: Option<PathBuf>,
+    /// `--ignore-eof`: stays when stdin ends.
+    pub(crate) ignore_eof: bool,
+    /// `--ignore-sigterm`: only notes it.
+    pub(crate) ignore_sigterm: bool,
+    /// `--start-delay MS`: before it reads anything.
+    pub(crate) start_delay: Duration,
+    /// `--hang-handshake`: never answers `initialize`.
+    pub(crate) hang_handshake: bool,
+    /// `--exit-at-start CODE`.
+    pub(crate) exit_at_start: Option<i32>,
+    /// `--exit-in-handshake CODE`: when `initialize` arrives.
+    pub(crate) exit_in_handshake: Option<i32>,
+    /// `--stderr-at-start TEXT`: written before any of the exits at start.
+    pub(crate) stderr_at_start: Option<String>,
+    /// `--refuse-handshake TEXT`: a JSON-RPC error to `initialize`.
+    pub(crate) refuse_handshake: Option<String>,
+    /// `--noise N`: N junk lines at start and one before each answer.
+    pub(crate) noise: Option<u64>,
+    /// `--fail-first N` with `--state FILE`: exits 1 at start the first N times.
+    pub(crate) fail_first: Option<u64>,
+    /// `--state FILE`: where the failed starts are counted.
+    pub(crate) state: Option<PathBuf>,
+    /// `--grandchild`: starts `sleep 1000` in its own process group.
+    pub(crate) grandchild: bool,
+    /// `--raw-tool-list FILE`: the `tools` array, verbatim, on one page.
+    pub(crate) raw_tool_list: Option<Vec<u8>>,
+    /// `--never-read`: stops reading stdin after the handshake.
+    pub(crate) never_read: bool,
+    /// `--silent-ping`: never answers `ping`.
+    pub(crate) silent_ping: bool,
+    /// `--no-ping`: answers `ping` with -32601.
+    pub(crate) no_ping: bool,
+}
+
+impl Options {
+    fn defaults() -> Self {
+        Self {
+            tools: vec!["echo".to_owned()],
+            prompts: Vec::new(),
+            resources: Vec::new(),
+            templates: Vec::new(),
+            page_size: None,
+            empty_cursor: false,
+            revision: None,
+            name: "fake-child".to_owned(),
+            instructions: None,
+            journal: None,
+            effects: None,
+            ignore_eof: false,
+            ignore_sigterm: false,
+            start_delay: Duration::ZERO,
+            hang_handshake: false,
+            exit_at_start: None,
+            exit_in_handshake: None,
+            stderr_at_start: None,
+            refuse_handshake: None,
+            noise: None,
+            fail_first: None,
+            state: None,
+            grandchild: false,
+            raw_tool_list: None,
+            never_read: false,
+            silent_ping: false,
+            no_ping: false,
+        }
+    }
+
+    /// Reads the arguments after the program's name.
+    pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self::defaults();
+        while let Some(flag) = arguments.next() {
+            if !options.switch(&flag) {
+                let value = arguments
+                    .next()
+                    .ok_or_else(|| format!("`{flag}` is unknown or lacks its value"))?;
+                options.set(&flag, value)?;
+            }
+        }
+        if options.page_size == Some(0) {
+            return Err("`--page-size` must be at least 1".to_owned());
+        }
+        if options.fail_first.is_some() != options.state.is_some() {
+            return Err("`--fail-first` and `--state` go together".to_owned());
+        }
+        Ok(options)
+    }
+
+    /// Flags without a value. False for any other.
+    fn switch(&mut self, flag: &str) -> bool {
+        let on = match flag {
+            "--empty-cursor" => &mut self.empty_cursor,
+            "--ignore-eof" => &mut self.ignore_eof,
+            "--ignore-sigterm" => &mut self.ignore_sigterm,
+            "--hang-handshake" => &mut self.hang_handshake,
+            "--grandchild" => &mut self.grandchild,
+            "--never-read" => &mut self.never_read,
+            "--silent-ping" => &mut self.silent_ping,
+            "--no-ping" => &mut self.no_ping,
+            _ => return false,
+        };
+        *on = true;
+        true
+    }
+
+    fn set(&mut self, flag: &str, value: String) -> Result<(), String> {
+        match flag {
+            "--tools" => self.tools = list(&value),
+            "--prompts" => self.prompts = list(&value),
+            "--resources" => self.resources = list(&value),
+            "--templates" => self.templates = list(&value),
+            "--page-size" => self.page_size = Some(number(flag, &value)?),
+            "--revision" => self.revision = Some(value),
+            "--name" => self.name = value,
+            "--instructions" => self.instructions = Some(value),
+            "--journal" => self.journal = Some(value.into()),
+            "--effects" => self.effects = Some(value.into()),
+            "--start-delay" => self.start_delay = Duration::from_millis(number(flag, &value)?),
+            "--exit-at-start" => self.exit_at_start = Some(number(flag, &value)?),
+            "--exit-in-handshake" => self.exit_in_handshake = Some(number(flag, &value)?),
+            "--stderr-at-start" => self.stderr_at_start = Some(value),
+            "--refuse-handshake" => self.refuse_handshake = Some(value),
+            "--noise" => self.noise = Some(number(flag, &value)?),
+            "--fail-first" => self.fail_first = Some(number(flag, &value)?),
+            "--state" => self.state = Some(value.into()),
+            "--raw-tool-list" => {
+                let read = std::fs::read(&value).map_err(|why| format!("{value}: {why}"))?;
+                self.raw_tool_list = Some(read.trim_ascii().to_vec());
+            }
+            _ => return Err(format!("`{flag}` is unknown")),
+        }
+        Ok(())
+    }
+}
+
+fn list(value: &str) -> Vec<String> {
+    value
+        .split(',')
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn number<N: FromStr>(flag: &str, value: &str) -> Result<N, String> {
+    value
+        .parse()
+        .map_err(|_| format!("`{flag}` takes a number, not `{value}`"))
+}
