@@ -11,9 +11,10 @@
 //! | 5 | `session` |
 //! | 4.5 | `route` |
 //! | 4 | `catalog` |
+//! | 3.5 | `declare` |
 //! | 3 | `supervise` |
 //! | 2 | `child`, `registry` |
-//! | 1 | `advice`, `telemetry`, `tasks`, `rpc`, `config`, `retry`, `api`, `event` |
+//! | 1 | `advice`, `login_path`, `telemetry`, `tasks`, `rpc`, `config`, `retry`, `api`, `event` |
 //! | 0 | `ids` |
 
 pub mod advice;
