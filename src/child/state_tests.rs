@@ -222,7 +222,7 @@ fn the_rows_of_a_process_that_is_made_and_shakes_hands() {
     let said = Sight::HandshakeRefused("no licence".to_owned());
     let gone = vec![Action::FailPending(Cause::ExitedInHandshake { exit })];
     let (retry, grace) = (Some(policy.failed_retry), Some(policy.eof_grace));
-    let wait = Some(RestartDelays::of(&policy).next_wait(0));
+    let wait = Some(RestartDelays::from(&policy).next_wait(0));
     let start = vec![Action::Handshake];
     let stable = Some(policy.stable_after);
     check(
@@ -270,7 +270,7 @@ fn the_rows_of_a_process_that_takes_calls() {
     let policy = policy();
     let exit = Exit::Signal(11);
     let gone = || vec![Action::FailPending(Cause::Exited { exit })];
-    let wait = Some(RestartDelays::of(&policy).next_wait(0));
+    let wait = Some(RestartDelays::from(&policy).next_wait(0));
     let (grace, stable) = (Some(policy.eof_grace), Some(policy.stable_after));
     let patience = Some(policy.probe_interval + policy.probe_timeout);
     let broken = || first(Sight::Broken(Cause::WriteStalled));
@@ -417,7 +417,7 @@ fn a_restart_while_a_process_is_made_makes_no_second_one() {
 #[test]
 fn quick_failures_wait_as_the_delays_say_then_fail_and_get_one_attempt_at_a_time() {
     let policy = policy();
-    let delays = RestartDelays::of(&policy);
+    let delays = RestartDelays::from(&policy);
     let mut child = at("spawning", policy.clone());
     for n_before in 0..policy.fail_burst - 1 {
         child.be_ready(ms(10)).see(Sight::Exited(Exit::Code(1)));
@@ -451,7 +451,7 @@ fn failures_that_lie_far_apart_are_no_flapping() {
     let mut child = at("spawning", policy.clone());
     for _ in 0..20 {
         child.be_ready(ms(10)).see(Sight::Exited(Exit::Code(1)));
-        assert_eq!(child.waits(), Some(RestartDelays::of(&policy).next_wait(0)));
+        assert_eq!(child.waits(), Some(RestartDelays::from(&policy).next_wait(0)));
         child.wake();
         child.pass(policy.fail_window);
     }
