@@ -76,13 +76,12 @@ impl Fixture {
 
 /// A child in the state with this name, by the shortest way.
 fn at(state: &str, policy: Policy) -> Fixture {
-    let on_demand = Policy {
-        autostart: Autostart::OnDemand,
-        ..policy.clone()
-    };
     let mut child = match state {
         "disabled" => Fixture::new(policy, false),
-        "idle" => Fixture::new(on_demand, true),
+        "idle" => {
+            let autostart = Autostart::OnDemand;
+            Fixture::new(Policy { autostart, ..policy }, true)
+        }
         _running => Fixture::new(policy, true),
     };
     let ways: &[Input] = match state {
