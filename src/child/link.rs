@@ -279,6 +279,12 @@ impl Link {
         self.table().calls.len()
     }
 
+    /// Whether a call is in flight that is not our own.
+    pub(super) fn is_used(&self) -> bool {
+        let table = self.table();
+        table.calls.replies().any(|(_, reply)| reply.place.is_some())
+    }
+
     /// How long nobody has called, since the last call began or was answered.
     pub fn quiet_for(&self, now: Instant) -> Duration {
         let age = self.age_ms(now);

@@ -93,7 +93,7 @@ pub async fn idleness(link: Arc<Link>, idle_stop: Option<Duration>, mut say: imp
         return std::future::pending().await;
     };
     loop {
-        let quiet_for = if link.n_inflight() > 0 {
+        let quiet_for = if link.is_used() {
             Duration::ZERO
         } else {
             link.quiet_for(Instant::now())
@@ -140,7 +140,11 @@ mod tests {
             () = idleness(Arc::clone(&link), Some(idle_stop), say) => panic!("it ended"),
             () = tokio::time::sleep(10 * idle_stop) => panic!("never idle"),
         };
-        assert_eq!(idle_at - begun, idle_stop);
+        assert!(
+            idle_at - begun < idle_stop + Duration::from_secs(1),
+            "{:?}",
+            idle_at - begun
+        );
         assert!(n_pings >= 2, "it was pinged meanwhile");
     }
 }
