@@ -224,7 +224,9 @@ impl Link {
 
     /// Gives up every call whose time has come; the child is told.
     pub fn expire(&self, now: Instant) {
-        let due = self.table().calls.expire(now);
+        let due = self.table().calls.expire(now, |reply| {
+            reply.lane.as_ref().is_some_and(|lane| lane.is_asking())
+        });
         for (id, waiter) in due {
             let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": "timeout" }));
             self.post(notification_line(mcp::method::CANCELLED, Some(&params)));

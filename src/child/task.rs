@@ -627,7 +627,7 @@ impl Runner {
             } => {
                 tracing::info!(generation = event.generation.0, "{}", event.what);
             }
-            What::Gone { .. } | What::Backoff { .. } | What::Unresponsive => {
+            What::Gone { .. } | What::Backoff { .. } | What::Unresponsive | What::Refused { .. } => {
                 tracing::warn!(generation = event.generation.0, "{}", event.what);
             }
             What::Spawned { .. }
