@@ -53,7 +53,7 @@ impl Fixture {
             policy: Policy::default(),
             fingerprint: String::new(),
         };
-        start(&spec, &self.surroundings, None)
+        start(&spec, &self.surroundings, None, None)
     }
 
     async fn told(&mut self, wanted: impl Fn(&What) -> bool) -> What {

@@ -186,7 +186,7 @@ fn initialize(front: &Shared, asked: &crate::rpc::Request) -> Response {
 pub(super) async fn one(front: Shared, session: Arc<Session>, message: Message) -> Response {
     match message {
         Message::Notification(notification) => {
-            notified(&session, &notification);
+            notified(&front, &session, &notification);
             StatusCode::ACCEPTED.into_response()
         }
         Message::Response(response) => {
