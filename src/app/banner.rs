@@ -4,11 +4,12 @@
     reason = "this is the daemon's one place that speaks to a person directly"
 )]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde::Serialize;
 
 use crate::front::Front;
 use crate::tasks::Tasks;
@@ -81,7 +82,6 @@ fn servers(front: &Front) -> String {
 fn snippet(front: &Front, project_dir: &Path) -> String {
     let command = std::env::current_exe().unwrap_or_else(|_| "mcp-wrapper".into());
     let project_dir = std::path::absolute(project_dir).unwrap_or_else(|_| project_dir.to_owned());
-    let mut entry = json!({ "command": command, "args": ["stdio", "--dir", project_dir] });
     // What the environment said of our folders, the shim has to hear too.
     let settings = front.declarations.settings();
     let told = [
@@ -89,15 +89,25 @@ fn snippet(front: &Front, project_dir: &Path) -> String {
         ("MCP_LOG_DIR", &settings.log_dir),
         ("MCP_SERVERS_FILE", &settings.servers_file),
     ];
-    let env: serde_json::Map<String, serde_json::Value> = told
+    let env = told
         .into_iter()
         .filter(|(name, _)| std::env::var_os(name).is_some())
-        .map(|(name, path)| (name.to_owned(), json!(path)))
         .collect();
-    if let Some(entry) = entry.as_object_mut().filter(|_| !env.is_empty()) {
-        entry.insert("env".to_owned(), env.into());
-    }
-    let whole = json!({ "mcpServers": { "mcp-wrapper": entry } });
+    let entry = ClientEntry {
+        command: &command,
+        args: [Path::new("stdio"), Path::new("--dir"), &project_dir],
+        env,
+    };
+    let whole = BTreeMap::from([("mcpServers", BTreeMap::from([("mcp-wrapper", entry)]))]);
     let text = serde_json::to_string_pretty(&whole).unwrap_or_default();
     format!("\nFor Claude Desktop, in claude_desktop_config.json:\n{text}\n")
+}
+
+/// As people write it: the command first.
+#[derive(Serialize)]
+struct ClientEntry<'a> {
+    command: &'a Path,
+    args: [&'a Path; 3],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    env: BTreeMap<&'static str, &'a PathBuf>,
 }

@@ -162,7 +162,8 @@ run_sh() {
   if as_reader sh "$stem.script" </dev/null; then
     passed "$place runs"
   else
-    failed "$place: a command failed" "$(ls -t "$stem".*.out | head -n 1)"
+    cat "$stem".*.out >"$stem.all"
+    failed "$place: a command failed; all output" "$stem.all"
   fi
   for ((n = 1; ; n++)); do
     part=$stem.$n
@@ -227,7 +228,7 @@ is_client_settings() {
 
 # same WHAT ONE OTHER: two lists, one name a line, in any order.
 same() {
-  if diff <(sort <<<"$2") <(sort <<<"$3") >"$scratch/differences"; then
+  if [ -n "$2" ] && [ -n "$3" ] && diff <(sort <<<"$2") <(sort <<<"$3") >"$scratch/differences"; then
     passed "$1"
   else
     failed "$1 (<: README only, >: the other only)" "$scratch/differences"
@@ -239,6 +240,8 @@ check_tables() {
   takes_servers_toml "the keys of [defaults], with the values of the table" "$scratch/defaults.toml"
   same "README.md and servers.toml agree on keys and defaults" "$(table defaults | tr '\t' ' ')" \
     "$(sed -n '/of \[defaults\] for all/,$ s/^# \([a-z_]*\)  *\("[^"]*"\|[0-9][0-9.]*\)  .*/\1 \2/p' "$project_top/servers.toml")"
+  same "README.md has every key of [defaults] that the program has" "$(table defaults | cut -f 1)" \
+    "$(tr -d '\n' <"$project_top/src/config/keys.rs" | grep -oE 'policy\( *"[a-z_]+"' | sed 's/.*"\(.*\)"/\1/')"
   same "README.md and .env.example agree on variables" "$(table environment | cut -f 1)" \
     "$(sed -n 's/^# \([A-Z_]*\)=.*/\1/p' "$project_top/.env.example")"
   as_reader mcpctl --help | awk '/^Commands:/ { inside = 1; next } !NF { inside = 0 } inside && $1 != "help" { print $1 }' >"$scratch/verbs"
