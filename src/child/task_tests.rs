@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Fixture {
     surroundings: Surroundings,
     events: broadcast::Receiver<SupervisionEvent>,
-    _hub: mpsc::Receiver<(ServerName, FromChild)>,
+    _hub: mpsc::Receiver<(Instance, FromChild)>,
     _logs: TempDir,
 }
 
