@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::child::link::{ReplyTo, Sending};
 use crate::child::outgoing::{OutLine, Params};
-use crate::ids::{Generation, ServerName};
+use crate::ids::{Generation, Instance, ServerName};
 use crate::rpc::{Outcome, Text};
 
 type Answer = oneshot::Receiver<Result<Outcome, CallError>>;

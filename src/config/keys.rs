@@ -384,6 +384,7 @@ mod tests {
             json!("never"),
             json!("always"),
             json!("eager"),
+            json!("shared"),
             json!(1),
             json!(4096),
         ];
