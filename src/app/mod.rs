@@ -131,11 +131,14 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     let path = path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default());
     let listener = bind(&settings).await.map_err(Refusal::Other)?;
     let house = House::build(settings, registry, path, &listener);
+    house.recall_lists().await;
     let reloaded = house.front.declarations.reload().await;
     if !reloaded.problems.is_empty() {
         house.take_down().await;
         return Err(Refusal::BadConfig(reloaded.problems.join("\n")));
     }
+    // The first client finds the lists that are known, however fast it is.
+    house.front.catalog.rebuild();
     house.open(listener).map_err(Refusal::Other)?;
     banner::greet(&house.front, project_dir, &house.doors).await;
     house.live(&mut signals).await;
@@ -226,6 +229,20 @@ impl House {
         }
     }
 
+    /// Takes the lists of the last run: they are on offer before the children are ready.
+    async fn recall_lists(&self) {
+        match self.front.declarations.registry().snapshots().await {
+            Ok(saved) => {
+                for (server, fingerprint, text) in &saved {
+                    self.front.catalog.preload(server, fingerprint, text);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the lists of the last run could not be read; servers tell them again");
+            }
+        }
+    }
+
     /// Opens the doors.
     fn open(&self, listener: TcpListener) -> Result<(), String> {
         let data_dir = self.front.declarations.settings().data_dir.clone();
@@ -259,7 +276,8 @@ impl House {
             sweep::run(self.front.sessions.clone(), self.inner.token()),
         );
         let (sessions, views) = (self.front.sessions.clone(), self.front.catalog.watch());
-        let stop = self.inner.token();
+        // A daemon that goes down takes every tool away, and that is no news for a client.
+        let stop = self.front.closing.clone();
         self.inner.spawn("tell of changes", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
