@@ -60,8 +60,14 @@ pub struct Surroundings {
 
 /// Brings a child to life as its spec says.
 ///
-/// It takes the place of `before`: it waits until no process of that is left, and counts generations on.
-pub fn start(spec: &ServerSpec, surroundings: &Surroundings, before: Option<Child>) -> Child {
+/// It takes the place of `before`: it waits until no process of that is left, and counts generations on. It also
+/// waits until it is `listed` where others look for it: a child may be ready within a millisecond.
+pub fn start(
+    spec: &ServerSpec,
+    surroundings: &Surroundings,
+    before: Option<Child>,
+    listed: CancellationToken,
+) -> Child {
     let policy = spec.policy.clone();
     let (control, controls) = mpsc::channel(N_CONTROLS_MAX);
     let (reports_in, reports) = mpsc::channel(N_REPORTS_MAX);
@@ -105,7 +111,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, before: Option<Chil
     let span = tracing::info_span!("child", server = %spec.name);
     surroundings
         .tasks
-        .spawn("child", runner.live(before).instrument(span));
+        .spawn("child", runner.live(before, listed).instrument(span));
     Child(Arc::new(Shared {
         name: spec.name.clone(),
         places: Arc::new(Semaphore::new(policy.inflight_max)),
@@ -174,10 +180,11 @@ enum Event {
 
 impl Runner {
     /// Lives until it is told to go down, or nobody holds a handle, and no process is left.
-    async fn live(mut self, before: Option<Child>) {
+    async fn live(mut self, before: Option<Child>, listed: CancellationToken) {
         if let Some(before) = before {
             before.ended().await;
         }
+        listed.cancelled().await;
         let actions = self.machine.begin();
         self.carry_out(actions);
         self.tell_state();
@@ -193,12 +200,20 @@ impl Runner {
             };
             let before = self.machine.state().clone();
             let actions = self.machine.step(Instant::now(), input);
+            let opens = actions.iter().any(|action| matches!(action, Action::Open));
             self.carry_out(actions);
-            if *self.machine.state() != before {
+            let is_change = *self.machine.state() != before;
+            if is_change {
                 self.entered = Instant::now();
+            }
+            // First: whoever hears of a change looks at the status at once.
+            self.tell_state();
+            if is_change {
                 self.tell_change(&before);
             }
-            self.tell_state();
+            if opens {
+                self.announce();
+            }
         }
     }
 
@@ -418,6 +433,9 @@ impl Runner {
         let (link, over) = (Arc::clone(&run.link), run.over.clone());
         self.tell(What::Ready { revision, took_ms });
         self.task("child watch", self.watch(link, over));
+    }
+
+    fn announce(&self) {
         let (hub, generation) = (self.hub.clone(), self.machine.generation());
         self.task("child announced", async move { hub.ready(generation).await });
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::directory::{Directory, Entry};
 use crate::child::task::{self, Surroundings};
@@ -75,11 +76,13 @@ impl ProcessManager {
                 applied.leaving.insert(name.clone(), entry.child.clone());
             }
         }
+        let listed = CancellationToken::new();
         let entries = specs
             .iter()
-            .map(|spec| self.entry(&before, &applied.leaving, &changes, spec))
+            .map(|spec| self.entry(&before, &applied.leaving, &changes, spec, &listed))
             .collect();
         self.0.directory.send_replace(Arc::new(Directory::new(entries)));
+        listed.cancel();
         applied.specs = specs;
         told
     }
@@ -118,6 +121,7 @@ impl ProcessManager {
         leaving: &HashMap<ServerName, Child>,
         changes: &[SpecChange],
         spec: &ServerSpec,
+        listed: &CancellationToken,
     ) -> Entry {
         let old = before
             .get(spec.name.as_str())
@@ -130,7 +134,7 @@ impl ProcessManager {
         });
         let child = match old {
             Some(old) if !is_fresh => old,
-            old => task::start(spec, &self.0.surroundings, old),
+            old => task::start(spec, &self.0.surroundings, old, listed.clone()),
         };
         Entry {
             spec: Arc::new(spec.clone()),
