@@ -237,6 +237,11 @@ impl Link {
         self.idle.notify_one();
     }
 
+    /// Whether the process is known to be gone.
+    pub fn is_closed(&self) -> bool {
+        self.table().closed.is_some()
+    }
+
     /// The writer is about to write this call.
     pub(super) fn begin(&self, id: WireId) {
         self.begun.fetch_max(id.0, Ordering::AcqRel);

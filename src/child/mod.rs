@@ -155,11 +155,13 @@ impl Child {
             let link = self.open_link(call.lane.as_deref()).await?;
             let place = self.place(call.lane.as_deref()).await?;
             match self.attempt(&link, &call, place, hard_deadline).await {
-                Err(CallError::Gone { sent, .. }) if !repeated && may_repeat(&call, sent) => repeated = true,
                 Err(CallError::Gone {
                     cause: Cause::ShuttingDown,
                     ..
                 }) => return Err(CallError::ShuttingDown),
+                // It waits for another process each time, so this cannot spin.
+                Err(CallError::Gone { sent: false, .. }) if Instant::now() < hard_deadline => {}
+                Err(CallError::Gone { sent: true, .. }) if !repeated && may_repeat(&call) => repeated = true,
                 other => return other,
             }
         }
@@ -183,7 +185,9 @@ impl Child {
 
     /// Waits for a process that takes calls, at most `queue_wait`.
     async fn open_link(&self, lane: Option<&Lane>) -> Result<Arc<Link>, CallError> {
-        if let Gate::Open(link) = &self.0.status.borrow().gate {
+        if let Gate::Open(link) = &self.0.status.borrow().gate
+            && !link.is_closed()
+        {
             return Ok(Arc::clone(link));
         }
         let deadline = Instant::now() + self.0.policy.queue_wait;
@@ -191,6 +195,8 @@ impl Child {
         loop {
             let now = status.borrow_and_update().clone();
             match &now.gate {
+                // Its end is about to be told: what comes after it is worth waiting for.
+                Gate::Open(link) if link.is_closed() => {}
                 Gate::Open(link) => return Ok(Arc::clone(link)),
                 Gate::Soon { at } if at.is_none_or(|at| at <= deadline) => {}
                 Gate::OnDemand => self.tell(Control::Demand).await,
@@ -272,10 +278,9 @@ impl Child {
     }
 }
 
-/// The rule of repeating: what was not sent, always; what was, only reads of which nothing was passed on yet.
-fn may_repeat(call: &Call, sent: bool) -> bool {
-    let silent = call.lane.as_ref().is_none_or(|lane| !lane.has_spoken());
-    !sent || (call.repeatable && silent)
+/// The rule of repeating: what was not sent, always; what was, only reads of which nothing was passed on yet, once.
+fn may_repeat(call: &Call) -> bool {
+    call.repeatable && call.lane.as_ref().is_none_or(|lane| !lane.has_spoken())
 }
 
 async fn cancelled(lane: Option<&Lane>) {
