@@ -25,7 +25,8 @@ pub struct Lane {
     pub request: RequestId,
     /// The token under which the client wants progress, as the client wrote it.
     pub progress_token: Option<Raw>,
-    queue: Mutex<VecDeque<Bytes>>,
+    /// `None` once the call has been answered.
+    queue: Mutex<Option<VecDeque<Bytes>>>,
     bell: Notify,
     cancelled: AtomicBool,
     cancel_bell: Notify,
@@ -39,7 +40,7 @@ impl Lane {
             session,
             request,
             progress_token,
-            queue: Mutex::default(),
+            queue: Mutex::new(Some(VecDeque::new())),
             bell: Notify::new(),
             cancelled: AtomicBool::new(false),
             cancel_bell: Notify::new(),
@@ -47,16 +48,18 @@ impl Lane {
         }
     }
 
-    /// Puts a message on its way to the client. Never waits.
-    pub fn push(&self, line: Bytes) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Puts a message on its way to the client. Never waits. `false` when the call has been answered already.
+    pub fn push(&self, line: Bytes) -> bool {
+        let mut open = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = open.as_mut() else { return false };
         if queue.len() >= LANE_MESSAGES_MAX {
             queue.pop_front();
         }
         queue.push_back(line);
-        drop(queue);
+        drop(open);
         self.spoken.store(true, Ordering::Release);
         self.bell.notify_one();
+        true
     }
 
     /// Whether anything was ever put on its way to the client.
@@ -69,7 +72,17 @@ impl Lane {
         self.queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()?
             .pop_front()
+    }
+
+    /// The call is about to be answered: what still waits, and nothing is taken in any more.
+    pub fn finish(&self) -> VecDeque<Bytes> {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .unwrap_or_default()
     }
 
     /// Waits for a message for the client.

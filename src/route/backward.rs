@@ -16,14 +16,22 @@ use crate::rpc::object::Object;
 use crate::rpc::{Notification, Raw, Request, RpcError};
 use crate::tasks::Tasks;
 
-/// Empties the queue until all children are gone.
+/// Empties the queue until told to stop: then all children are gone.
 pub async fn run(
     mut queue: mpsc::Receiver<(ServerName, FromChild)>,
     router: Router,
     catalog: Catalog,
     tasks: Tasks,
 ) {
-    while let Some((server, said)) = queue.recv().await {
+    let stop = tasks.token();
+    loop {
+        let next = tokio::select! {
+            // What is there is passed on before the end.
+            biased;
+            next = queue.recv() => next,
+            () = stop.cancelled() => None,
+        };
+        let Some((server, said)) = next else { return };
         match said {
             FromChild::Ready { .. } => ready(&server, &router, &catalog, &tasks),
             FromChild::Notification {
@@ -98,7 +106,11 @@ fn log_message(server: &ServerName, candidates: &[Arc<Lane>], params: Option<&Ra
         None => server.to_string(),
     };
     let params = object.with("logger", &Raw::of(&logger));
-    lane.push(notification_line(method::MESSAGE, Some(&params)));
+    let line = notification_line(method::MESSAGE, Some(&params));
+    // The answer takes a shorter way than we do, and may be out already.
+    if !lane.push(line.clone()) {
+        router.listeners().message(&lane.session, line);
+    }
 }
 
 /// We declare no client capability to a shared process, so it has nothing to ask.

@@ -5,6 +5,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use super::outbox::Outbox;
 use crate::catalog::view::Owner;
 use crate::ids::{ServerName, SessionId};
@@ -54,6 +56,13 @@ impl Listeners {
             .into_iter()
             .filter(|resource| wants.leave(session, resource))
             .collect()
+    }
+
+    /// Leaves a message for a session, outside its calls.
+    pub fn message(&self, session: &SessionId, line: Bytes) {
+        if let Some(session) = self.wants().sessions.get(session) {
+            session.outbox.message(line);
+        }
     }
 
     /// A session wants log messages from this level on.

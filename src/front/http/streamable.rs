@@ -249,7 +249,7 @@ fn finished(id: &RequestId, lane: &Lane, answer: Answer) -> Response {
         Answer::Cancelled => Err(errors::cancelled().raw()),
     };
     let mut said = Vec::new();
-    while let Some(line) = lane.pop() {
+    for line in lane.finish() {
         said.extend_from_slice(&events::frame(&line));
     }
     if said.is_empty() {
@@ -286,7 +286,7 @@ async fn stream(
             () = tokio::time::sleep(HEARTBEAT) => events::comment(),
         };
     };
-    while let Some(line) = lane.pop() {
+    for line in lane.finish() {
         drop(frames.send(events::frame(&line)).await);
     }
     if let Answer::Outcome(outcome) = answer {
