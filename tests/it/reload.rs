@@ -13,7 +13,7 @@ async fn an_edit_touches_only_what_it_changes_and_no_call_elsewhere() {
         daemon.child_pid("b").await,
         daemon.child_pid("c").await,
     );
-    let asked = call(1, "a__sleep", json!({ "ms": 2500 }));
+    let asked = call(1, "a__sleep", json!({ "ms": 4000 }));
     let (reply, ()) = tokio::join!(client.post(&asked), async {
         daemon.setup.called("a", "sleep").await;
         daemon
@@ -36,7 +36,7 @@ async fn an_edit_touches_only_what_it_changes_and_no_call_elsewhere() {
             "too late for this test"
         );
     });
-    assert_eq!(text_of(&reply.json().await), r#"{"ms":2500}"#);
+    assert_eq!(text_of(&reply.json().await), r#"{"ms":4000}"#);
     assert_eq!(daemon.child_pid("a").await, a);
     assert!(daemon.server("c").await.is_null());
     daemon.end().await;
