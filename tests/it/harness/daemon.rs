@@ -181,7 +181,13 @@ impl Drop for Setup {
                 eprintln!("{}:\n{text}", file.path().display());
             }
         }
-        for pid in self.processes() {
+        // A daemon that a shim has started is nobody's child; its command line names this project.
+        let background = std::fs::read_to_string(self.path().join("data/daemon.pid")).unwrap_or_default();
+        let background = background.trim().parse().ok().filter(|pid: &i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&line).contains(&self.path().display().to_string())
+        });
+        for pid in self.processes().into_iter().chain(background) {
             kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
         }
     }
