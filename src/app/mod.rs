@@ -22,14 +22,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bridge::Engine;
 use crate::catalog::Catalog;
-use crate::child::hub::HUB_MESSAGES_MAX;
+use crate::child::hub::Outlet;
 use crate::child::task::Surroundings;
 use crate::config::{Environment, Settings, read_servers};
 use crate::declare::Declarations;
 use crate::front::http::guard::Guard;
 use crate::front::{self, Front, shim, socket, stream};
 use crate::registry::Registry;
-use crate::route::{Listeners, Router, backward};
+use crate::route::backward::Backward;
+use crate::route::{Listeners, Router};
 use crate::session::{Sessions, sweep};
 use crate::supervise::ProcessManager;
 use crate::tasks::Tasks;
@@ -136,12 +137,14 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     let path = path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default());
     let listener = bind(&settings).await.map_err(Refusal::Other)?;
     let house = House::build(settings, registry, path, &listener);
-    house.preload().await;
+    house.recall_lists().await;
     let reloaded = house.front.declarations.reload().await;
     if !reloaded.problems.is_empty() {
         house.take_down().await;
         return Err(Refusal::BadConfig(reloaded.problems.join("\n")));
     }
+    // The first client finds the lists that are known, however fast it is.
+    house.front.catalog.rebuild();
     house.open(listener).map_err(Refusal::Other)?;
     banner::greet(&house.front, project_dir, &house.doors).await;
     house.live(&mut signals).await;
@@ -169,11 +172,11 @@ struct House {
 impl House {
     fn build(settings: Settings, registry: Registry, path: String, listener: &TcpListener) -> Self {
         let (doors, inner) = (Tasks::new(), Tasks::new());
-        let (hub, said) = mpsc::channel(HUB_MESSAGES_MAX);
+        let hub = Outlet::default();
         let (events, _) = broadcast::channel(N_EVENTS_MAX);
         let surroundings = Surroundings {
             tasks: inner.clone(),
-            hub,
+            hub: hub.clone(),
             events: events.clone(),
             starts: Arc::new(Semaphore::new(N_STARTS_MAX)),
             path: path.into(),
@@ -188,16 +191,8 @@ impl House {
             Arc::new(Listeners::default()),
         );
         let sessions = Sessions::new(router.clone());
-        inner.spawn(
-            "backward",
-            backward::run(
-                said,
-                router.clone(),
-                catalog.clone(),
-                inner.clone(),
-                events.clone(),
-            ),
-        );
+        let backward = Backward::new(router.clone(), catalog.clone(), inner.clone(), events.clone());
+        hub.connect(Arc::new(backward));
         inner.spawn(
             "journal",
             records::journal(registry.clone(), events.subscribe(), inner.token()),
@@ -238,15 +233,17 @@ impl House {
         }
     }
 
-    /// Lists of the last run are on offer before the servers are ready.
-    async fn preload(&self) {
+    /// Takes the lists of the last run: they are on offer before the children are ready.
+    async fn recall_lists(&self) {
         match self.front.declarations.registry().snapshots().await {
             Ok(saved) => {
-                for (server, fingerprint, text) in saved {
-                    self.front.catalog.preload(&server, &fingerprint, &text);
+                for (server, fingerprint, text) in &saved {
+                    self.front.catalog.preload(server, fingerprint, text);
                 }
             }
-            Err(error) => tracing::warn!(%error, "saved lists could not be read"),
+            Err(error) => {
+                tracing::warn!(%error, "the lists of the last run could not be read; servers tell them again");
+            }
         }
     }
 
@@ -287,7 +284,8 @@ impl House {
             sweep::run(self.front.sessions.clone(), self.inner.token()),
         );
         let (sessions, views) = (self.front.sessions.clone(), self.front.catalog.watch());
-        let stop = self.inner.token();
+        // A daemon that goes down takes every tool away, and that is no news for a client.
+        let stop = self.front.closing.clone();
         self.inner.spawn("tell of changes", async move {
             tokio::select! {
                 () = stop.cancelled() => {}

@@ -1,19 +1,15 @@
 //! Where a child's own messages go: everything that is neither an answer nor progress.
 //!
-//! One bounded queue for all children; whoever empties it (the way back to the clients) lies in a higher layer.
+//! Whoever takes them lies in a higher layer. They are taken where they are read, so that they keep their order among
+//! the answers; so taking never waits.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use tokio::sync::mpsc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
 use super::lane::Lane;
 use super::link::Link;
 use crate::ids::{Generation, Instance};
 use crate::rpc::{Notification, Request};
-
-/// Messages of all children that may wait to be passed on. Beyond it notifications are dropped and counted.
-pub const HUB_MESSAGES_MAX: usize = 4096;
 
 /// Something a child said by itself.
 #[derive(Debug)]
@@ -43,62 +39,61 @@ pub enum FromChild {
     },
 }
 
-/// One child's way into the queue.
+/// Who takes what children say by themselves.
+pub trait Upward: Send + Sync + fmt::Debug {
+    /// Takes it. Never waits. `false` when there is no room for it.
+    fn take(&self, instance: &Instance, said: FromChild) -> bool;
+}
+
+/// The place for whoever takes: it is built after the children's surroundings, and before the first child.
+#[derive(Debug, Clone, Default)]
+pub struct Outlet(Arc<OnceLock<Arc<dyn Upward>>>);
+
+impl Outlet {
+    /// From now on this one takes. The first stays.
+    pub fn connect(&self, upward: Arc<dyn Upward>) {
+        if self.0.set(upward).is_err() {
+            tracing::error!("what children say is taken by somebody already; this is a bug in mcp-wrapper");
+        }
+    }
+}
+
+/// One line of processes' way out.
 #[derive(Debug, Clone)]
 pub struct Hub {
     instance: Instance,
-    queue: mpsc::Sender<(Instance, FromChild)>,
-    n_dropped: Arc<AtomicU64>,
+    outlet: Outlet,
 }
 
 impl Hub {
     /// The way of one line of processes.
-    pub fn new(instance: Instance, queue: mpsc::Sender<(Instance, FromChild)>) -> Self {
-        Self {
-            instance,
-            queue,
-            n_dropped: Arc::default(),
-        }
+    pub fn new(instance: Instance, outlet: Outlet) -> Self {
+        Self { instance, outlet }
     }
 
-    /// Passes a notification on, or drops and counts it.
-    pub fn notification(
-        &self,
-        generation: Generation,
-        candidates: Vec<Arc<Lane>>,
-        notification: Notification,
-    ) {
-        if !self.put(FromChild::Notification {
-            generation,
-            candidates,
-            notification,
-        }) {
-            let n = self.n_dropped.fetch_add(1, Ordering::Relaxed) + 1;
-            if n.is_power_of_two() {
-                tracing::warn!(server = %self.instance, n, "notifications dropped: nobody keeps up with this child");
-            }
-        }
+    /// Passes on what was said; `false` when nobody has room for it.
+    pub fn take(&self, said: FromChild) -> bool {
+        self.outlet
+            .0
+            .get()
+            .is_some_and(|upward| upward.take(&self.instance, said))
     }
+}
 
-    /// Passes a request on; `false` when there is no room.
-    #[must_use]
-    pub fn request(&self, request: FromChild) -> bool {
-        self.put(request)
+/// A queue that a test empties.
+#[cfg(test)]
+impl Upward for tokio::sync::mpsc::Sender<(Instance, FromChild)> {
+    fn take(&self, instance: &Instance, said: FromChild) -> bool {
+        self.try_send((instance.clone(), said)).is_ok()
     }
+}
 
-    /// Says that a process is ready; waits for room, because this must not be lost.
-    pub async fn ready(&self, generation: Generation) {
-        if self
-            .queue
-            .send((self.instance.clone(), FromChild::Ready { generation }))
-            .await
-            .is_err()
-        {
-            tracing::debug!(server = %self.instance, "nobody listens any more");
-        }
-    }
-
-    fn put(&self, item: FromChild) -> bool {
-        self.queue.try_send((self.instance.clone(), item)).is_ok()
+#[cfg(test)]
+impl Outlet {
+    /// An outlet into a queue.
+    pub(super) fn into_queue(queue: tokio::sync::mpsc::Sender<(Instance, FromChild)>) -> Self {
+        let outlet = Self::default();
+        outlet.connect(Arc::new(queue));
+        outlet
     }
 }

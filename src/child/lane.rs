@@ -25,13 +25,13 @@ pub struct Lane {
     pub request: RequestId,
     /// The token under which the client wants progress, as the client wrote it.
     pub progress_token: Option<Raw>,
-    queue: Mutex<VecDeque<Bytes>>,
+    /// `None` once the call has been answered.
+    queue: Mutex<Option<VecDeque<Bytes>>>,
     bell: Notify,
     cancelled: AtomicBool,
     cancel_bell: Notify,
     spoken: AtomicBool,
     n_questions: AtomicUsize,
-    closed: AtomicBool,
 }
 
 impl Lane {
@@ -41,39 +41,31 @@ impl Lane {
             session,
             request,
             progress_token,
-            queue: Mutex::default(),
+            queue: Mutex::new(Some(VecDeque::new())),
             bell: Notify::new(),
             cancelled: AtomicBool::new(false),
             cancel_bell: Notify::new(),
             spoken: AtomicBool::new(false),
             n_questions: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
         }
     }
 
     /// The lane of no call: whatever is put on it has to go another way.
     pub fn closed(session: SessionId) -> Self {
         let lane = Self::new(session, RequestId::number(0), None);
-        lane.close();
+        drop(lane.finish());
         lane
     }
 
-    /// Nobody takes messages from here any more.
-    pub fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-    }
-
-    /// Puts a message on its way to the client. Never waits. `false` when nobody takes it from here any more.
+    /// Puts a message on its way to the client. Never waits. `false` when the call has been answered already.
     pub fn push(&self, line: Bytes) -> bool {
-        if self.closed.load(Ordering::Acquire) {
-            return false;
-        }
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = open.as_mut() else { return false };
         if queue.len() >= LANE_MESSAGES_MAX {
             queue.pop_front();
         }
         queue.push_back(line);
-        drop(queue);
+        drop(open);
         self.spoken.store(true, Ordering::Release);
         self.bell.notify_one();
         true
@@ -104,7 +96,17 @@ impl Lane {
         self.queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()?
             .pop_front()
+    }
+
+    /// The call is about to be answered: what still waits, and nothing is taken in any more.
+    pub fn finish(&self) -> VecDeque<Bytes> {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .unwrap_or_default()
     }
 
     /// Waits for a message for the client.

@@ -166,11 +166,13 @@ impl Child {
             // The process may have gone, or be going, since.
             let link = self.open_link(call.lane.as_deref()).await?;
             match self.attempt(&link, &call, place, hard_deadline).await {
-                Err(CallError::Gone { sent, .. }) if !repeated && may_repeat(&call, sent) => repeated = true,
                 Err(CallError::Gone {
                     cause: Cause::ShuttingDown,
                     ..
                 }) => return Err(CallError::ShuttingDown),
+                // It waits for another process each time, so this cannot spin.
+                Err(CallError::Gone { sent: false, .. }) if Instant::now() < hard_deadline => {}
+                Err(CallError::Gone { sent: true, .. }) if !repeated && may_repeat(&call) => repeated = true,
                 other => return other,
             }
         }
@@ -292,10 +294,9 @@ impl Child {
     }
 }
 
-/// The rule of repeating: what was not sent, always; what was, only reads of which nothing was passed on yet.
-fn may_repeat(call: &Call, sent: bool) -> bool {
-    let silent = call.lane.as_ref().is_none_or(|lane| !lane.has_spoken());
-    !sent || (call.repeatable && silent)
+/// The rule of repeating: what was not sent, always; what was, only reads of which nothing was passed on yet, once.
+fn may_repeat(call: &Call) -> bool {
+    call.repeatable && call.lane.as_ref().is_none_or(|lane| !lane.has_spoken())
 }
 
 async fn cancelled(lane: Option<&Lane>) {

@@ -178,7 +178,11 @@ impl Reader {
             }
             Message::Notification(note) => {
                 let candidates = self.link.candidates();
-                self.hub.notification(self.link.generation, candidates, note);
+                self.hub.take(FromChild::Notification {
+                    generation: self.link.generation,
+                    candidates,
+                    notification: note,
+                });
             }
             Message::Request(request) => self.request(request),
         }
@@ -196,7 +200,7 @@ impl Reader {
             candidates: self.link.candidates(),
             request,
         };
-        if !self.hub.request(item) {
+        if !self.hub.take(item) {
             let error = RpcError::new(
                 code::INTERNAL_ERROR,
                 "mcp-wrapper has too many of your requests to answer",

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::*;
+use crate::child::hub::Outlet;
 use crate::child::link::{ReplyTo, Sending};
 use crate::child::outgoing::{OutLine, Params};
 use crate::ids::{Generation, Instance, ServerName};
@@ -34,7 +35,10 @@ fn fixture() -> Fixture {
     let noise: Arc<Noise> = Arc::default();
     let reader = Reader {
         link: Arc::clone(&link),
-        hub: Hub::new(Instance::shared(ServerName::parse("a").unwrap()), to_hub),
+        hub: Hub::new(
+            Instance::shared(ServerName::parse("a").unwrap()),
+            Outlet::into_queue(to_hub),
+        ),
         noise: Arc::clone(&noise),
         message_bytes_max: 10_000,
         discard_bytes_max: 100_000,

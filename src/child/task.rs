@@ -14,7 +14,7 @@ use tracing::Instrument;
 
 use super::error::CallError;
 use super::handshake::{self, Handshake, Persona};
-use super::hub::{FromChild, Hub};
+use super::hub::{FromChild, Hub, Outlet};
 use super::link::{Link, ReplyTo, Sending};
 use super::outgoing::Params;
 use super::process::{Pipes, Process};
@@ -47,7 +47,7 @@ pub struct Surroundings {
     /// Who waits for the tasks.
     pub tasks: Tasks,
     /// Where children's own messages go.
-    pub hub: mpsc::Sender<(Instance, FromChild)>,
+    pub hub: Outlet,
     /// Where the story is told.
     pub events: broadcast::Sender<SupervisionEvent>,
     /// Starts at once: a storm of package runners brings a machine to its knees.
@@ -60,7 +60,8 @@ pub struct Surroundings {
 
 /// Brings a child to life as its spec says.
 ///
-/// It takes the place of `before`: it waits until no process of that is left, and counts generations on.
+/// It takes the place of `before`: it waits until no process of that is left, and counts generations on. It also
+/// waits until it is `listed` where others look for it: a child may be ready within a millisecond.
 ///
 /// With a persona it is that client's alone.
 pub fn start(
@@ -68,6 +69,7 @@ pub fn start(
     surroundings: &Surroundings,
     before: Option<Child>,
     persona: Option<Persona>,
+    listed: CancellationToken,
 ) -> Child {
     let owner = persona.as_ref().map(|persona| persona.owner.clone());
     let instance = Instance {
@@ -118,7 +120,7 @@ pub fn start(
     let span = tracing::info_span!("child", server = %instance);
     surroundings
         .tasks
-        .spawn("child", runner.live(before).instrument(span));
+        .spawn("child", runner.live(before, listed).instrument(span));
     Child(Arc::new(Shared {
         name: spec.name.clone(),
         instance,
@@ -198,11 +200,12 @@ enum Event {
 
 impl Runner {
     /// Lives until it is told to go down, or nobody holds a handle, and no process is left.
-    async fn live(mut self, before: Option<Child>) {
+    async fn live(mut self, before: Option<Child>, listed: CancellationToken) {
         if let Some(before) = before {
             before.ended().await;
             self.machine.count_on(before.status().generation);
         }
+        listed.cancelled().await;
         let actions = self.machine.begin();
         self.carry_out(actions);
         self.tell_state();
@@ -218,6 +221,7 @@ impl Runner {
             };
             let before = self.machine.state().clone();
             let actions = self.machine.step(Instant::now(), input);
+            let opens = actions.iter().any(|action| matches!(action, Action::Open));
             self.carry_out(actions);
             self.take_back_the_start();
             let has_changed = *self.machine.state() != before;
@@ -228,6 +232,9 @@ impl Runner {
             self.tell_state();
             if has_changed {
                 self.tell_change(&before);
+            }
+            if opens {
+                self.announce();
             }
         }
     }
@@ -472,8 +479,11 @@ impl Runner {
         let (link, over) = (Arc::clone(&run.link), run.over.clone());
         self.tell(What::Ready { revision, took_ms });
         self.task("child watch", self.watch(link, over));
-        let (hub, generation) = (self.hub.clone(), self.machine.generation());
-        self.task("child announced", async move { hub.ready(generation).await });
+    }
+
+    fn announce(&self) {
+        let generation = self.machine.generation();
+        self.hub.take(FromChild::Ready { generation });
     }
 
     fn watch(&self, link: Arc<Link>, over: CancellationToken) -> impl Future<Output = ()> + Send + 'static {

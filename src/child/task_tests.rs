@@ -23,7 +23,7 @@ fn fixture(n_starts: usize) -> Fixture {
     let (events, told) = broadcast::channel(64);
     let surroundings = Surroundings {
         tasks: Tasks::new(),
-        hub,
+        hub: Outlet::into_queue(hub),
         events,
         starts: Arc::new(Semaphore::new(n_starts)),
         path: Arc::from("/usr/bin:/bin"),
@@ -53,7 +53,9 @@ impl Fixture {
             policy: Policy::default(),
             fingerprint: String::new(),
         };
-        start(&spec, &self.surroundings, None, None)
+        let listed = CancellationToken::new();
+        listed.cancel();
+        start(&spec, &self.surroundings, None, None, listed)
     }
 
     async fn told(&mut self, wanted: impl Fn(&What) -> bool) -> What {

@@ -147,7 +147,7 @@ impl Conversation {
                 answer = &mut answer => break answer,
             }
         };
-        while let Some(line) = lane.pop() {
+        for line in lane.finish() {
             self.send(line).await;
         }
         match answer {

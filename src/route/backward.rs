@@ -1,8 +1,8 @@
-//! From a child to its clients: empties the queue of what children say by themselves.
+//! From a child to its clients: takes what children say by themselves.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
 use super::asks::{Asking, Asks};
 use super::attribute::{Attribution, attribute};
@@ -10,7 +10,7 @@ use super::client::ClientSide;
 use super::router::Router;
 use crate::catalog::{Catalog, Kind};
 use crate::child::Lane;
-use crate::child::hub::FromChild;
+use crate::child::hub::{FromChild, Upward};
 use crate::event::SupervisionEvent;
 use crate::ids::{Instance, SessionId};
 use crate::rpc::mcp::{LogLevel, method};
@@ -19,31 +19,49 @@ use crate::rpc::object::Object;
 use crate::rpc::{Notification, Raw};
 use crate::tasks::Tasks;
 
-/// Empties the queue until all children are gone.
-pub async fn run(
-    mut queue: mpsc::Receiver<(Instance, FromChild)>,
+/// Takes what children say by themselves, where it is read. Nothing in here waits.
+#[derive(Debug)]
+pub struct Backward {
     router: Router,
     catalog: Catalog,
     tasks: Tasks,
-    events: broadcast::Sender<SupervisionEvent>,
-) {
-    let mut asks = Asks::new(events);
-    let stop = tasks.token();
-    loop {
-        let next = tokio::select! {
-            () = stop.cancelled() => return,
-            next = queue.recv() => next,
-        };
-        let Some((instance, said)) = next else { return };
+    asks: Mutex<Asks>,
+}
+
+impl Backward {
+    /// The way back over this router. Refusals are told to `events`.
+    pub fn new(
+        router: Router,
+        catalog: Catalog,
+        tasks: Tasks,
+        events: broadcast::Sender<SupervisionEvent>,
+    ) -> Self {
+        let asks = Mutex::new(Asks::new(events));
+        Self {
+            router,
+            catalog,
+            tasks,
+            asks,
+        }
+    }
+
+    fn asks(&self) -> MutexGuard<'_, Asks> {
+        self.asks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Upward for Backward {
+    fn take(&self, instance: &Instance, said: FromChild) -> bool {
+        let (router, catalog) = (&self.router, &self.catalog);
         match said {
-            FromChild::Ready { .. } => ready(&instance, &router, &catalog, &tasks),
+            FromChild::Ready { .. } => ready(instance, router, catalog, &self.tasks),
             FromChild::Notification {
                 candidates,
                 notification,
                 generation,
             } => {
-                asks.notified(&instance, generation, &notification, &router);
-                notified(&instance, &candidates, &notification, &router, &catalog);
+                self.asks().notified(instance, generation, &notification, router);
+                notified(instance, &candidates, &notification, router, catalog);
             }
             FromChild::Request {
                 link,
@@ -51,13 +69,14 @@ pub async fn run(
                 request,
             } => {
                 let asking = Asking {
-                    instance: &instance,
+                    instance,
                     link: &link,
                     request: &request,
                 };
-                asks.put(&asking, &candidates, &router);
+                self.asks().put(&asking, &candidates, router);
             }
         }
+        true
     }
 }
 
@@ -128,11 +147,14 @@ fn log_message(instance: &Instance, candidates: &[Arc<Lane>], params: Option<&Ra
     let params = object.with("logger", &Raw::of(&logger));
     let line = notification_line(method::MESSAGE, Some(&params));
     let listeners = router.listeners();
-    if let Attribution::Call(lane) = attribute(candidates)
-        && instance.owner.is_none()
-    {
+    if let Attribution::Call(lane) = attribute(candidates) {
         if listeners.wants_level(&lane.session, level) {
-            lane.push(line);
+            // The call may have been answered in the meantime by its end.
+            if !lane.push(line.clone())
+                && let Some(client) = listeners.client(&lane.session)
+            {
+                client.outbox.message(line);
+            }
         }
         return;
     }

@@ -146,7 +146,7 @@ pub struct InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         // Nobody carries its messages to the client any more, and an answer to what it asked concerns nobody.
-        self.lane.close();
+        drop(self.lane.finish());
         let mut inflight = self.session.inflight();
         if let Some(lanes) = inflight.get_mut(&self.lane.request) {
             lanes.retain(|lane| !Arc::ptr_eq(lane, &self.lane));

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::child::handshake::Persona;
 use crate::child::task::{self, Surroundings};
@@ -68,7 +69,10 @@ impl Instances {
         if all.len() >= n_max {
             return Err(TooMany { n_max });
         }
-        let child = task::start(&self.0.spec, &self.0.surroundings, None, Some(persona()));
+        // Whoever calls it has it already.
+        let listed = CancellationToken::new();
+        listed.cancel();
+        let child = task::start(&self.0.spec, &self.0.surroundings, None, Some(persona()), listed);
         all.insert(
             owner.clone(),
             Owned {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::directory::{Directory, Entry};
 use super::instances::Instances;
@@ -77,11 +78,13 @@ impl ProcessManager {
                 applied.leaving.insert(name.clone(), entry.child.clone());
             }
         }
+        let listed = CancellationToken::new();
         let entries = specs
             .iter()
-            .map(|spec| self.entry(&before, &applied.leaving, &changes, spec))
+            .map(|spec| self.entry(&before, &applied.leaving, &changes, spec, &listed))
             .collect();
         self.0.directory.send_replace(Arc::new(Directory::new(entries)));
+        listed.cancel();
         applied.specs = specs;
         told
     }
@@ -120,6 +123,7 @@ impl ProcessManager {
         leaving: &HashMap<ServerName, Child>,
         changes: &[SpecChange],
         spec: &ServerSpec,
+        listed: &CancellationToken,
     ) -> Entry {
         let old = before
             .get(spec.name.as_str())
@@ -132,7 +136,7 @@ impl ProcessManager {
         });
         let child = match old {
             Some(old) if !is_fresh => old,
-            old => task::start(spec, &self.0.surroundings, old, None),
+            old => task::start(spec, &self.0.surroundings, old, None, listed.clone()),
         };
         let kept = before
             .get(spec.name.as_str())

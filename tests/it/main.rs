@@ -1,5 +1,28 @@
 //! All integration tests, in one binary.
-
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test may fail loudly"
+)]
+mod control;
+mod crash;
 mod ctl_api;
 mod ctl_offline;
+mod fidelity;
+mod harness;
+mod identity;
+mod lists;
 mod mcpctl;
+mod noise;
+mod progress;
+mod reload;
+mod resources;
+mod security;
+mod shim;
+mod shutdown;
+mod sse_door;
+mod streamable;
+mod timeouts;

@@ -254,7 +254,7 @@ fn finished(id: &RequestId, lane: &Lane, answer: Answer) -> Response {
         Answer::Cancelled => Err(errors::cancelled().raw()),
     };
     let mut said = Vec::new();
-    while let Some(line) = lane.pop() {
+    for line in lane.finish() {
         said.extend_from_slice(&events::frame(&line));
     }
     if said.is_empty() {
@@ -286,7 +286,7 @@ async fn stream(
             answer = &mut work => break answer,
         };
     };
-    while let Some(line) = lane.pop() {
+    for line in lane.finish() {
         log.push(line);
     }
     if let Answer::Outcome(outcome) = answer {
