@@ -4,6 +4,7 @@
 //! life ([`state`]); the present process's pipes are a [`link`], which callers use without passing the task, so
 //! that a slow child delays only its own callers and supervision delays no call.
 
+mod around;
 pub mod error;
 pub mod handshake;
 pub mod hub;

@@ -12,11 +12,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::error::CallError;
+use super::around::{self, Refused, Report, keep, report, report_unless_over};
 use super::handshake::{self, Handshake, Persona};
 use super::hub::{FromChild, Hub, Outlet};
-use super::link::{Link, ReplyTo, Sending};
-use super::outgoing::Params;
+use super::link::Link;
 use super::process::{Pipes, Process};
 use super::reader::{Ended, Noise, Reader};
 use super::state::{Action, Input, Machine, Sight, State};
@@ -26,18 +25,12 @@ use super::{Child, Control, Shared};
 use crate::config::spec::{Launch, Policy, ServerSpec};
 use crate::event::{Cause, Rung, SupervisionEvent, What};
 use crate::ids::{Generation, Instance, ServerName};
-use crate::rpc::message::notification_line;
-use crate::rpc::{Raw, Text, mcp};
 use crate::tasks::Tasks;
 
 /// Controls that may wait for a child's task.
 const N_CONTROLS_MAX: usize = 64;
 /// Reports that may wait for a child's task.
 const N_REPORTS_MAX: usize = 64;
-/// What a dead process has written is read for so long before its callers are told.
-const LAST_WORDS: Duration = Duration::from_millis(200);
-/// A pipe that ends is usually the first sign of a process that ends: so long its exit may take to be seen.
-const PIPE_BEFORE_EXIT: Duration = Duration::from_secs(1);
 /// Lines of stderr told with the end of a process.
 const N_STDERR_LINES_TOLD: usize = 20;
 
@@ -132,16 +125,6 @@ pub fn start(
         tail,
         noise,
     }))
-}
-
-/// What the tasks around a process report.
-#[derive(Debug)]
-enum Report {
-    Sight(Sight),
-    /// There is room among the starts.
-    MayStart(OwnedSemaphorePermit),
-    Agreed(Arc<Handshake>),
-    IdleTooLong,
 }
 
 /// The present process, and what belongs to it.
@@ -455,7 +438,7 @@ impl Runner {
         self.task("child handshake", async move {
             let generation = link.generation;
             let shaken = tokio::select! {
-                shaken = shake_hands(&link, patience, params) => shaken,
+                shaken = around::shake_hands(&link, patience, params) => shaken,
                 () = over.cancelled() => return,
             };
             let told = match shaken {
@@ -674,117 +657,6 @@ impl Runner {
 
     fn task(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.surroundings.tasks.spawn(name, task.in_current_span());
-    }
-}
-
-/// Keeps one process until nothing of it is left, and says so.
-async fn keep(
-    mut process: Process,
-    mut rungs: mpsc::Receiver<Rung>,
-    read: [CancellationToken; 2],
-    over: CancellationToken,
-    generation: Generation,
-    reports: mpsc::Sender<(Generation, Report)>,
-) {
-    let mut asked = false;
-    loop {
-        tokio::select! {
-            () = process.ended() => break,
-            rung = rungs.recv() => {
-                asked = true;
-                let Some(rung) = rung else {
-                    // Nobody supervises it any more.
-                    process.ask(Rung::Killed);
-                    process.ended().await;
-                    break;
-                };
-                process.ask(rung);
-            }
-        }
-    }
-    if !asked {
-        // Its children have lost their server.
-        process.ask(Rung::Killed);
-    }
-    loop {
-        tokio::select! {
-            () = process.group_gone() => break,
-            rung = rungs.recv() => {
-                let Some(rung) = rung else {
-                    process.ask(Rung::Killed);
-                    process.group_gone().await;
-                    break;
-                };
-                process.ask(rung);
-            }
-        }
-    }
-    // An answer that was written before the end must be delivered, and its last words told with its end.
-    let [stdout, stderr] = &read;
-    let all_read = async { tokio::join!(stdout.cancelled(), stderr.cancelled()) };
-    if tokio::time::timeout(LAST_WORDS, all_read).await.is_err() {
-        tracing::debug!("something outside the group holds the pipes of a dead process");
-    }
-    over.cancel();
-    let exit = process.reap().await;
-    let sight = if asked {
-        Sight::TreeGone
-    } else {
-        Sight::Exited(exit)
-    };
-    report(&reports, generation, Report::Sight(sight)).await;
-}
-
-enum Refused {
-    Said(String),
-    Gone,
-}
-
-async fn shake_hands(link: &Link, patience: Duration, params: Raw) -> Result<Handshake, Refused> {
-    let (answer, answered) = tokio::sync::oneshot::channel();
-    let reply = ReplyTo {
-        lane: None,
-        answer,
-        place: None,
-        last_progress: f64::NEG_INFINITY,
-    };
-    let sending = Sending {
-        method: Text::fixed(mcp::method::INITIALIZE),
-        params: Params::Plain(params),
-        patience,
-        hard_deadline: Instant::now() + patience,
-        reply,
-    };
-    link.send(sending).map_err(|_unsent| Refused::Gone)?;
-    let outcome = match answered.await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error @ (CallError::BadAnswer { .. } | CallError::TooLarge { .. }))) => {
-            return Err(Refused::Said(error.to_string()));
-        }
-        Ok(Err(_gone)) => return Err(Refused::Gone),
-        Err(_dropped) => return Err(Refused::Gone),
-    };
-    let handshake = Handshake::read(&outcome).map_err(Refused::Said)?;
-    link.post(notification_line(mcp::method::INITIALIZED, None::<&Raw>));
-    Ok(handshake)
-}
-
-async fn report(reports: &mpsc::Sender<(Generation, Report)>, generation: Generation, told: Report) {
-    if reports.send((generation, told)).await.is_err() {
-        tracing::debug!("a report came after the child's task had ended");
-    }
-}
-
-/// Reports a broken pipe, unless it turns out that the process itself has ended.
-async fn report_unless_over(
-    reports: &mpsc::Sender<(Generation, Report)>,
-    generation: Generation,
-    sight: Sight,
-    over: &CancellationToken,
-) {
-    tokio::select! {
-        () = over.cancelled() => {}
-        () = tokio::time::sleep(PIPE_BEFORE_EXIT) => report(reports, generation, Report::Sight(sight)).await,
     }
 }
 

@@ -130,7 +130,7 @@ async fn a_child_that_dies_again_and_again_is_given_up_until_somebody_restarts_i
     })
     .await;
     let answer = client.call("a__echo", json!({})).await;
-    assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    assert_eq!(answer["error"]["code"], 1003, "{answer}");
     let health = client.send("GET", "/health", &[], b"").await;
     assert_eq!(health.status, 200, "another server runs");
     assert_eq!(health.json().await["degraded"], json!(["a"]));

@@ -230,7 +230,8 @@ impl Reply {
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             found.map(|value| value.strip_prefix(' ').unwrap_or(value).to_owned())
         };
-        let data = field("data")?;
+        // An event without data primes the stream for resumption; it is no message.
+        let data = field("data").filter(|data| !data.is_empty())?;
         Some(Event {
             name: field("event").unwrap_or_else(|| "message".to_owned()),
             data,

@@ -1,0 +1,151 @@
+//! The tasks around one process: keeping it until nothing of it is left, shaking hands with it, and the reports that
+//! they send to the child's task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::error::CallError;
+use super::handshake::Handshake;
+use super::link::{Link, ReplyTo, Sending};
+use super::outgoing::Params;
+use super::process::Process;
+use super::state::Sight;
+use crate::event::Rung;
+use crate::ids::Generation;
+use crate::rpc::message::notification_line;
+use crate::rpc::{Raw, Text, mcp};
+
+/// What a dead process has written is read for so long before its callers are told.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// A pipe that ends is usually the first sign of a process that ends: so long its exit may take to be seen.
+const PIPE_BEFORE_EXIT: Duration = Duration::from_secs(1);
+
+/// What the tasks around a process report.
+#[derive(Debug)]
+pub(super) enum Report {
+    Sight(Sight),
+    /// There is room among the starts.
+    MayStart(OwnedSemaphorePermit),
+    Agreed(Arc<Handshake>),
+    IdleTooLong,
+}
+
+/// Keeps one process until nothing of it is left, and says so.
+pub(super) async fn keep(
+    mut process: Process,
+    mut rungs: mpsc::Receiver<Rung>,
+    read: [CancellationToken; 2],
+    over: CancellationToken,
+    generation: Generation,
+    reports: mpsc::Sender<(Generation, Report)>,
+) {
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            () = process.ended() => break,
+            rung = rungs.recv() => {
+                asked = true;
+                let Some(rung) = rung else {
+                    // Nobody supervises it any more.
+                    process.ask(Rung::Killed);
+                    process.ended().await;
+                    break;
+                };
+                process.ask(rung);
+            }
+        }
+    }
+    if !asked {
+        // Its children have lost their server.
+        process.ask(Rung::Killed);
+    }
+    loop {
+        tokio::select! {
+            () = process.group_gone() => break,
+            rung = rungs.recv() => {
+                let Some(rung) = rung else {
+                    process.ask(Rung::Killed);
+                    process.group_gone().await;
+                    break;
+                };
+                process.ask(rung);
+            }
+        }
+    }
+    // An answer that was written before the end must be delivered, and its last words told with its end.
+    let [stdout, stderr] = &read;
+    let all_read = async { tokio::join!(stdout.cancelled(), stderr.cancelled()) };
+    if tokio::time::timeout(LAST_WORDS, all_read).await.is_err() {
+        tracing::debug!("something outside the group holds the pipes of a dead process");
+    }
+    over.cancel();
+    let exit = process.reap().await;
+    let sight = if asked {
+        Sight::TreeGone
+    } else {
+        Sight::Exited(exit)
+    };
+    report(&reports, generation, Report::Sight(sight)).await;
+}
+
+/// Why a handshake came to nothing.
+pub(super) enum Refused {
+    Said(String),
+    Gone,
+}
+
+pub(super) async fn shake_hands(link: &Link, patience: Duration, params: Raw) -> Result<Handshake, Refused> {
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let reply = ReplyTo {
+        lane: None,
+        answer,
+        place: None,
+        last_progress: f64::NEG_INFINITY,
+    };
+    let sending = Sending {
+        method: Text::fixed(mcp::method::INITIALIZE),
+        params: Params::Plain(params),
+        patience,
+        hard_deadline: Instant::now() + patience,
+        reply,
+    };
+    link.send(sending).map_err(|_unsent| Refused::Gone)?;
+    let outcome = match answered.await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error @ (CallError::BadAnswer { .. } | CallError::TooLarge { .. }))) => {
+            return Err(Refused::Said(error.to_string()));
+        }
+        Ok(Err(_gone)) => return Err(Refused::Gone),
+        Err(_dropped) => return Err(Refused::Gone),
+    };
+    let handshake = Handshake::read(&outcome).map_err(Refused::Said)?;
+    link.post(notification_line(mcp::method::INITIALIZED, None::<&Raw>));
+    Ok(handshake)
+}
+
+pub(super) async fn report(
+    reports: &mpsc::Sender<(Generation, Report)>,
+    generation: Generation,
+    told: Report,
+) {
+    if reports.send((generation, told)).await.is_err() {
+        tracing::debug!("a report came after the child's task had ended");
+    }
+}
+
+/// Reports a broken pipe, unless it turns out that the process itself has ended.
+pub(super) async fn report_unless_over(
+    reports: &mpsc::Sender<(Generation, Report)>,
+    generation: Generation,
+    sight: Sight,
+    over: &CancellationToken,
+) {
+    tokio::select! {
+        () = over.cancelled() => {}
+        () = tokio::time::sleep(PIPE_BEFORE_EXIT) => report(reports, generation, Report::Sight(sight)).await,
+    }
+}
