@@ -215,6 +215,13 @@ pub enum What {
     },
     /// It stopped and stays so until somebody asks.
     Stopped,
+    /// It asked for something that no client can be asked for.
+    Refused {
+        /// The method.
+        asked: String,
+        /// Why not.
+        why: String,
+    },
     /// It does not answer; one more probe period and it is replaced.
     Unresponsive,
     /// It answers again.
@@ -248,6 +255,7 @@ impl fmt::Display for What {
                 write!(f, "failed: {cause}; one more attempt in {}", seconds(*ms))
             }
             Self::Stopped => f.write_str("stopped"),
+            Self::Refused { asked, why } => write!(f, "its request `{asked}` was refused: {why}"),
             Self::Unresponsive => f.write_str("does not answer"),
             Self::Responsive => f.write_str("answers again"),
         }

@@ -1,19 +1,20 @@
 //! mcp-wrapper: one supervised MCP endpoint in front of many stdio MCP servers.
 //!
 //! Two paths, and everything is on one of them; `ARCHITECTURE.md` draws them.
-//! A module names modules of lower rows only; `tests/tidy.rs` holds this table.
+//! A module names modules that stand after it in this table only; `tests/tidy.rs` holds it to that.
 //!
 //! | row | modules |
 //! | --- | --- |
 //! | 8 | `bin/*`, `app` |
-//! | 7 | `front`, `ctl`, `demo` |
+//! | 7 | `demo`, `ctl`, `front` |
 //! | 6 | `bridge` |
 //! | 5 | `session` |
 //! | 4.5 | `route` |
 //! | 4 | `catalog` |
+//! | 3.5 | `declare` |
 //! | 3 | `supervise` |
 //! | 2 | `child`, `registry` |
-//! | 1 | `config`, `rpc`, `tasks`, `telemetry`, `retry`, `event`, `api`, `advice` (among these: downwards in this order only) |
+//! | 1 | `advice`, `login_path`, `telemetry`, `tasks`, `rpc`, `config`, `retry`, `api`, `event` |
 //! | 0 | `ids` |
 
 pub mod advice;

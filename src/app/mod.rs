@@ -39,6 +39,8 @@ use crate::{login_path, telemetry};
 pub const DRAIN: Duration = Duration::from_secs(25);
 /// Tasks may take so long to end when everything they serve is gone.
 const LAST_TASKS: Duration = Duration::from_secs(5);
+/// All processes may take so long to go: the longest patience of one is drain, stdin, SIGTERM, SIGKILL.
+const LAST_PROCESSES: Duration = Duration::from_secs(30);
 /// Processes that are started at once.
 const N_STARTS_MAX: usize = 8;
 /// Events that a slow listener may be behind.
@@ -183,7 +185,13 @@ impl House {
         );
         let sessions = Sessions::new(router.clone());
         let stop = inner.token();
-        let backward = backward::run(said, router.clone(), catalog.clone(), inner.clone());
+        let backward = backward::run(
+            said,
+            router.clone(),
+            catalog.clone(),
+            inner.clone(),
+            events.clone(),
+        );
         // The queue outlives the children, because the manager holds on to it: its end is no sign to stop.
         inner.spawn("backward", async move {
             tokio::select! {
@@ -311,7 +319,12 @@ impl House {
     async fn take_down(self) {
         self.front.closing.cancel();
         // Children answer what is still in flight by going, and their answers need the doors' tasks.
-        self.front.manager.shut_down().await;
+        if tokio::time::timeout(LAST_PROCESSES, self.front.manager.shut_down())
+            .await
+            .is_err()
+        {
+            tracing::error!("some processes did not end even when killed; the kernel holds them");
+        }
         self.front.sessions.end_all();
         if let Err(left) = self.doors.drain(LAST_TASKS).await {
             tracing::warn!(?left, "tasks of the doors did not end in time");

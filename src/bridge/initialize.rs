@@ -3,11 +3,11 @@
 use serde_json::json;
 
 use super::Engine;
+use crate::route::client::Profile;
 use crate::rpc::mcp::{Implementation, Revision};
 use crate::rpc::object::Object;
 use crate::rpc::{Raw, RpcError};
 use crate::session::Session;
-use crate::session::conversation::Greeting;
 
 impl Engine {
     /// Answers `initialize`.
@@ -25,7 +25,7 @@ impl Engine {
             .ok_or_else(|| RpcError::invalid_params("Invalid params: `protocolVersion` must be a string"))?;
         // The server answers with what it prefers where it does not know what is asked (MCP, lifecycle).
         let revision = Revision::parse(&asked).unwrap_or(Revision::NEWEST_LEGACY);
-        let greeting = Greeting {
+        let profile = Profile {
             revision,
             client_info: object.get("clientInfo").map(|info| info.compact()),
             capabilities: object
@@ -34,8 +34,8 @@ impl Engine {
                 .unwrap_or_else(Raw::empty_object)
                 .compact(),
         };
-        let client = client_line(&greeting);
-        if !session.greet(greeting) {
+        let client = client_line(&profile);
+        if !session.client.introduce(profile) {
             return Err(RpcError::invalid_request(
                 "Invalid request: this session is initialized already",
             ));
@@ -70,8 +70,8 @@ impl Engine {
 }
 
 /// The client's name and version for the log: what it says of itself, escaped and short.
-fn client_line(greeting: &Greeting) -> String {
-    let info: Option<Implementation> = greeting.client_info.as_ref().and_then(|info| info.read().ok());
+fn client_line(profile: &Profile) -> String {
+    let info: Option<Implementation> = profile.client_info.as_ref().and_then(|info| info.read().ok());
     let line = info
         .map(|info| format!("{} {}", info.name, info.version))
         .unwrap_or_default();

@@ -84,10 +84,16 @@ impl Engine {
         if let Some(outcome) = self.at_once(request) {
             return Answer::Outcome(outcome);
         }
-        match self
+        let routed = self
             .route(context, &request.method, request.params.as_ref())
-            .await
+            .await;
+        if context.lane.is_asking()
+            && let Some(client) = self.router.listeners().client(&context.lane.session)
         {
+            // The call is over: nobody needs the answers to what it has asked.
+            client.questions.call_ended(&context.lane);
+        }
+        match routed {
             Ok(outcome) => Answer::Outcome(outcome),
             Err(RouteError::Child {
                 error: CallError::Cancelled,

@@ -1,3 +1,5 @@
+//! What clients see of several servers: merged lists, names, pages.
+
 use super::*;
 use crate::child::handshake::Handshake;
 

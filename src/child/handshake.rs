@@ -17,11 +17,14 @@ pub struct Handshake {
     pub instructions: Option<String>,
 }
 
-/// The parameters of our `initialize`. No client capability is declared: nobody stands behind a shared process.
+/// The parameters of our `initialize` to a process that many clients share.
+///
+/// Declared is what is refused well when the client in question cannot do it. Folders (roots) are not: a server
+/// that takes one client's folders for its own would take them for all clients.
 pub fn initialize_params() -> Raw {
     Raw::of(&serde_json::json!({
         "protocolVersion": Revision::NEWEST_LEGACY.as_str(),
-        "capabilities": {},
+        "capabilities": { "sampling": {}, "elicitation": { "form": {}, "url": {} } },
         "clientInfo": Implementation::ourselves(),
     }))
 }

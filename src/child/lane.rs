@@ -4,7 +4,7 @@
 //! allocation a call; its queue allocates only when something is put in.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -30,6 +30,8 @@ pub struct Lane {
     cancelled: AtomicBool,
     cancel_bell: Notify,
     spoken: AtomicBool,
+    n_questions: AtomicUsize,
+    closed: AtomicBool,
 }
 
 impl Lane {
@@ -44,11 +46,21 @@ impl Lane {
             cancelled: AtomicBool::new(false),
             cancel_bell: Notify::new(),
             spoken: AtomicBool::new(false),
+            n_questions: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
         }
     }
 
-    /// Puts a message on its way to the client. Never waits.
-    pub fn push(&self, line: Bytes) {
+    /// Nobody takes messages from here any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Puts a message on its way to the client. Never waits. `false` when nobody takes it from here any more.
+    pub fn push(&self, line: Bytes) -> bool {
+        if self.closed.load(Ordering::Acquire) {
+            return false;
+        }
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if queue.len() >= LANE_MESSAGES_MAX {
             queue.pop_front();
@@ -57,6 +69,22 @@ impl Lane {
         drop(queue);
         self.spoken.store(true, Ordering::Release);
         self.bell.notify_one();
+        true
+    }
+
+    /// The child has asked the client something, and waits.
+    pub fn question_asked(&self) {
+        self.n_questions.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A question has come to its end.
+    pub fn question_ended(&self) {
+        self.n_questions.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether the client is asked something: then time is a person's, not the child's.
+    pub fn is_asking(&self) -> bool {
+        self.n_questions.load(Ordering::Acquire) > 0
     }
 
     /// Whether anything was ever put on its way to the client.

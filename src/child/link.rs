@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -109,13 +110,9 @@ impl Link {
             };
             return Err((Box::new(sending), error));
         }
-        let Ok(slot) = self.lines.try_reserve() else {
-            return Err((
-                Box::new(sending),
-                CallError::Overloaded {
-                    n_max: self.lines.max_capacity(),
-                },
-            ));
+        let slot = match self.lines.try_reserve() {
+            Ok(slot) => slot,
+            Err(refused) => return Err((Box::new(sending), self.unsent(&refused))),
         };
         let Sending {
             method,
@@ -124,6 +121,7 @@ impl Link {
             hard_deadline,
             reply,
         } = sending;
+        let is_use = reply.place.is_some();
         let deadline = (now + patience).min(hard_deadline);
         let id = table.calls.insert(Waiter {
             deadline,
@@ -134,11 +132,32 @@ impl Link {
         slot.send(OutLine::Call { id, method, params });
         let was_idle = table.calls.len() == 1;
         drop(table);
-        self.last_call_ms.store(self.age_ms(now), Ordering::Relaxed);
+        if is_use {
+            self.note_use(now);
+        }
         if was_idle {
             self.busy.notify_one();
         }
         Ok(id)
+    }
+
+    fn unsent(&self, refused: &TrySendError<()>) -> CallError {
+        match refused {
+            TrySendError::Full(()) => CallError::Overloaded {
+                n_max: self.lines.max_capacity(),
+            },
+            // Its writer has ended: the machine is about to hear of it.
+            TrySendError::Closed(()) => CallError::Gone {
+                cause: Cause::WriteStalled,
+                sent: false,
+                retry_after: None,
+            },
+        }
+    }
+
+    /// Whether nothing is taken in any more.
+    pub fn is_closed(&self) -> bool {
+        self.lines.is_closed() || self.table().closed.is_some()
     }
 
     /// Queues a line that wants no answer. `false` when the queue is full or the process gone.
@@ -162,6 +181,9 @@ impl Link {
         let found = self.table().calls.complete(id);
         match found {
             Found::Waiter(waiter) => {
+                if waiter.reply.place.is_some() {
+                    self.note_use(Instant::now());
+                }
                 settle(waiter.reply, outcome);
                 self.ring_if_idle();
                 true
@@ -202,7 +224,9 @@ impl Link {
 
     /// Gives up every call whose time has come; the child is told.
     pub fn expire(&self, now: Instant) {
-        let due = self.table().calls.expire(now);
+        let due = self.table().calls.expire(now, |reply| {
+            reply.lane.as_ref().is_some_and(|lane| lane.is_asking())
+        });
         for (id, waiter) in due {
             let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": "timeout" }));
             self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
@@ -257,7 +281,13 @@ impl Link {
         self.table().calls.len()
     }
 
-    /// How long nobody has called.
+    /// Whether a call is in flight that is not our own.
+    pub(super) fn is_used(&self) -> bool {
+        let table = self.table();
+        table.calls.replies().any(|(_, reply)| reply.place.is_some())
+    }
+
+    /// How long nobody has called, since the last call began or was answered.
     pub fn quiet_for(&self, now: Instant) -> Duration {
         let age = self.age_ms(now);
         Duration::from_millis(age.saturating_sub(self.last_call_ms.load(Ordering::Relaxed)))
@@ -279,6 +309,11 @@ impl Link {
         if self.table().calls.is_empty() {
             self.idle.notify_one();
         }
+    }
+
+    /// Our own pings and handshakes, which take no place among the calls, are no use that is made of it.
+    fn note_use(&self, now: Instant) {
+        self.last_call_ms.store(self.age_ms(now), Ordering::Relaxed);
     }
 
     fn age_ms(&self, now: Instant) -> u64 {
@@ -356,6 +391,17 @@ mod tests {
         let (_, error) = link.send(sending(None).0).unwrap_err();
         assert_eq!(error, CallError::Overloaded { n_max: 1 });
         assert_eq!(link.n_inflight(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_call_after_the_writer_has_ended_was_not_sent_and_is_no_overload() {
+        let (link, queue) = Link::new(Generation(1), 8);
+        assert!(!link.is_closed());
+        drop(queue);
+        assert!(link.is_closed());
+        let (_, error) = link.send(sending(None).0).unwrap_err();
+        assert!(matches!(error, CallError::Gone { sent: false, .. }), "{error:?}");
+        assert_eq!(link.n_inflight(), 0);
     }
 
     #[tokio::test]

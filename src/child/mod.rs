@@ -7,8 +7,10 @@
 pub mod error;
 pub mod handshake;
 pub mod hub;
+pub mod inputs;
 pub mod lane;
 pub mod link;
+pub mod long_line;
 pub mod outgoing;
 pub mod pending;
 pub mod process;
@@ -152,8 +154,11 @@ impl Child {
         let hard_deadline = Instant::now() + self.0.policy.call_max;
         let mut repeated = false;
         loop {
-            let link = self.open_link(call.lane.as_deref()).await?;
+            // Nobody takes a place while there is no process.
+            self.open_link(call.lane.as_deref()).await?;
             let place = self.place(call.lane.as_deref()).await?;
+            // The process may have gone, or be going, since.
+            let link = self.open_link(call.lane.as_deref()).await?;
             match self.attempt(&link, &call, place, hard_deadline).await {
                 Err(CallError::Gone { sent, .. }) if !repeated && may_repeat(&call, sent) => repeated = true,
                 Err(CallError::Gone {
@@ -183,7 +188,9 @@ impl Child {
 
     /// Waits for a process that takes calls, at most `queue_wait`.
     async fn open_link(&self, lane: Option<&Lane>) -> Result<Arc<Link>, CallError> {
-        if let Gate::Open(link) = &self.0.status.borrow().gate {
+        if let Gate::Open(link) = &self.0.status.borrow().gate
+            && !link.is_closed()
+        {
             return Ok(Arc::clone(link));
         }
         let deadline = Instant::now() + self.0.policy.queue_wait;
@@ -191,7 +198,9 @@ impl Child {
         loop {
             let now = status.borrow_and_update().clone();
             match &now.gate {
-                Gate::Open(link) => return Ok(Arc::clone(link)),
+                Gate::Open(link) if !link.is_closed() => return Ok(Arc::clone(link)),
+                // Its process is going; the next status says what comes then.
+                Gate::Open(_) => {}
                 Gate::Soon { at } if at.is_none_or(|at| at <= deadline) => {}
                 Gate::OnDemand => self.tell(Control::Demand).await,
                 Gate::Soon { .. } | Gate::Shut { .. } => return Err(shut(&now)),

@@ -107,8 +107,9 @@ impl<R> Pending<R> {
         Some(&mut waiter.reply)
     }
 
-    /// Takes out every waiter whose time has come.
-    pub fn expire(&mut self, now: Instant) -> Vec<(WireId, Waiter<R>)> {
+    /// Takes out every waiter whose time has come. One that is `held` gets its patience again instead: it waits for
+    /// a person, and that is not the child's time.
+    pub fn expire(&mut self, now: Instant, held: impl Fn(&R) -> bool) -> Vec<(WireId, Waiter<R>)> {
         while self
             .tombstones
             .front()
@@ -116,12 +117,19 @@ impl<R> Pending<R> {
         {
             self.tombstones.pop_front();
         }
-        let due: Vec<WireId> = self
+        let mut due = Vec::new();
+        for (id, waiter) in self
             .waiting
-            .iter()
+            .iter_mut()
             .filter(|(_, waiter)| waiter.deadline <= now)
-            .map(|(id, _)| *id)
-            .collect();
+        {
+            if held(&waiter.reply) {
+                waiter.deadline = now + waiter.patience;
+                waiter.hard_deadline = waiter.hard_deadline.max(waiter.deadline);
+            } else {
+                due.push(*id);
+            }
+        }
         due.into_iter()
             .filter_map(|id| self.cancel(id, now).map(|waiter| (id, waiter)))
             .collect()
@@ -169,10 +177,29 @@ mod tests {
         let mut pending = Pending::default();
         let id = pending.insert(waiter(now, 60, 1));
         assert!(pending.touch(id, now + Duration::from_secs(50)).is_some());
-        assert!(pending.expire(now + Duration::from_secs(99)).is_empty());
-        assert_eq!(pending.expire(now + Duration::from_secs(100)).len(), 1);
+        assert!(
+            pending
+                .expire(now + Duration::from_secs(99), |_| false)
+                .is_empty()
+        );
+        assert_eq!(pending.expire(now + Duration::from_secs(100), |_| false).len(), 1);
         assert!(matches!(pending.complete(id), Found::Late));
         assert!(matches!(pending.complete(id), Found::Unknown));
+    }
+
+    #[test]
+    fn a_call_that_waits_for_a_person_is_not_given_up() {
+        let now = Instant::now();
+        let mut pending = Pending::default();
+        pending.insert(waiter(now, 60, 1));
+        let late = now + Duration::from_secs(500);
+        assert!(pending.expire(late, |_| true).is_empty());
+        assert!(
+            pending
+                .expire(late + Duration::from_secs(59), |_| false)
+                .is_empty()
+        );
+        assert_eq!(pending.expire(late + Duration::from_secs(60), |_| false).len(), 1);
     }
 
     #[derive(Debug, Clone)]
@@ -211,7 +238,7 @@ mod tests {
                     },
                     Op::Cancel(id) => out.extend(pending.cancel(WireId(id), start).map(|waiter| waiter.reply)),
                     Op::Expire(seconds) => {
-                        let due = pending.expire(start + Duration::from_secs(seconds));
+                        let due = pending.expire(start + Duration::from_secs(seconds), |_| false);
                         out.extend(due.into_iter().map(|(_, waiter)| waiter.reply));
                     }
                     Op::Drain => out.extend(pending.drain().into_iter().map(|(_, waiter)| waiter.reply)),

@@ -224,7 +224,8 @@ fn members_alive(group: Pid) -> bool {
     killpg(group, None).is_ok()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use std::collections::BTreeMap;
 

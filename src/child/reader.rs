@@ -15,11 +15,13 @@ use tokio_util::sync::CancellationToken;
 use super::error::CallError;
 use super::hub::{FromChild, Hub};
 use super::link::Link;
+use super::long_line;
 use crate::event::Cause;
 use crate::ids::WireId;
 use crate::rpc::error::code;
 use crate::rpc::frame::{Line, Splitter};
 use crate::rpc::message::{Malformed, response_line};
+use crate::rpc::object::Object;
 use crate::rpc::{Incoming, Message, Raw, Request, RequestId, Response, RpcError, mcp};
 
 /// Reading errors in a row before the child is given up.
@@ -105,7 +107,8 @@ impl Reader {
                     return Ended::Closed;
                 }
                 Ok(_) => match self.lines(&mut splitter, &mut on_noise) {
-                    Ok(()) => patience.good(),
+                    Ok(0) => {}
+                    Ok(_good) => patience.good(),
                     Err(why) => return Ended::Broken(Cause::Garbled { why }),
                 },
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -126,18 +129,21 @@ impl Reader {
         }
     }
 
-    fn lines(&self, splitter: &mut Splitter, on_noise: &mut impl FnMut(String)) -> Result<(), String> {
+    /// How many good lines there were.
+    fn lines(&self, splitter: &mut Splitter, on_noise: &mut impl FnMut(String)) -> Result<u32, String> {
+        let mut n_good = 0;
         loop {
             match splitter.next_line() {
-                Ok(Some(Line::Whole(line))) => self.line(&line, on_noise),
+                Ok(Some(Line::Whole(line))) => n_good += u32::from(self.line(&line, on_noise)),
                 Ok(Some(Line::TooLong { head, tail, n_bytes })) => self.too_long(&head, &tail, n_bytes),
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(n_good),
                 Err(endless) => return Err(endless.to_string()),
             }
         }
     }
 
-    fn line(&self, line: &Bytes, on_noise: &mut impl FnMut(String)) {
+    /// Whether it is a message, or a batch of them.
+    fn line(&self, line: &Bytes, on_noise: &mut impl FnMut(String)) -> bool {
         match Incoming::parse(line) {
             Ok(Incoming::One(message)) => self.message(message),
             Ok(Incoming::Batch(parts)) => {
@@ -148,8 +154,12 @@ impl Reader {
                     }
                 }
             }
-            Err(malformed) => self.malformed(line, &malformed, on_noise),
+            Err(malformed) => {
+                self.malformed(line, &malformed, on_noise);
+                return false;
+            }
         }
+        true
     }
 
     fn message(&self, message: Message) {
@@ -197,7 +207,12 @@ impl Reader {
 
     /// A line that is no message. Where its id can be made out, its caller is told at once instead of waiting.
     fn malformed(&self, line: &Bytes, malformed: &Malformed, on_noise: &mut impl FnMut(String)) {
-        let id = malformed.id.clone().or_else(|| recovered_id(line));
+        // The id of the child's own request is not one of ours.
+        let own = malformed
+            .id
+            .clone()
+            .filter(|_| malformed.is_response || has_no_method(line));
+        let id = own.or_else(|| recovered_id(line));
         let why = malformed.error.message.clone();
         if let Some(id) = id.as_ref().and_then(RequestId::as_u64)
             && self
@@ -218,7 +233,7 @@ impl Reader {
             n_bytes,
             n_bytes_max: self.message_bytes_max,
         };
-        let id = id_near(head).or_else(|| id_near(tail));
+        let id = long_line::answered(head, tail);
         let told = id.is_some_and(|id| self.link.answer(WireId(id), Err(error)));
         tracing::warn!(n_bytes, told, "a line longer than message_bytes_max was skipped");
     }
@@ -228,6 +243,12 @@ impl Reader {
             tracing::warn!(line = shown(rest), "stdout ended in the middle of a line");
         }
     }
+}
+
+fn has_no_method(line: &Bytes) -> bool {
+    let raw = Raw::parse(line).ok();
+    let object = raw.as_ref().and_then(Object::of);
+    object.is_some_and(|object| object.get("method").is_none())
 }
 
 /// The id of a line that is valid JSON but for some invalid bytes inside a string.
@@ -240,14 +261,6 @@ fn recovered_id(line: &Bytes) -> Option<RequestId> {
         Incoming::One(Message::Response(response)) => response.id,
         Incoming::One(_) | Incoming::Batch(_) => None,
     }
-}
-
-/// The number after an `"id":` in a piece of a line.
-fn id_near(piece: &[u8]) -> Option<u64> {
-    let text = String::from_utf8_lossy(piece);
-    let after = text.split("\"id\":").nth(1)?.trim_start();
-    let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
-    digits.parse().ok()
 }
 
 /// The beginning of a line as it may be shown: control characters escaped.

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use super::inputs::{Action, Input, Sight};
 use crate::config::spec::{Autostart, Policy, RestartWhen};
 use crate::event::{Cause, Exit, Rung};
 use crate::ids::Generation;
@@ -147,77 +148,6 @@ impl State {
     }
 }
 
-/// What can happen.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The operator wants it (again).
-    Enable,
-    /// The operator does not want it.
-    Disable,
-    /// Run, now.
-    Start,
-    /// Rest until told otherwise.
-    Stop,
-    /// A fresh process, now.
-    Restart,
-    /// Somebody calls it.
-    Demand,
-    /// Nobody has called it for long.
-    Idle,
-    /// The daemon goes down.
-    Shutdown,
-    /// Something was seen of the process with this number.
-    Seen(Generation, Sight),
-    /// `wake_at` has come.
-    Woke,
-}
-
-/// What can be seen of a process.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Sight {
-    /// It runs.
-    Spawned,
-    /// It could not be made.
-    NotSpawned(Cause),
-    /// `initialize` was answered well.
-    HandshakeDone,
-    /// `initialize` was answered with an error or nonsense.
-    HandshakeRefused(String),
-    /// The process that we started ended by itself, and its group was ended.
-    Exited(Exit),
-    /// After we asked it to go: the whole group is gone.
-    TreeGone,
-    /// Its stdout ended while it lives.
-    StdoutClosed,
-    /// Its pipes are of no more use.
-    Broken(Cause),
-    /// It missed so many probes as the policy allows.
-    ProbesFailed,
-    /// It sent a valid message.
-    Traffic,
-    /// No call is in flight any more.
-    Drained,
-    /// What it wrote to stdout that is no message, while we wait for its handshake.
-    Noise(String),
-}
-
-/// What the task must do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Action {
-    /// Make a process with this number.
-    Spawn(Generation),
-    /// Begin the handshake.
-    Handshake,
-    /// Take calls.
-    Open,
-    /// Take no new calls; say `Drained` when none is in flight.
-    Drain,
-    /// Ask the process to go.
-    Ask(Rung),
-    /// Answer every call in flight with this.
-    FailPending(Cause),
-}
-
 /// The life of one child.
 #[derive(Debug)]
 pub struct Machine {
@@ -285,6 +215,16 @@ impl Machine {
     /// Why the last process is gone, or none could be made.
     pub fn last_cause(&self) -> Option<&Cause> {
         self.last_cause.as_ref()
+    }
+
+    /// Whether it should run, or be ready to on demand.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted()
+    }
+
+    /// Another task's process had this number, so the next one has a higher one.
+    pub fn count_on(&mut self, generation: Generation) {
+        self.generation = self.generation.max(generation);
     }
 
     /// Begins its life: what `autostart` says.
@@ -370,10 +310,12 @@ impl Machine {
                 self.restart_asked = true;
                 Vec::new()
             }
-            State::Spawning
-            | State::Handshaking { .. }
-            | State::Ready { .. }
-            | State::Unresponsive { .. } => {
+            // The one that is being made is fresh.
+            State::Spawning => {
+                self.forgive();
+                Vec::new()
+            }
+            State::Handshaking { .. } | State::Ready { .. } | State::Unresponsive { .. } => {
                 self.forgive();
                 self.restart_asked = true;
                 self.lower(now, Cause::Asked)
@@ -468,7 +410,7 @@ impl Machine {
         if self.state != State::Spawning {
             return Vec::new();
         }
-        if !self.wanted() || self.restart_asked {
+        if !self.wanted() {
             return self.ask(now, Rung::StdinClosed, Cause::Asked);
         }
         self.state = State::Handshaking {
@@ -583,7 +525,8 @@ impl Machine {
             since,
             stable_at: Some(now + self.policy.stable_after),
         };
-        vec![Action::Open]
+        // It was open all the time; only new calls waited.
+        Vec::new()
     }
 
     fn drained(&mut self, now: Instant) -> Vec<Action> {
@@ -615,12 +558,14 @@ impl Machine {
             return self.fall(now, why, None);
         }
         self.last_cause = Some(why.clone());
-        self.state = if why == Cause::Idle {
-            State::Idle
+        let mut actions = vec![Action::FailPending(why.clone())];
+        if why == Cause::Idle {
+            self.state = State::Idle;
         } else {
-            State::Stopped
-        };
-        vec![Action::FailPending(why)]
+            // It was asked to go, and is wanted again since.
+            actions.extend(self.rise());
+        }
+        actions
     }
 
     // === Time ===

@@ -145,6 +145,15 @@ struct Run {
     start: Option<OwnedSemaphorePermit>,
 }
 
+/// However it comes to its end, also by a panic of the child's task: nobody waits for ever, and the process goes,
+/// because [`keep`] sees that nobody can ask it any more.
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.link.close(&Cause::ShuttingDown, None);
+        self.over.cancel();
+    }
+}
+
 #[derive(Debug)]
 struct Runner {
     name: ServerName,
@@ -177,6 +186,7 @@ impl Runner {
     async fn live(mut self, before: Option<Child>) {
         if let Some(before) = before {
             before.ended().await;
+            self.machine.count_on(before.status().generation);
         }
         let actions = self.machine.begin();
         self.carry_out(actions);
@@ -194,6 +204,7 @@ impl Runner {
             let before = self.machine.state().clone();
             let actions = self.machine.step(Instant::now(), input);
             self.carry_out(actions);
+            self.take_back_the_start();
             if *self.machine.state() != before {
                 self.entered = Instant::now();
                 self.tell_change(&before);
@@ -225,6 +236,8 @@ impl Runner {
             Event::Control(Control::Shutdown) | Event::Abandoned => Input::Shutdown,
             Event::Deadline => Input::Woke,
             Event::Report(generation, _) if generation != self.machine.generation() => return None,
+            // The start was taken back meanwhile; the permit goes back too.
+            Event::Report(_, Report::MayStart(_)) if *self.machine.state() != State::Spawning => return None,
             Event::Report(_, Report::IdleTooLong) => Input::Idle,
             Event::Report(generation, Report::MayStart(permit)) => {
                 Input::Seen(generation, self.spawn(permit))
@@ -257,13 +270,28 @@ impl Runner {
         }
     }
 
+    /// A process that waits for its turn and is not wanted any more is not made at all: the turn may come late.
+    fn take_back_the_start(&mut self) {
+        if *self.machine.state() == State::Spawning && !self.machine.is_wanted() {
+            let never = Sight::NotSpawned(Cause::Asked);
+            let input = Input::Seen(self.machine.generation(), never);
+            let actions = self.machine.step(Instant::now(), input);
+            self.carry_out(actions);
+        }
+    }
+
     // === Making a process ===
 
     fn ask_for_a_start(&self, generation: Generation) {
         let starts = Arc::clone(&self.surroundings.starts);
         let reports = self.reports_in.clone();
         self.surroundings.tasks.spawn("start permit", async move {
-            if let Ok(permit) = starts.acquire_owned().await {
+            let permit = tokio::select! {
+                permit = starts.acquire_owned() => permit,
+                // The child's task has ended.
+                () = reports.closed() => return,
+            };
+            if let Ok(permit) = permit {
                 report(&reports, generation, Report::MayStart(permit)).await;
             }
         });
@@ -307,14 +335,20 @@ impl Runner {
             .log_dir
             .join("children")
             .join(format!("{}.log", self.name));
-        self.task(
-            "child stderr",
-            stderr::drain(pipes.stderr, Arc::clone(&self.tail), file),
-        );
+        let (tail, end, words_read) = (Arc::clone(&self.tail), over.clone(), CancellationToken::new());
+        let read = [read_to_end, words_read.clone()];
+        self.task("child stderr", async move {
+            tokio::select! {
+                () = stderr::drain(pipes.stderr, tail, file) => {}
+                // Something outside the group holds it open.
+                () = end.cancelled() => {}
+            }
+            words_read.cancel();
+        });
         let reports = self.reports_in.clone();
         self.task(
             "child process",
-            keep(process, asked, read_to_end, over.clone(), generation, reports),
+            keep(process, asked, read, over.clone(), generation, reports),
         );
         let spawned = Instant::now();
         let (handshake, rung, start) = (None, None, Some(permit));
@@ -425,19 +459,16 @@ impl Runner {
     fn watch(&self, link: Arc<Link>, over: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
         let (reports, policy, generation) = (self.reports_in.clone(), self.policy.clone(), link.generation);
         async move {
-            let sights = reports.clone();
-            let say = move |sight| {
-                // Said again at the next probe, should the queue be full.
-                drop(sights.try_send((generation, Report::Sight(sight))));
+            let say = |told: Report| {
+                // Said again later, should the queue be full.
+                drop(reports.try_send((generation, told)));
             };
+            // None of these ends by itself: each is needed as long as the process.
             tokio::select! {
                 () = over.cancelled() => {}
                 () = super::watch::deadlines(Arc::clone(&link), policy.call_timeout) => {}
-                () = super::watch::liveness(Arc::clone(&link), policy.clone(), say) => {}
-                () = super::watch::idleness(Arc::clone(&link), policy.idle_stop) => {
-                    report(&reports, generation, Report::IdleTooLong).await;
-                    over.cancelled().await;
-                }
+                () = super::watch::liveness(Arc::clone(&link), policy.clone(), |sight| say(Report::Sight(sight))) => {}
+                () = super::watch::idleness(Arc::clone(&link), policy.idle_stop, || say(Report::IdleTooLong)) => {}
             }
         }
     }
@@ -499,11 +530,12 @@ impl Runner {
     // === Telling ===
 
     fn tell_state(&mut self) {
-        if !self.machine.state().has_process()
-            && let Some(run) = self.run.take()
-        {
-            run.over.cancel();
-        }
+        let (has_process, generation) = (self.machine.state().has_process(), self.machine.generation());
+        // While the next process is being made, the run is still that of the one before.
+        drop(
+            self.run
+                .take_if(|run| !has_process || run.link.generation != generation),
+        );
         let is_ready = matches!(self.machine.state(), State::Ready { .. });
         let status = ChildStatus {
             state: self.machine.state().name(),
@@ -595,7 +627,7 @@ impl Runner {
             } => {
                 tracing::info!(generation = event.generation.0, "{}", event.what);
             }
-            What::Gone { .. } | What::Backoff { .. } | What::Unresponsive => {
+            What::Gone { .. } | What::Backoff { .. } | What::Unresponsive | What::Refused { .. } => {
                 tracing::warn!(generation = event.generation.0, "{}", event.what);
             }
             What::Spawned { .. }
@@ -619,7 +651,7 @@ impl Runner {
 async fn keep(
     mut process: Process,
     mut rungs: mpsc::Receiver<Rung>,
-    read_to_end: CancellationToken,
+    read: [CancellationToken; 2],
     over: CancellationToken,
     generation: Generation,
     reports: mpsc::Sender<(Generation, Report)>,
@@ -628,8 +660,14 @@ async fn keep(
     loop {
         tokio::select! {
             () = process.ended() => break,
-            Some(rung) = rungs.recv() => {
+            rung = rungs.recv() => {
                 asked = true;
+                let Some(rung) = rung else {
+                    // Nobody supervises it any more.
+                    process.ask(Rung::Killed);
+                    process.ended().await;
+                    break;
+                };
                 process.ask(rung);
             }
         }
@@ -641,15 +679,21 @@ async fn keep(
     loop {
         tokio::select! {
             () = process.group_gone() => break,
-            Some(rung) = rungs.recv() => process.ask(rung),
+            rung = rungs.recv() => {
+                let Some(rung) = rung else {
+                    process.ask(Rung::Killed);
+                    process.group_gone().await;
+                    break;
+                };
+                process.ask(rung);
+            }
         }
     }
-    // An answer that was written before the end must be delivered.
-    if tokio::time::timeout(LAST_WORDS, read_to_end.cancelled())
-        .await
-        .is_err()
-    {
-        tracing::debug!("something outside the group holds the stdout of a dead process");
+    // An answer that was written before the end must be delivered, and its last words told with its end.
+    let [stdout, stderr] = &read;
+    let all_read = async { tokio::join!(stdout.cancelled(), stderr.cancelled()) };
+    if tokio::time::timeout(LAST_WORDS, all_read).await.is_err() {
+        tracing::debug!("something outside the group holds the pipes of a dead process");
     }
     over.cancel();
     let exit = process.reap().await;
@@ -724,3 +768,7 @@ async fn sleep_until(at: Option<Instant>) {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

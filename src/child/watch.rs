@@ -12,6 +12,9 @@ use super::state::Sight;
 use crate::config::spec::Policy;
 use crate::rpc::{Text, mcp};
 
+/// How often an idle child is looked at again.
+const IDLE_TICK: Duration = Duration::from_millis(100);
+
 /// Gives up calls whose time has come. Sleeps without a tick while none is in flight.
 pub async fn deadlines(link: Arc<Link>, call_timeout: Duration) {
     let tick = (call_timeout / 20).clamp(Duration::from_millis(10), Duration::from_millis(500));
@@ -84,20 +87,64 @@ async fn ping(link: &Link, patience: Duration) {
     }
 }
 
-/// Returns when nobody has called for `idle_stop`.
-pub async fn idleness(link: Arc<Link>, idle_stop: Option<Duration>) {
+/// Says when nobody has called for `idle_stop`, and again while that stays so: the machine may have been busy.
+pub async fn idleness(link: Arc<Link>, idle_stop: Option<Duration>, mut say: impl FnMut()) {
     let Some(idle_stop) = idle_stop else {
         return std::future::pending().await;
     };
     loop {
-        let quiet_for = if link.n_inflight() > 0 {
+        let quiet_for = if link.is_used() {
             Duration::ZERO
         } else {
             link.quiet_for(Instant::now())
         };
         if quiet_for >= idle_stop {
-            return;
+            say();
         }
-        tokio::time::sleep(idle_stop - quiet_for).await;
+        tokio::time::sleep(idle_stop.saturating_sub(quiet_for).max(IDLE_TICK)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::child::outgoing::OutLine;
+    use crate::ids::Generation;
+    use crate::rpc::Raw;
+
+    #[tokio::test(start_paused = true)]
+    async fn pings_do_not_keep_a_child_busy_that_nobody_calls() {
+        let policy = Policy::default();
+        let idle_stop = 4 * policy.probe_interval;
+        let (link, mut queue) = Link::new(Generation(1), 8);
+        let begun = Instant::now();
+        let mut n_pings = 0;
+        let child = async {
+            while let Some(OutLine::Call { id, .. }) = queue.recv().await {
+                n_pings += 1;
+                link.hear();
+                assert!(link.answer(id, Ok(Ok(Raw::empty_object()))));
+            }
+        };
+        let (said, idle) = oneshot::channel();
+        let mut said = Some(said);
+        let say = || {
+            if let Some(said) = said.take() {
+                said.send(Instant::now()).unwrap();
+            }
+        };
+        let idle_at = tokio::select! {
+            at = idle => at.unwrap(),
+            () = child => panic!("the link has ended"),
+            () = liveness(Arc::clone(&link), policy, |_| {}) => panic!("it ended"),
+            () = idleness(Arc::clone(&link), Some(idle_stop), say) => panic!("it ended"),
+            () = tokio::time::sleep(10 * idle_stop) => panic!("never idle"),
+        };
+        assert!(
+            idle_at - begun < idle_stop + Duration::from_secs(1),
+            "{:?}",
+            idle_at - begun
+        );
+        assert!(n_pings >= 2, "it was pinged meanwhile");
     }
 }

@@ -17,7 +17,7 @@ use crate::rpc::error::code;
 use crate::rpc::mcp::method;
 use crate::rpc::message::{Malformed, response_line};
 use crate::rpc::object::Object;
-use crate::rpc::{Incoming, Message, Notification, Outcome, Raw, Request, RequestId, RpcError};
+use crate::rpc::{Incoming, Message, Notification, Outcome, Raw, Request, RequestId, Response, RpcError};
 use crate::session::Session;
 
 /// Lines that may wait for the connection's writer.
@@ -205,11 +205,22 @@ pub fn handshake(front: &Shared, session: &Session, request: &Request) -> Option
                 .map_err(|error| error.raw()),
         ),
         method::PING => Some(Ok(Raw::empty_object())),
-        _another if session.greeting().is_some() => None,
+        _another if session.is_greeted() => None,
         another => {
             let text = format!("Invalid request: `{another}` came before `initialize`");
             Some(Err(RpcError::invalid_request(text).raw()))
         }
+    }
+}
+
+/// Takes in a client's answer to what a child has asked.
+pub fn answered(session: &Session, response: &Response) {
+    let known = response
+        .id
+        .as_ref()
+        .is_some_and(|id| session.client.questions.answer(id, &response.outcome));
+    if !known {
+        tracing::debug!(session = %session.id, "an answer to nothing that was asked");
     }
 }
 

@@ -113,7 +113,7 @@ async fn write(
             n = queue.recv_many(&mut batch, N_LINES_AT_ONCE) => if n == 0 {
                 return;
             },
-            line = session.outbox.next() => batch.push(line),
+            line = session.client.outbox.next() => batch.push(line),
             () = finish.cancelled() => return,
         }
         for line in batch.drain(..) {

@@ -2,18 +2,20 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 
+use super::asks::{Asking, Asks};
 use super::attribute::{Attribution, attribute};
 use super::router::Router;
 use crate::catalog::{Catalog, Kind};
 use crate::child::Lane;
 use crate::child::hub::FromChild;
+use crate::event::SupervisionEvent;
 use crate::ids::ServerName;
 use crate::rpc::mcp::{LogLevel, method};
-use crate::rpc::message::{notification_line, response_line};
+use crate::rpc::message::notification_line;
 use crate::rpc::object::Object;
-use crate::rpc::{Notification, Raw, Request, RpcError};
+use crate::rpc::{Notification, Raw};
 use crate::tasks::Tasks;
 
 /// Empties the queue until all children are gone.
@@ -22,19 +24,31 @@ pub async fn run(
     router: Router,
     catalog: Catalog,
     tasks: Tasks,
+    events: broadcast::Sender<SupervisionEvent>,
 ) {
+    let mut asks = Asks::new(events);
     while let Some((server, said)) = queue.recv().await {
         match said {
             FromChild::Ready { .. } => ready(&server, &router, &catalog, &tasks),
             FromChild::Notification {
                 candidates,
                 notification,
-                ..
+                generation,
             } => {
+                asks.notified(&server, generation, &notification, &router);
                 notified(&server, &candidates, &notification, &router, &catalog);
             }
-            FromChild::Request { link, request, .. } => {
-                link.post(response_line(Some(&request.id), &Err(refusal(&server, &request))));
+            FromChild::Request {
+                link,
+                candidates,
+                request,
+            } => {
+                let asking = Asking {
+                    server: &server,
+                    link: &link,
+                    request: &request,
+                };
+                asks.put(&asking, &candidates, &router);
             }
         }
     }
@@ -75,6 +89,7 @@ fn notified(
             }
         }
         method::MESSAGE => log_message(server, candidates, notification.params.as_ref(), router),
+        method::CANCELLED | method::ELICITATION_COMPLETE => {}
         other => tracing::debug!(%server, method = other, "a notification that concerns nobody"),
     }
 }
@@ -99,11 +114,4 @@ fn log_message(server: &ServerName, candidates: &[Arc<Lane>], params: Option<&Ra
     };
     let params = object.with("logger", &Raw::of(&logger));
     lane.push(notification_line(method::MESSAGE, Some(&params)));
-}
-
-/// We declare no client capability to a shared process, so it has nothing to ask.
-fn refusal(server: &ServerName, request: &Request) -> Raw {
-    let asked = request.method.as_str();
-    tracing::warn!(%server, method = asked, "the server asked for something that mcp-wrapper did not offer it");
-    RpcError::unknown_method(asked).raw()
 }

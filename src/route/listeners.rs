@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::outbox::Outbox;
+use super::client::ClientSide;
 use crate::catalog::view::Owner;
 use crate::ids::{ServerName, SessionId};
 use crate::rpc::mcp::LogLevel;
@@ -28,16 +28,16 @@ struct Wants {
 
 #[derive(Debug)]
 struct Session {
-    outbox: Arc<Outbox>,
+    client: Arc<ClientSide>,
     level: Option<LogLevel>,
     subscribed: HashSet<(ServerName, String)>,
 }
 
 impl Listeners {
     /// A session has come.
-    pub fn add(&self, session: SessionId, outbox: Arc<Outbox>) {
+    pub fn add(&self, session: SessionId, client: Arc<ClientSide>) {
         let fresh = Session {
-            outbox,
+            client,
             level: None,
             subscribed: HashSet::new(),
         };
@@ -121,7 +121,7 @@ impl Listeners {
                     continue;
                 };
                 let uri = if own == subscribed { exposed } else { own };
-                session.outbox.resource_updated(uri);
+                session.client.outbox.resource_updated(uri);
             }
         }
     }
@@ -137,12 +137,20 @@ impl Listeners {
             .collect()
     }
 
-    /// The outboxes of all sessions.
-    pub fn outboxes(&self) -> Vec<Arc<Outbox>> {
+    /// One client.
+    pub fn client(&self, session: &SessionId) -> Option<Arc<ClientSide>> {
+        self.wants()
+            .sessions
+            .get(session)
+            .map(|session| Arc::clone(&session.client))
+    }
+
+    /// All clients.
+    pub fn clients(&self) -> Vec<Arc<ClientSide>> {
         self.wants()
             .sessions
             .values()
-            .map(|session| Arc::clone(&session.outbox))
+            .map(|session| Arc::clone(&session.client))
             .collect()
     }
 
@@ -208,18 +216,21 @@ mod tests {
     #[test]
     fn an_update_goes_to_subscribers_of_the_resource_and_of_its_parents_only() {
         let listeners = Listeners::default();
-        let outboxes: Vec<Arc<Outbox>> = (0..3).map(|_| Arc::default()).collect();
-        for (outbox, uri) in outboxes.iter().zip(["x://a", "x://a/b", "x://ab"]) {
+        let clients: Vec<Arc<ClientSide>> = (0..3).map(|_| Arc::default()).collect();
+        for (client, uri) in clients.iter().zip(["x://a", "x://a/b", "x://ab"]) {
             let session = SessionId::random();
-            listeners.add(session.clone(), Arc::clone(outbox));
+            listeners.add(session.clone(), Arc::clone(client));
             listeners.subscribe(&session, &owner(uri), uri).unwrap();
         }
         listeners.resource_updated(&ServerName::parse("a").unwrap(), "x://a/b");
-        let heard: Vec<bool> = outboxes.iter().map(|outbox| outbox.pop().is_some()).collect();
+        let heard: Vec<bool> = clients
+            .iter()
+            .map(|client| client.outbox.pop().is_some())
+            .collect();
         assert_eq!(heard, [true, true, false]);
         listeners.resource_updated(&ServerName::parse("b").unwrap(), "x://a");
         assert!(
-            outboxes.iter().all(|outbox| outbox.pop().is_none()),
+            clients.iter().all(|client| client.outbox.pop().is_none()),
             "another server's resource"
         );
     }

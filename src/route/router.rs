@@ -8,6 +8,7 @@ use tracing::Instrument;
 
 use super::context::CallContext;
 use super::listeners::{Listeners, N_SUBSCRIPTIONS_MAX};
+use super::project;
 use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
 use crate::child::outgoing::Params;
@@ -96,15 +97,8 @@ impl Router {
         context: &CallContext,
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
-        self.by_name(
-            context,
-            params,
-            Kind::Tools,
-            "tool",
-            mcp::method::TOOLS_CALL,
-            false,
-        )
-        .await
+        self.by_name(context, params, Kind::Tools, mcp::method::TOOLS_CALL)
+            .await
     }
 
     /// `prompts/get`.
@@ -116,15 +110,8 @@ impl Router {
         context: &CallContext,
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
-        self.by_name(
-            context,
-            params,
-            Kind::Prompts,
-            "prompt",
-            mcp::method::PROMPTS_GET,
-            true,
-        )
-        .await
+        self.by_name(context, params, Kind::Prompts, mcp::method::PROMPTS_GET)
+            .await
     }
 
     async fn by_name(
@@ -132,10 +119,10 @@ impl Router {
         context: &CallContext,
         params: Option<&Raw>,
         kind: Kind,
-        what: &'static str,
         method: &'static str,
-        repeatable: bool,
     ) -> Result<Outcome, RouteError> {
+        let is_tool = kind == Kind::Tools;
+        let what = if is_tool { "tool" } else { "prompt" };
         let object = params.and_then(Object::of).ok_or_else(|| needs_object(method))?;
         let name = object.get_string("name").ok_or_else(|| needs_string("name"))?;
         let view = self.view();
@@ -148,7 +135,9 @@ impl Router {
         })?;
         let renamed = (owner.own != name).then(|| object.with("name", &Raw::of(&owner.own)));
         let params = Params::with_token(renamed.as_ref().or(params));
-        self.ask(&entry.child, context, method, params, repeatable).await
+        // A tool may have effects; filling in a prompt has none.
+        let outcome = self.ask(&entry.child, context, method, params, !is_tool).await?;
+        Ok(projected(context, is_tool, outcome))
     }
 
     /// `resources/read`.
@@ -394,6 +383,14 @@ impl Router {
         answered
             .inspect_err(|error| tracing::debug!(server = %child.name(), method, %error, "no answer"))
             .ok()
+    }
+}
+
+/// The outcome as the client's revision can carry it.
+fn projected(context: &CallContext, is_tool: bool, outcome: Outcome) -> Outcome {
+    match outcome {
+        Ok(result) => Ok(project::result_for(context.revision, &result).into_owned()),
+        Err(error) => project::error_for(context.revision, is_tool, &error),
     }
 }
 

@@ -95,6 +95,16 @@ pub mod method {
     pub const COMPLETE: &str = "completion/complete";
     /// From which severity on log messages are wanted.
     pub const SET_LEVEL: &str = "logging/setLevel";
+    /// A child asks the client's model.
+    pub const SAMPLE: &str = "sampling/createMessage";
+    /// A child asks the person.
+    pub const ELICIT: &str = "elicitation/create";
+    /// A child asks for the client's folders.
+    pub const ROOTS_LIST: &str = "roots/list";
+    /// The client's folders have changed.
+    pub const ROOTS_CHANGED: &str = "notifications/roots/list_changed";
+    /// An elicitation by url is done.
+    pub const ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
     /// A request need not be answered any more.
     pub const CANCELLED: &str = "notifications/cancelled";
     /// How far a request has got.

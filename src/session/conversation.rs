@@ -2,27 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::child::Lane;
 use crate::ids::SessionId;
-use crate::route::Outbox;
+use crate::route::ClientSide;
+use crate::rpc::RequestId;
 use crate::rpc::mcp::Revision;
-use crate::rpc::{Raw, RequestId};
 
 /// One client's conversation.
 #[derive(Debug)]
 pub struct Session {
     /// Its id: what a client of Streamable HTTP sends along.
     pub id: SessionId,
-    /// What waits for the client outside its calls.
-    pub outbox: Arc<Outbox>,
+    /// The client as children see it.
+    pub client: Arc<ClientSide>,
     /// Cancelled when the session ends; its streams end with it.
     pub over: CancellationToken,
-    greeting: OnceLock<Greeting>,
     initialized: AtomicBool,
     inflight: Mutex<HashMap<RequestId, Vec<Arc<Lane>>>>,
     n_streams: AtomicUsize,
@@ -30,25 +29,13 @@ pub struct Session {
     last_used_ms: AtomicU64,
 }
 
-/// What the client said in its `initialize`.
-#[derive(Debug, Clone)]
-pub struct Greeting {
-    /// The revision agreed on.
-    pub revision: Revision,
-    /// The client's name and version, as it gave them.
-    pub client_info: Option<Raw>,
-    /// What the client can do.
-    pub capabilities: Raw,
-}
-
 impl Session {
     /// A session that waits for its handshake.
     pub fn new(now: Instant) -> Self {
         Self {
             id: SessionId::random(),
-            outbox: Arc::default(),
+            client: Arc::default(),
             over: CancellationToken::new(),
-            greeting: OnceLock::new(),
             initialized: AtomicBool::new(false),
             inflight: Mutex::default(),
             n_streams: AtomicUsize::new(0),
@@ -57,20 +44,16 @@ impl Session {
         }
     }
 
-    /// The handshake. `false` when it was done before.
-    pub fn greet(&self, greeting: Greeting) -> bool {
-        self.greeting.set(greeting).is_ok()
-    }
-
-    /// What was agreed in the handshake, once it is done.
-    pub fn greeting(&self) -> Option<&Greeting> {
-        self.greeting.get()
+    /// Whether the handshake is done.
+    pub fn is_greeted(&self) -> bool {
+        self.client.profile().is_some()
     }
 
     /// The revision agreed on; before that the newest.
     pub fn revision(&self) -> Revision {
-        self.greeting()
-            .map_or(Revision::NEWEST_LEGACY, |greeting| greeting.revision)
+        self.client
+            .profile()
+            .map_or(Revision::NEWEST_LEGACY, |profile| profile.revision)
     }
 
     /// The client has said `notifications/initialized`.
@@ -158,6 +141,8 @@ pub struct InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
+        // Nobody carries its messages to the client any more, and an answer to what it asked concerns nobody.
+        self.lane.close();
         let mut inflight = self.session.inflight();
         if let Some(lanes) = inflight.get_mut(&self.lane.request) {
             lanes.retain(|lane| !Arc::ptr_eq(lane, &self.lane));

@@ -56,7 +56,7 @@ impl Sessions {
         drop(all);
         self.0
             .listeners
-            .add(session.id.clone(), Arc::clone(&session.outbox));
+            .add(session.id.clone(), Arc::clone(&session.client));
         Ok(session)
     }
 
@@ -71,6 +71,7 @@ impl Sessions {
     pub async fn end(&self, session: &Session) {
         if self.all_mut().remove(&session.id).is_some() {
             session.end();
+            session.client.questions.end_all();
             tracing::info!(session = %session.id, "session ended");
             self.0.router.forget(&session.id).await;
         }
@@ -80,6 +81,7 @@ impl Sessions {
     pub fn end_all(&self) {
         for (_, session) in self.all_mut().drain() {
             session.end();
+            session.client.questions.end_all();
         }
     }
 
@@ -107,6 +109,13 @@ impl Sessions {
             .collect()
     }
 
+    /// Ends questions that nobody has answered for too long.
+    pub fn expire_questions(&self, now: Instant) {
+        for session in self.all().values() {
+            session.client.questions.expire(now);
+        }
+    }
+
     /// Tells every session of lists that read differently from now on.
     pub async fn tell_of_changes(&self, mut views: watch::Receiver<Arc<View>>) {
         let mut before = Arc::clone(&views.borrow_and_update());
@@ -115,7 +124,7 @@ impl Sessions {
             let methods = changed(&before, &after);
             for session in self.all().values().filter(|session| session.is_initialized()) {
                 for method in &methods {
-                    session.outbox.list_changed(method);
+                    session.client.outbox.list_changed(method);
                 }
             }
             before = after;

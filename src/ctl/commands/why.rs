@@ -148,6 +148,7 @@ impl Story {
             | What::Failed { .. }
             | What::Stopped
             | What::Unresponsive
+            | What::Refused { .. }
             | What::Responsive => None,
         });
         if let Some((event, cause)) = gone {
@@ -202,6 +203,7 @@ fn last_cause(events: &[SupervisionEvent]) -> Option<&Cause> {
         | What::Backoff { .. }
         | What::Stopped
         | What::Unresponsive
+        | What::Refused { .. }
         | What::Responsive => None,
     })
 }
@@ -216,6 +218,7 @@ fn last_stderr(events: &[SupervisionEvent]) -> &[String] {
         | What::Failed { .. }
         | What::Stopped
         | What::Unresponsive
+        | What::Refused { .. }
         | What::Responsive => None,
     });
     found.unwrap_or_default()

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::{json, refusal};
 use crate::bridge::{Answer, errors, lane_of};
 use crate::front::Shared;
-use crate::front::conversation::{handshake, notified};
+use crate::front::conversation::{self, handshake, notified};
 use crate::route::CallContext;
 use crate::rpc::mcp::method;
 use crate::rpc::message::{Malformed, response_line};
@@ -39,7 +39,7 @@ pub async fn batch(front: Shared, session: Arc<Session>, parts: Vec<Result<Messa
     for part in parts {
         match part {
             Ok(Message::Notification(notification)) => notified(&session, &notification),
-            Ok(Message::Response(_)) => {}
+            Ok(Message::Response(response)) => conversation::answered(&session, &response),
             Ok(Message::Request(request)) => {
                 let (done, waits) = tokio::sync::oneshot::channel();
                 let (front_of_it, session) = (Arc::clone(&front), Arc::clone(&session));

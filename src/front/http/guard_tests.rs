@@ -1,3 +1,5 @@
+//! Who is let in through the front door, header by header.
+
 use std::net::Ipv4Addr;
 
 use super::*;

@@ -28,7 +28,7 @@ pub fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
         } else {
             continue;
         };
-        let refused = parts.any(|part| is_zero_quality(part));
+        let refused = parts.any(is_zero_quality);
         if best.is_none_or(|(known, _)| precision > known) {
             best = Some((precision, !refused));
         }

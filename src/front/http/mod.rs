@@ -10,6 +10,11 @@
 //!
 //! Host and Origin are checked before everything else.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "a refusal is a response, made once and handed on"
+)]
+
 pub mod api;
 pub mod batch;
 pub mod events;

@@ -64,7 +64,7 @@ async fn forward(
             () = frames.closed() => return,
             Some(line) = queue.recv() => room.send(events::frame(&line)),
             () = session.over.cancelled() => return,
-            line = session.outbox.next() => room.send(events::frame(&line)),
+            line = session.client.outbox.next() => room.send(events::frame(&line)),
             () = tokio::time::sleep(HEARTBEAT) => room.send(events::comment()),
         }
     }

@@ -19,7 +19,7 @@ use super::{header_text, json, read_body, refusal};
 use crate::bridge::{Answer, errors, lane_of};
 use crate::child::Lane;
 use crate::front::Shared;
-use crate::front::conversation::{handshake, notified};
+use crate::front::conversation::{self, handshake, notified};
 use crate::route::CallContext;
 use crate::rpc::error::code;
 use crate::rpc::mcp::{Revision, method};
@@ -85,7 +85,7 @@ async fn forward_outbox(session: &Session, frames: &tokio::sync::mpsc::Sender<By
             biased;
             () = session.over.cancelled() => return,
             () = frames.closed() => return,
-            line = session.outbox.next() => room.send(events::frame(&line)),
+            line = session.client.outbox.next() => room.send(events::frame(&line)),
             () = tokio::time::sleep(HEARTBEAT) => room.send(events::comment()),
         }
     }
@@ -197,8 +197,8 @@ pub(super) async fn one(front: Shared, session: Arc<Session>, message: Message) 
             notified(&session, &notification);
             StatusCode::ACCEPTED.into_response()
         }
-        Message::Response(_) => {
-            tracing::debug!(session = %session.id, "an answer to nothing that was asked");
+        Message::Response(response) => {
+            conversation::answered(&session, &response);
             StatusCode::ACCEPTED.into_response()
         }
         Message::Request(request) => {

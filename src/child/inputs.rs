@@ -1,0 +1,75 @@
+//! The words of the machine of a child's life: what it is told, what is seen of a process, what must be done.
+
+use crate::event::{Cause, Exit, Rung};
+use crate::ids::Generation;
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The operator wants it (again).
+    Enable,
+    /// The operator does not want it.
+    Disable,
+    /// Run, now.
+    Start,
+    /// Rest until told otherwise.
+    Stop,
+    /// A fresh process, now.
+    Restart,
+    /// Somebody calls it.
+    Demand,
+    /// Nobody has called it for long.
+    Idle,
+    /// The daemon goes down.
+    Shutdown,
+    /// Something was seen of the process with this number.
+    Seen(Generation, Sight),
+    /// `wake_at` has come.
+    Woke,
+}
+
+/// What can be seen of a process.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Sight {
+    /// It runs.
+    Spawned,
+    /// It could not be made.
+    NotSpawned(Cause),
+    /// `initialize` was answered well.
+    HandshakeDone,
+    /// `initialize` was answered with an error or nonsense.
+    HandshakeRefused(String),
+    /// The process that we started ended by itself, and its group was ended.
+    Exited(Exit),
+    /// After we asked it to go: the whole group is gone.
+    TreeGone,
+    /// Its stdout ended while it lives.
+    StdoutClosed,
+    /// Its pipes are of no more use.
+    Broken(Cause),
+    /// It missed so many probes as the policy allows.
+    ProbesFailed,
+    /// It sent a valid message.
+    Traffic,
+    /// No call is in flight any more.
+    Drained,
+    /// What it wrote to stdout that is no message, while we wait for its handshake.
+    Noise(String),
+}
+
+/// What the task must do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Make a process with this number.
+    Spawn(Generation),
+    /// Begin the handshake.
+    Handshake,
+    /// Take calls.
+    Open,
+    /// Take no new calls; say `Drained` when none is in flight.
+    Drain,
+    /// Ask the process to go.
+    Ask(Rung),
+    /// Answer every call in flight with this.
+    FailPending(Cause),
+}

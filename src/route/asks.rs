@@ -1,0 +1,228 @@
+//! Children's own requests: to exactly the client they belong to, or refused with a reason that child and operator
+//! can read. Never guessed.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use super::ask;
+use super::attribute::{Attribution, attribute};
+use super::questions::Question;
+use super::router::Router;
+use crate::child::Lane;
+use crate::child::link::Link;
+use crate::event::{SupervisionEvent, What};
+use crate::ids::{Generation, ServerName, SessionId};
+use crate::rpc::error::code;
+use crate::rpc::mcp::method;
+use crate::rpc::message::{notification_line, response_line};
+use crate::rpc::object::Object;
+use crate::rpc::{Notification, Outcome, Raw, Request, RequestId, RpcError};
+
+/// Elicitations by url whose end is passed on.
+const N_URLS_MAX: usize = 1024;
+
+/// One request of a child.
+#[derive(Debug)]
+pub struct Asking<'a> {
+    /// The server that asks.
+    pub server: &'a ServerName,
+    /// The way back to the process that asks.
+    pub link: &'a Arc<Link>,
+    /// What it asks.
+    pub request: &'a Request,
+}
+
+/// The desk at which children ask.
+#[derive(Debug)]
+pub struct Asks {
+    events: broadcast::Sender<SupervisionEvent>,
+    /// Who was sent which url elicitation.
+    urls: VecDeque<(ServerName, String, SessionId)>,
+}
+
+/// Why a request of a child goes to nobody: what the child hears, and what the operator reads.
+struct Refusal {
+    answer: Outcome,
+    why: String,
+}
+
+impl Asks {
+    /// A desk that tells refusals to `events`.
+    pub fn new(events: broadcast::Sender<SupervisionEvent>) -> Self {
+        Self {
+            events,
+            urls: VecDeque::new(),
+        }
+    }
+
+    /// Puts a child's request to the client it belongs to, or refuses it.
+    pub fn put(&mut self, asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) {
+        let Err(refusal) = self.try_put(asking, candidates, router) else {
+            return;
+        };
+        let (server, asked) = (asking.server, asking.request.method.as_str());
+        tracing::warn!(%server, asked, why = refusal.why, "a server's own request was refused");
+        self.tell(asking, refusal.why);
+        asking
+            .link
+            .post(response_line(Some(&asking.request.id), &refusal.answer));
+    }
+
+    fn try_put(
+        &mut self,
+        asking: &Asking<'_>,
+        candidates: &[Arc<Lane>],
+        router: &Router,
+    ) -> Result<(), Refusal> {
+        let asked = asking.request.method.as_str();
+        if !ask::is_for_clients(asked) {
+            return Err(Refusal::error(RpcError::unknown_method(asked)));
+        }
+        let lane = match attribute(candidates) {
+            Attribution::Call(lane) => lane,
+            Attribution::Ambiguous => return Err(ambiguous(asked)),
+            Attribution::Unsolicited => return Err(unsolicited(asked)),
+        };
+        let client = router.listeners().client(&lane.session);
+        let Some((client, profile)) = client
+            .as_ref()
+            .and_then(|client| Some((client, client.profile()?)))
+        else {
+            return Err(Refusal::gone(asked));
+        };
+        let params = ask::for_client(asking.server, asked, asking.request.params.as_ref(), profile)
+            .map_err(Refusal::error)?;
+        self.remember_url(asking.server, params.as_ref(), &lane.session);
+        let question = Question {
+            server: asking.server.clone(),
+            link: Arc::clone(asking.link),
+            child_id: asking.request.id.compact(),
+            asked: asked.to_owned(),
+            lane,
+            since: Instant::now(),
+        };
+        match client.questions.ask(question, params.as_ref()) {
+            Ok(None) => Ok(()),
+            // The call's own exchange is over; the client's other streams are not.
+            Ok(Some(line)) => {
+                client.outbox.message(line);
+                Ok(())
+            }
+            Err(_too_many) => Err(Refusal::error(RpcError::new(
+                code::INTERNAL_ERROR,
+                "the client has too many open questions already",
+            ))),
+        }
+    }
+
+    /// What a child says about its own requests.
+    pub fn notified(
+        &mut self,
+        server: &ServerName,
+        generation: Generation,
+        notification: &Notification,
+        router: &Router,
+    ) {
+        let params = notification.params.as_ref().and_then(Object::of);
+        let Some(params) = params else { return };
+        match notification.method.as_str() {
+            method::CANCELLED => {
+                let id = params.get("requestId").and_then(|id| RequestId::parse(id).ok());
+                let Some(id) = id else { return };
+                for client in router.listeners().clients() {
+                    client.questions.withdraw(server, generation, &id);
+                }
+            }
+            method::ELICITATION_COMPLETE => {
+                let id = params.get_string("elicitationId").unwrap_or_default();
+                let asked = self
+                    .urls
+                    .iter()
+                    .find(|(asking, known, _)| asking == server && *known == id);
+                let client = asked.and_then(|(_, _, session)| router.listeners().client(session));
+                if let Some(client) = client {
+                    let line = notification_line(method::ELICITATION_COMPLETE, notification.params.as_ref());
+                    client.outbox.message(line);
+                }
+            }
+            _other => {}
+        }
+    }
+
+    fn remember_url(&mut self, server: &ServerName, params: Option<&Raw>, session: &SessionId) {
+        let id = params
+            .and_then(Object::of)
+            .and_then(|params| params.get_string("elicitationId"));
+        if let Some(id) = id {
+            if self.urls.len() >= N_URLS_MAX {
+                self.urls.pop_front();
+            }
+            self.urls.push_back((server.clone(), id, session.clone()));
+        }
+    }
+
+    fn tell(&self, asking: &Asking<'_>, why: String) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let event = SupervisionEvent {
+            at_ms: since_1970.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+            server: asking.server.clone(),
+            generation: asking.link.generation,
+            what: What::Refused {
+                asked: asking.request.method.as_str().to_owned(),
+                why,
+            },
+        };
+        // Nobody may be listening.
+        drop(self.events.send(event));
+    }
+}
+
+impl Refusal {
+    fn error(error: RpcError) -> Self {
+        Self {
+            why: error.message.clone(),
+            answer: Err(error.raw()),
+        }
+    }
+
+    fn gone(asked: &str) -> Self {
+        let why = "the client that it belongs to is gone";
+        match asked {
+            method::ELICIT => Self::cancel(why),
+            _other => Self::error(RpcError::new(code::INTERNAL_ERROR, why)),
+        }
+    }
+
+    fn cancel(why: &str) -> Self {
+        Self {
+            answer: Ok(Raw::of(&serde_json::json!({ "action": "cancel" }))),
+            why: why.to_owned(),
+        }
+    }
+}
+
+/// Calls of different clients are in flight, and the wire does not say whose this is.
+fn ambiguous(asked: &str) -> Refusal {
+    /// "User rejected sampling request" (MCP, sampling, "Error Handling").
+    const REJECTED: i64 = -1;
+    let why = "calls of several clients are in flight, and nothing says whose this request is; \
+               with sharing = \"per-session\" every client has a process of its own";
+    match asked {
+        method::SAMPLE => Refusal::error(RpcError::new(REJECTED, why)),
+        method::ELICIT => Refusal::cancel(why),
+        _roots => Refusal::error(RpcError::new(code::INTERNAL_ERROR, why)),
+    }
+}
+
+fn unsolicited(asked: &str) -> Refusal {
+    match asked {
+        method::ROOTS_LIST => Refusal::error(RpcError::unknown_method(asked)),
+        _other => Refusal::error(RpcError::invalid_params(
+            "the request belongs to no request of a client",
+        )),
+    }
+}

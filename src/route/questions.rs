@@ -1,0 +1,243 @@
+//! Questions that children ask one client: under ids of ours, each answered once, whichever way it ends.
+//!
+//! A question belongs to one call of this client (see `attribute`). It ends with the client's answer, with the
+//! child taking it back, with the child's process, with the session, or after [`PATIENCE`].
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::child::Lane;
+use crate::child::link::Link;
+use crate::ids::{Generation, ServerName};
+use crate::rpc::error::code;
+use crate::rpc::mcp::method;
+use crate::rpc::message::{notification_line, request_line, response_line};
+use crate::rpc::{Outcome, Raw, RequestId, RpcError};
+
+/// A person may take so long to answer.
+pub const PATIENCE: Duration = Duration::from_secs(600);
+/// Questions that one client may have open; one more is refused.
+pub const N_OPEN_MAX: usize = 64;
+
+/// One client's open questions.
+#[derive(Debug, Default)]
+pub struct Questions(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    n_asked: u64,
+    open: HashMap<u64, Question>,
+}
+
+/// One open question: who asked, and on whose behalf.
+#[derive(Debug)]
+pub struct Question {
+    /// The server that asks.
+    pub server: ServerName,
+    /// The way back to the process that asks.
+    pub link: Arc<Link>,
+    /// The id under which the child asks.
+    pub child_id: RequestId,
+    /// What it asks for: the method.
+    pub asked: String,
+    /// The call that it belongs to.
+    pub lane: Arc<Lane>,
+    /// When it was asked.
+    pub since: Instant,
+}
+
+impl Questions {
+    /// Asks: the line for the client goes onto the call's own way; or comes back, where that is closed, to go another.
+    ///
+    /// # Errors
+    /// The question comes back when too many are open.
+    pub fn ask(&self, question: Question, params: Option<&Raw>) -> Result<Option<Bytes>, Box<Question>> {
+        let mut open = self.open();
+        if open.open.len() >= N_OPEN_MAX {
+            return Err(Box::new(question));
+        }
+        open.n_asked += 1;
+        let id = open.n_asked;
+        let line = request_line(RequestId::number(id).raw(), &question.asked, params);
+        let lane = Arc::clone(&question.lane);
+        open.open.insert(id, question);
+        // Counted and queued under the lock: an answer cannot overtake it.
+        lane.question_asked();
+        let on_its_way = lane.push(line.clone());
+        drop(open);
+        Ok(if on_its_way { None } else { Some(line) })
+    }
+
+    /// The client's answer goes to the child that asked, as the client wrote it. `false`: nothing was asked so.
+    pub fn answer(&self, id: &RequestId, outcome: &Outcome) -> bool {
+        let question = id.as_u64().and_then(|id| self.open().open.remove(&id));
+        let Some(question) = question else { return false };
+        question.end(outcome);
+        true
+    }
+
+    /// The child takes a question back: the client is told under our id.
+    pub fn withdraw(&self, server: &ServerName, generation: Generation, child_id: &RequestId) -> bool {
+        let found = self.take(|question| {
+            question.server == *server
+                && question.link.generation == generation
+                && question.child_id == *child_id
+        });
+        let any = !found.is_empty();
+        for (id, question) in found {
+            question.lane.push(cancelled(id, "the server no longer asks"));
+            question.lane.question_ended();
+        }
+        any
+    }
+
+    /// Questions that nobody has answered for too long: the child hears so, and the client too.
+    pub fn expire(&self, now: Instant) {
+        for (id, question) in self.take(|question| now.saturating_duration_since(question.since) >= PATIENCE)
+        {
+            question.lane.push(cancelled(id, "nobody answered in time"));
+            let outcome = gone(&question.asked);
+            question.end(&outcome);
+        }
+    }
+
+    /// The session has ended: the children that asked hear so.
+    pub fn end_all(&self) {
+        for (_, question) in self.take(|_| true) {
+            let outcome = gone(&question.asked);
+            question.end(&outcome);
+        }
+    }
+
+    /// A call has ended, and with it what its client was asked: the client is told before it hears of the end.
+    pub fn call_ended(&self, lane: &Arc<Lane>) {
+        for (id, question) in self.take(|question| Arc::ptr_eq(&question.lane, lane)) {
+            question.lane.push(cancelled(id, "the call that asked has ended"));
+            question.lane.question_ended();
+        }
+    }
+
+    fn take(&self, which: impl Fn(&Question) -> bool) -> Vec<(u64, Question)> {
+        let mut open = self.open();
+        open.open.extract_if(|_, question| which(question)).collect()
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Question {
+    fn end(&self, outcome: &Outcome) {
+        self.lane.question_ended();
+        if !self.link.post(response_line(Some(&self.child_id), outcome)) {
+            tracing::debug!(server = %self.server, "an answer came for a process that is gone");
+        }
+    }
+}
+
+fn cancelled(id: u64, reason: &str) -> Bytes {
+    let params = Raw::of(&serde_json::json!({ "requestId": id, "reason": reason }));
+    notification_line(method::CANCELLED, Some(&params))
+}
+
+/// What a child hears when nobody is there to answer any more.
+fn gone(asked: &str) -> Outcome {
+    if asked == method::ELICIT {
+        return Ok(Raw::of(&serde_json::json!({ "action": "cancel" })));
+    }
+    Err(RpcError::new(code::INTERNAL_ERROR, "the client that could answer is gone").raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::child::outgoing::OutLine;
+    use crate::ids::SessionId;
+
+    fn question(link: &Arc<Link>, lane: &Arc<Lane>, child_id: u64) -> Question {
+        Question {
+            server: ServerName::parse("a").unwrap(),
+            link: Arc::clone(link),
+            child_id: RequestId::number(child_id),
+            asked: method::ELICIT.to_owned(),
+            lane: Arc::clone(lane),
+            since: Instant::now(),
+        }
+    }
+
+    fn lane() -> Arc<Lane> {
+        Arc::new(Lane::new(SessionId::random(), RequestId::number(1), None))
+    }
+
+    fn posted(queue: &mut tokio::sync::mpsc::Receiver<OutLine>) -> Option<String> {
+        match queue.try_recv().ok()? {
+            OutLine::Other(line) => Some(String::from_utf8(line.to_vec()).unwrap()),
+            OutLine::Call { .. } => panic!("a call"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_goes_out_under_our_id_and_its_answer_back_under_the_childs_once() {
+        let (link, mut queue) = Link::new(Generation(1), 8);
+        let (questions, lane) = (Questions::default(), lane());
+        questions.ask(question(&link, &lane, 77), None).unwrap();
+        assert!(lane.is_asking());
+        assert_eq!(
+            lane.pop().unwrap(),
+            r#"{"jsonrpc":"2.0","id":1,"method":"elicitation/create"}"#
+        );
+        let answer = Ok(Raw::empty_object());
+        assert!(questions.answer(&RequestId::number(1), &answer));
+        assert!(!questions.answer(&RequestId::number(1), &answer));
+        assert_eq!(
+            posted(&mut queue).unwrap(),
+            r#"{"jsonrpc":"2.0","id":77,"result":{}}"#
+        );
+        assert!(posted(&mut queue).is_none() && !lane.is_asking());
+    }
+
+    #[tokio::test]
+    async fn a_question_that_is_taken_back_is_cancelled_at_the_client_and_not_answered() {
+        let (link, mut queue) = Link::new(Generation(1), 8);
+        let (questions, lane, server) = (Questions::default(), lane(), ServerName::parse("a").unwrap());
+        questions.ask(question(&link, &lane, 77), None).unwrap();
+        assert!(
+            !questions.withdraw(&server, Generation(2), &RequestId::number(77)),
+            "another process"
+        );
+        assert!(questions.withdraw(&server, Generation(1), &RequestId::number(77)));
+        lane.pop();
+        let told = String::from_utf8(lane.pop().unwrap().to_vec()).unwrap();
+        assert!(told.contains(r#""requestId":1}"#) && !lane.is_asking(), "{told}");
+        assert!(posted(&mut queue).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_child_hears_when_the_client_is_gone() {
+        let (link, mut queue) = Link::new(Generation(1), 8);
+        let (questions, lane) = (Questions::default(), lane());
+        questions.ask(question(&link, &lane, 5), None).unwrap();
+        questions.end_all();
+        assert_eq!(
+            posted(&mut queue).unwrap(),
+            r#"{"jsonrpc":"2.0","id":5,"result":{"action":"cancel"}}"#
+        );
+    }
+
+    #[tokio::test]
+    async fn a_client_is_not_asked_without_end() {
+        let (link, _queue) = Link::new(Generation(1), 8);
+        let (questions, lane) = (Questions::default(), lane());
+        for n in 0..N_OPEN_MAX {
+            questions
+                .ask(question(&link, &lane, u64::try_from(n).unwrap()), None)
+                .unwrap();
+        }
+        assert!(questions.ask(question(&link, &lane, 999), None).is_err());
+    }
+}
