@@ -151,7 +151,13 @@ impl fmt::Display for Cause {
 }
 
 fn seconds(ms: u64) -> String {
-    humantime::format_duration(Duration::from_millis(ms)).to_string()
+    // From a second on nobody reads the milliseconds.
+    let shown = if ms < 1000 {
+        Duration::from_millis(ms)
+    } else {
+        Duration::from_secs((ms + 500) / 1000)
+    };
+    humantime::format_duration(shown).to_string()
 }
 
 /// One thing that happened to a child.

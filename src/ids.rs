@@ -111,6 +111,52 @@ impl From<ServerName> for String {
     }
 }
 
+/// Whose a process is that clients do not share: a session's, or all sessions' of one client program.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnerKey(Arc<str>);
+
+impl OwnerKey {
+    /// A session's own.
+    pub fn session(session: &SessionId) -> Self {
+        Self(Arc::from(format!("session {}", session.as_str())))
+    }
+
+    /// That of all sessions of a client program.
+    pub fn client(name: &str) -> Self {
+        Self(Arc::from(format!("client {name}")))
+    }
+
+    /// Enough to tell owners apart in a log, too little to take a session over.
+    pub fn short(&self) -> &str {
+        self.0.get(..16).unwrap_or(&self.0)
+    }
+}
+
+/// One line of processes of a declared server: the one that clients share, or one that somebody owns.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Instance {
+    /// The server.
+    pub server: ServerName,
+    /// Whose it is; `None` when clients share it.
+    pub owner: Option<OwnerKey>,
+}
+
+impl Instance {
+    /// The one that clients share.
+    pub fn shared(server: ServerName) -> Self {
+        Self { server, owner: None }
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.owner {
+            None => self.server.fmt(f),
+            Some(owner) => write!(f, "{} ({})", self.server, owner.short()),
+        }
+    }
+}
+
 /// The number of one run of a child in the operating system: 1, 2, 3…
 ///
 /// Every observation of a process bears it, so that a late report about an old process changes nothing.

@@ -24,7 +24,7 @@ use crate::bridge::Engine;
 use crate::catalog::Catalog;
 use crate::child::hub::HUB_MESSAGES_MAX;
 use crate::child::task::Surroundings;
-use crate::config::{Environment, Settings};
+use crate::config::{Environment, Settings, read_servers};
 use crate::declare::Declarations;
 use crate::front::http::guard::Guard;
 use crate::front::{self, Front, shim, socket, stream};
@@ -122,6 +122,9 @@ enum Refusal {
 async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result<(), Refusal> {
     let mut signals =
         signals::Signals::listen().map_err(|error| Refusal::Other(format!("signals: {error}")))?;
+    if let Err(errors) = read_servers(&settings.servers_file, &settings.environment) {
+        return Err(Refusal::BadConfig(errors.to_string()));
+    }
     let lock = lock::take(&settings.data_dir).map_err(Refusal::Locked)?;
     let registry = Registry::open(&settings.data_dir)
         .await
@@ -133,6 +136,7 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     let path = path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default());
     let listener = bind(&settings).await.map_err(Refusal::Other)?;
     let house = House::build(settings, registry, path, &listener);
+    house.preload().await;
     let reloaded = house.front.declarations.reload().await;
     if !reloaded.problems.is_empty() {
         house.take_down().await;
@@ -239,6 +243,18 @@ impl House {
         }
     }
 
+    /// Lists of the last run are on offer before the servers are ready.
+    async fn preload(&self) {
+        match self.front.declarations.registry().snapshots().await {
+            Ok(saved) => {
+                for (server, fingerprint, text) in saved {
+                    self.front.catalog.preload(&server, &fingerprint, &text);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "saved lists could not be read"),
+        }
+    }
+
     /// Opens the doors.
     fn open(&self, listener: TcpListener) -> Result<(), String> {
         let data_dir = self.front.declarations.settings().data_dir.clone();
@@ -266,6 +282,10 @@ impl House {
         self.inner.spawn(
             "declarations",
             self.front.declarations.clone().watch(self.inner.token()),
+        );
+        self.inner.spawn(
+            "reap instances",
+            records::reap(self.front.manager.clone(), self.inner.token()),
         );
         self.inner.spawn(
             "session sweep",

@@ -1,6 +1,7 @@
 //! What is kept of the children's lives: the journal, their lists, and the view that follows from both.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -10,7 +11,7 @@ use crate::catalog::Catalog;
 use crate::catalog::refresh::Saved;
 use crate::event::SupervisionEvent;
 use crate::registry::Registry;
-use crate::supervise::Directory;
+use crate::supervise::{Directory, ProcessManager};
 
 /// Events written at once.
 const N_EVENTS_AT_ONCE: usize = 256;
@@ -83,5 +84,16 @@ pub(super) async fn rebuild(
             },
         }
         catalog.rebuild();
+    }
+}
+
+/// Ends processes that clients do not share and nobody has used for long.
+pub(super) async fn reap(manager: ProcessManager, stop: CancellationToken) {
+    const EVERY: Duration = Duration::from_secs(5);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => manager.reap_instances().await,
+        }
     }
 }

@@ -23,6 +23,10 @@ pub fn to_rpc(error: &RouteError) -> RpcError {
             RpcError::new(code::RESOURCE_NOT_FOUND, text).with_data(json!({ "uri": uri }))
         }
         RouteError::NotOffered { .. } => RpcError::new(code::METHOD_NOT_FOUND, text),
+        RouteError::NoInstance { server, .. } => {
+            let data = json!({ "source": "mcp-wrapper", "server": server, "reason": "overloaded" });
+            RpcError::new(code::OVERLOADED, text).with_data(data)
+        }
         RouteError::Child { server, error } => of_child(server, error, text),
     }
 }

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
+use super::names;
 use super::snapshot::{Kind, Snapshot, page};
 use super::view::{Part, View};
 use crate::child::handshake::{Handshake, error_text};
 use crate::child::outgoing::Params;
 use crate::child::{Call, Child};
-use crate::ids::ServerName;
+use crate::ids::{Generation, ServerName};
 use crate::rpc::{Raw, Text};
 use crate::supervise::{Directory, Entry};
 use crate::tasks::Tasks;
@@ -24,6 +25,8 @@ use crate::tasks::Tasks;
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// The least time between two refreshes of one child.
 const REST: Duration = Duration::from_millis(250);
+/// The status that shows a handshake comes at once after the news of it.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
 /// Pages of one list.
 const N_PAGES_MAX: usize = 1000;
 /// Time for one list.
@@ -45,6 +48,7 @@ struct Shared {
     save: mpsc::Sender<Saved>,
     held: Mutex<Held>,
     view: watch::Sender<Arc<View>>,
+    refreshed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +56,8 @@ struct Held {
     /// Fingerprint of the definition, and what it offers.
     snapshots: HashMap<ServerName, (String, Arc<Snapshot>)>,
     refreshers: HashMap<ServerName, Arc<Refresher>>,
+    /// The last process of which all lists were fetched.
+    fresh: HashMap<ServerName, Generation>,
     /// What the present view was made of.
     merged: Vec<(ServerName, String, Arc<Snapshot>)>,
 }
@@ -73,6 +79,7 @@ impl Catalog {
             save,
             held: Mutex::default(),
             view,
+            refreshed: Notify::new(),
         }))
     }
 
@@ -176,9 +183,16 @@ impl Catalog {
         let Some(entry) = directory.get(server.as_str()) else {
             return;
         };
-        let Some(handshake) = entry.child.status().handshake else {
+        // The news of a handshake may be faster than the status that shows it.
+        let mut states = entry.child.watch();
+        let shaken = states.wait_for(|status| status.handshake.is_some());
+        let Ok(Ok(status)) = tokio::time::timeout(HANDSHAKE_PATIENCE, shaken)
+            .await
+            .map(|shaken| shaken.map(|status| status.clone()))
+        else {
             return;
         };
+        let Some(handshake) = status.handshake else { return };
         let before = self.snapshot(server);
         let mut snapshot = Snapshot::of(&handshake);
         if let Some(before) = &before {
@@ -212,6 +226,44 @@ impl Catalog {
             self.hold(server, &entry.spec.fingerprint, snapshot).await;
         }
         self.rebuild();
+        if kinds.len() == Kind::ALL.len() {
+            self.held().fresh.insert(server.clone(), status.generation);
+            self.0.refreshed.notify_waiters();
+        }
+    }
+
+    /// Waits until the lists of this process, or of a later one, are fetched.
+    pub async fn fetched(&self, server: &ServerName, generation: Generation) {
+        loop {
+            let refreshed = self.0.refreshed.notified();
+            if self
+                .held()
+                .fresh
+                .get(server)
+                .is_some_and(|fresh| *fresh >= generation)
+            {
+                return;
+            }
+            refreshed.await;
+        }
+    }
+
+    /// Whose a name was when its server was still on offer: a client may have it from a list of then.
+    pub fn hidden_owner(&self, kind: Kind, exposed: &str) -> Option<ServerName> {
+        let directory = Arc::clone(&self.0.directory.borrow());
+        let held = self.held();
+        let had = |entry: &&Entry| {
+            let Some((_, snapshot)) = held.snapshots.get(&entry.spec.name) else {
+                return false;
+            };
+            let (server, prefix, _) = named((entry, Arc::clone(snapshot)));
+            let names = snapshot
+                .items(kind)
+                .iter()
+                .map(|item| names::exposed(server.as_str(), &prefix, &item.key));
+            names.into_iter().any(|name| name == exposed)
+        };
+        directory.iter().find(had).map(|entry| entry.spec.name.clone())
     }
 
     async fn hold(&self, server: &ServerName, fingerprint: &str, snapshot: Snapshot) {

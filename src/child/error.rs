@@ -24,7 +24,7 @@ pub enum CallError {
         patience: Duration,
     },
     /// There is no process, and there will be none in time.
-    #[error("it is {state}{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    #[error("it is not running (state {state}){}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     NotRunning {
         /// The child's state.
         state: &'static str,

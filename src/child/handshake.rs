@@ -1,5 +1,6 @@
 //! The handshake with a child: what we offer, and what it answered.
 
+use crate::ids::OwnerKey;
 use crate::rpc::mcp::{Implementation, Revision};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw};
@@ -17,11 +18,41 @@ pub struct Handshake {
     pub instructions: Option<String>,
 }
 
+/// The client for whom alone a process runs: the process sees its capabilities and its name.
+#[derive(Debug, Clone)]
+pub struct Persona {
+    /// Whose process it is.
+    pub owner: OwnerKey,
+    /// What the client can do.
+    pub capabilities: Raw,
+    /// The client's name and version, as it gave them.
+    pub client_info: Option<Raw>,
+}
+
+/// The parameters of our `initialize`: in a client's name where the process is its alone.
+pub fn initialize_params(persona: Option<&Persona>) -> Raw {
+    let Some(persona) = persona else {
+        return shared_params();
+    };
+    let ours = Raw::of(&Implementation::ourselves());
+    let plain = Raw::of(&serde_json::json!({ "protocolVersion": Revision::NEWEST_LEGACY.as_str() }));
+    // Put together from texts, so that what the client said stays as it was.
+    let with = |raw: &Raw, key: &str, value: &Raw| {
+        Object::of(raw).map_or_else(|| raw.clone(), |raw| raw.with(key, value))
+    };
+    let params = with(&plain, "capabilities", &persona.capabilities);
+    with(
+        &params,
+        "clientInfo",
+        persona.client_info.as_ref().unwrap_or(&ours),
+    )
+}
+
 /// The parameters of our `initialize` to a process that many clients share.
 ///
 /// Declared is what is refused well when the client in question cannot do it. Folders (roots) are not: a server
 /// that takes one client's folders for its own would take them for all clients.
-pub fn initialize_params() -> Raw {
+fn shared_params() -> Raw {
     Raw::of(&serde_json::json!({
         "protocolVersion": Revision::NEWEST_LEGACY.as_str(),
         "capabilities": { "sampling": {}, "elicitation": { "form": {}, "url": {} } },

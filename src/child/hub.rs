@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::lane::Lane;
 use super::link::Link;
-use crate::ids::{Generation, ServerName};
+use crate::ids::{Generation, Instance};
 use crate::rpc::{Notification, Request};
 
 /// Messages of all children that may wait to be passed on. Beyond it notifications are dropped and counted.
@@ -46,16 +46,16 @@ pub enum FromChild {
 /// One child's way into the queue.
 #[derive(Debug, Clone)]
 pub struct Hub {
-    server: ServerName,
-    queue: mpsc::Sender<(ServerName, FromChild)>,
+    instance: Instance,
+    queue: mpsc::Sender<(Instance, FromChild)>,
     n_dropped: Arc<AtomicU64>,
 }
 
 impl Hub {
-    /// The way of one server.
-    pub fn new(server: ServerName, queue: mpsc::Sender<(ServerName, FromChild)>) -> Self {
+    /// The way of one line of processes.
+    pub fn new(instance: Instance, queue: mpsc::Sender<(Instance, FromChild)>) -> Self {
         Self {
-            server,
+            instance,
             queue,
             n_dropped: Arc::default(),
         }
@@ -75,7 +75,7 @@ impl Hub {
         }) {
             let n = self.n_dropped.fetch_add(1, Ordering::Relaxed) + 1;
             if n.is_power_of_two() {
-                tracing::warn!(server = %self.server, n, "notifications dropped: nobody keeps up with this child");
+                tracing::warn!(server = %self.instance, n, "notifications dropped: nobody keeps up with this child");
             }
         }
     }
@@ -90,15 +90,15 @@ impl Hub {
     pub async fn ready(&self, generation: Generation) {
         if self
             .queue
-            .send((self.server.clone(), FromChild::Ready { generation }))
+            .send((self.instance.clone(), FromChild::Ready { generation }))
             .await
             .is_err()
         {
-            tracing::debug!(server = %self.server, "nobody listens any more");
+            tracing::debug!(server = %self.instance, "nobody listens any more");
         }
     }
 
     fn put(&self, item: FromChild) -> bool {
-        self.queue.try_send((self.server.clone(), item)).is_ok()
+        self.queue.try_send((self.instance.clone(), item)).is_ok()
     }
 }

@@ -51,6 +51,13 @@ impl Lane {
         }
     }
 
+    /// The lane of no call: whatever is put on it has to go another way.
+    pub fn closed(session: SessionId) -> Self {
+        let lane = Self::new(session, RequestId::number(0), None);
+        lane.close();
+        lane
+    }
+
     /// Nobody takes messages from here any more.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);

@@ -34,7 +34,7 @@ pub use lane::Lane;
 
 use crate::config::spec::Policy;
 use crate::event::Cause;
-use crate::ids::ServerName;
+use crate::ids::{Instance, ServerName};
 use crate::rpc::{Outcome, Text};
 use link::{Link, ReplyTo, Sending};
 use outgoing::Params;
@@ -85,6 +85,7 @@ pub struct Child(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     name: ServerName,
+    instance: Instance,
     policy: Policy,
     control: mpsc::Sender<Control>,
     status: channel::Receiver<ChildStatus>,
@@ -98,6 +99,11 @@ impl Child {
     /// Its name.
     pub fn name(&self) -> &ServerName {
         &self.0.name
+    }
+
+    /// Which line of the server's processes it is.
+    pub fn instance(&self) -> &Instance {
+        &self.0.instance
     }
 
     /// How it is supervised.
@@ -168,6 +174,11 @@ impl Child {
                 other => return other,
             }
         }
+    }
+
+    /// Why it takes no calls now.
+    pub fn refusal(&self) -> CallError {
+        shut(&self.status())
     }
 
     /// Sends a notification, if there is a process that takes it.

@@ -22,7 +22,7 @@ type Answer = oneshot::Receiver<Result<Outcome, CallError>>;
 struct Fixture {
     link: Arc<Link>,
     to_child: mpsc::Receiver<OutLine>,
-    hub: mpsc::Receiver<(ServerName, FromChild)>,
+    hub: mpsc::Receiver<(Instance, FromChild)>,
     noise: Arc<Noise>,
     reader: Reader,
     shown: Arc<Mutex<Vec<String>>>,
@@ -34,7 +34,7 @@ fn fixture() -> Fixture {
     let noise: Arc<Noise> = Arc::default();
     let reader = Reader {
         link: Arc::clone(&link),
-        hub: Hub::new(ServerName::parse("a").unwrap(), to_hub),
+        hub: Hub::new(Instance::shared(ServerName::parse("a").unwrap()), to_hub),
         noise: Arc::clone(&noise),
         message_bytes_max: 10_000,
         discard_bytes_max: 100_000,
@@ -98,7 +98,7 @@ impl Fixture {
 /// What is left when the reader has ended. Holds the link, so that an unanswered call stays unanswered.
 struct Rest {
     to_child: mpsc::Receiver<OutLine>,
-    hub: mpsc::Receiver<(ServerName, FromChild)>,
+    hub: mpsc::Receiver<(Instance, FromChild)>,
     n_noise: u64,
     shown: Vec<String>,
     _link: Arc<Link>,

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::error::CallError;
-use super::handshake::{self, Handshake};
+use super::handshake::{self, Handshake, Persona};
 use super::hub::{FromChild, Hub};
 use super::link::{Link, ReplyTo, Sending};
 use super::outgoing::Params;
@@ -25,7 +25,7 @@ use super::stderr::{self, Tail};
 use super::{Child, Control, Shared};
 use crate::config::spec::{Launch, Policy, ServerSpec};
 use crate::event::{Cause, Rung, SupervisionEvent, What};
-use crate::ids::{Generation, ServerName};
+use crate::ids::{Generation, Instance, ServerName};
 use crate::rpc::message::notification_line;
 use crate::rpc::{Raw, Text, mcp};
 use crate::tasks::Tasks;
@@ -47,7 +47,7 @@ pub struct Surroundings {
     /// Who waits for the tasks.
     pub tasks: Tasks,
     /// Where children's own messages go.
-    pub hub: mpsc::Sender<(ServerName, FromChild)>,
+    pub hub: mpsc::Sender<(Instance, FromChild)>,
     /// Where the story is told.
     pub events: broadcast::Sender<SupervisionEvent>,
     /// Starts at once: a storm of package runners brings a machine to its knees.
@@ -61,7 +61,19 @@ pub struct Surroundings {
 /// Brings a child to life as its spec says.
 ///
 /// It takes the place of `before`: it waits until no process of that is left, and counts generations on.
-pub fn start(spec: &ServerSpec, surroundings: &Surroundings, before: Option<Child>) -> Child {
+///
+/// With a persona it is that client's alone.
+pub fn start(
+    spec: &ServerSpec,
+    surroundings: &Surroundings,
+    before: Option<Child>,
+    persona: Option<Persona>,
+) -> Child {
+    let owner = persona.as_ref().map(|persona| persona.owner.clone());
+    let instance = Instance {
+        server: spec.name.clone(),
+        owner,
+    };
     let policy = spec.policy.clone();
     let (control, controls) = mpsc::channel(N_CONTROLS_MAX);
     let (reports_in, reports) = mpsc::channel(N_REPORTS_MAX);
@@ -88,10 +100,11 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, before: Option<Chil
     let noise: Arc<Noise> = Arc::default();
     let runner = Runner {
         name: spec.name.clone(),
+        persona,
         launch: spec.launch.clone(),
         policy: policy.clone(),
         surroundings: surroundings.clone(),
-        hub: Hub::new(spec.name.clone(), surroundings.hub.clone()),
+        hub: Hub::new(instance.clone(), surroundings.hub.clone()),
         machine,
         controls,
         reports,
@@ -102,12 +115,13 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, before: Option<Chil
         run: None,
         entered: Instant::now(),
     };
-    let span = tracing::info_span!("child", server = %spec.name);
+    let span = tracing::info_span!("child", server = %instance);
     surroundings
         .tasks
         .spawn("child", runner.live(before).instrument(span));
     Child(Arc::new(Shared {
         name: spec.name.clone(),
+        instance,
         places: Arc::new(Semaphore::new(policy.inflight_max)),
         policy,
         control,
@@ -157,6 +171,7 @@ impl Drop for Run {
 #[derive(Debug)]
 struct Runner {
     name: ServerName,
+    persona: Option<Persona>,
     launch: Launch,
     policy: Policy,
     surroundings: Surroundings,
@@ -205,11 +220,15 @@ impl Runner {
             let actions = self.machine.step(Instant::now(), input);
             self.carry_out(actions);
             self.take_back_the_start();
-            if *self.machine.state() != before {
+            let has_changed = *self.machine.state() != before;
+            if has_changed {
                 self.entered = Instant::now();
+            }
+            // First how it is, then what happened: who hears of it looks.
+            self.tell_state();
+            if has_changed {
                 self.tell_change(&before);
             }
-            self.tell_state();
         }
     }
 
@@ -425,10 +444,11 @@ impl Runner {
         let Some(run) = &self.run else { return };
         let (link, over) = (Arc::clone(&run.link), run.over.clone());
         let (reports, patience) = (self.reports_in.clone(), self.policy.start_timeout);
+        let params = handshake::initialize_params(self.persona.as_ref());
         self.task("child handshake", async move {
             let generation = link.generation;
             let shaken = tokio::select! {
-                shaken = shake_hands(&link, patience) => shaken,
+                shaken = shake_hands(&link, patience, params) => shaken,
                 () = over.cancelled() => return,
             };
             let told = match shaken {
@@ -710,7 +730,7 @@ enum Refused {
     Gone,
 }
 
-async fn shake_hands(link: &Link, patience: Duration) -> Result<Handshake, Refused> {
+async fn shake_hands(link: &Link, patience: Duration, params: Raw) -> Result<Handshake, Refused> {
     let (answer, answered) = tokio::sync::oneshot::channel();
     let reply = ReplyTo {
         lane: None,
@@ -720,7 +740,7 @@ async fn shake_hands(link: &Link, patience: Duration) -> Result<Handshake, Refus
     };
     let sending = Sending {
         method: Text::fixed(mcp::method::INITIALIZE),
-        params: Params::Plain(handshake::initialize_params()),
+        params: Params::Plain(params),
         patience,
         hard_deadline: Instant::now() + patience,
         reply,

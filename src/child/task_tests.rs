@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Fixture {
     surroundings: Surroundings,
     events: broadcast::Receiver<SupervisionEvent>,
-    _hub: mpsc::Receiver<(ServerName, FromChild)>,
+    _hub: mpsc::Receiver<(Instance, FromChild)>,
     _logs: TempDir,
 }
 
@@ -53,7 +53,7 @@ impl Fixture {
             policy: Policy::default(),
             fingerprint: String::new(),
         };
-        start(&spec, &self.surroundings, None)
+        start(&spec, &self.surroundings, None, None)
     }
 
     async fn told(&mut self, wanted: impl Fn(&What) -> bool) -> What {

@@ -81,6 +81,15 @@ pub(super) const KEYS: &[Key] = &[
     own("prefix", Kind::Prefix),
     own("transport", Kind::Transport),
     own("type", Kind::Transport),
+    policy("sharing", Kind::Choice(&["shared", "per-session", "per-client"])),
+    policy(
+        "instances_max",
+        Kind::Number {
+            least: 1,
+            most: 1_000,
+        },
+    ),
+    policy("instance_idle", Kind::Time(TIME_MIN)),
     policy("restart", Kind::Choice(&["always", "on-failure", "never"])),
     policy("autostart", Kind::Choice(&["eager", "on-demand"])),
     policy("idle_stop", Kind::TimeOrNever),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::keys;
-use super::spec::{Autostart, Policy, RestartWhen, Secret};
+use super::spec::{Autostart, Policy, RestartWhen, Secret, Sharing};
 
 /// One server as declared. What is `None` was not said.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -82,6 +82,12 @@ macro_rules! raw_policy {
 }
 
 raw_policy! {
+    /// See [`Policy::sharing`].
+    sharing: Sharing,
+    /// See [`Policy::instances_max`].
+    instances_max: usize,
+    /// See [`Policy::instance_idle`].
+    instance_idle: TimeSpan,
     /// See [`Policy::restart`].
     restart: RestartWhen,
     /// See [`Policy::autostart`].

@@ -57,9 +57,27 @@ pub enum Autostart {
     OnDemand,
 }
 
+/// Who shares a process of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sharing {
+    /// All clients share one.
+    Shared,
+    /// Every session has its own, which sees that client's capabilities and folders.
+    PerSession,
+    /// All sessions of one client program share one.
+    PerClient,
+}
+
 /// How a child is supervised. Each field is a key of `servers.toml`, under `[defaults]` or a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
+    /// Who shares a process of it. Default: everybody.
+    pub sharing: Sharing,
+    /// Processes at once, where they are not shared; one more client is refused. Default 16.
+    pub instances_max: usize,
+    /// A process that is not shared and not used for this long is stopped. Default 10 min.
+    pub instance_idle: Duration,
     /// When it is started again after it ended by itself.
     pub restart: RestartWhen,
     /// When it is started for the first time.
@@ -117,6 +135,9 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            sharing: Sharing::Shared,
+            instances_max: 16,
+            instance_idle: Duration::from_secs(600),
             restart: RestartWhen::Always,
             autostart: Autostart::Eager,
             idle_stop: None,

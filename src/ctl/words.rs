@@ -40,11 +40,13 @@ pub(super) fn state(server: &ServerStatus) -> String {
 
 /// `13 tools`.
 pub(super) fn tools(n: usize) -> String {
-    if n == 1 {
-        "1 tool".to_owned()
-    } else {
-        format!("{n} tools")
-    }
+    counted(n, "tool")
+}
+
+/// `1 prompt`, `2 prompts`.
+pub(super) fn counted(n: usize, what: &str) -> String {
+    let plural = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{plural}")
 }
 
 /// `; tried again in 5s`, if so.

@@ -95,7 +95,7 @@ impl Conversation {
     async fn message(&self, message: Message) {
         match message {
             Message::Request(request) => self.request(request).await,
-            Message::Notification(notification) => notified(&self.session, &notification),
+            Message::Notification(notification) => notified(&self.front, &self.session, &notification),
             Message::Response(_) => {
                 tracing::debug!(session = %self.session.id, "an answer to nothing that was asked")
             }
@@ -225,7 +225,7 @@ pub fn answered(session: &Session, response: &Response) {
 }
 
 /// Takes in a notification of a client.
-pub fn notified(session: &Session, notification: &Notification) {
+pub fn notified(front: &Shared, session: &Session, notification: &Notification) {
     match notification.method.as_str() {
         method::INITIALIZED => session.set_initialized(),
         method::CANCELLED => {
@@ -237,6 +237,7 @@ pub fn notified(session: &Session, notification: &Notification) {
                 session.cancel(&id);
             }
         }
+        method::ROOTS_CHANGED => front.engine.router().roots_changed(&session.id),
         other => {
             tracing::debug!(session = %session.id, method = other, "a notification that concerns no child")
         }

@@ -15,7 +15,7 @@ use super::router::Router;
 use crate::child::Lane;
 use crate::child::link::Link;
 use crate::event::{SupervisionEvent, What};
-use crate::ids::{Generation, ServerName, SessionId};
+use crate::ids::{Generation, Instance, SessionId};
 use crate::rpc::error::code;
 use crate::rpc::mcp::method;
 use crate::rpc::message::{notification_line, response_line};
@@ -28,8 +28,8 @@ const N_URLS_MAX: usize = 1024;
 /// One request of a child.
 #[derive(Debug)]
 pub struct Asking<'a> {
-    /// The server that asks.
-    pub server: &'a ServerName,
+    /// The process line that asks.
+    pub instance: &'a Instance,
     /// The way back to the process that asks.
     pub link: &'a Arc<Link>,
     /// What it asks.
@@ -41,7 +41,7 @@ pub struct Asking<'a> {
 pub struct Asks {
     events: broadcast::Sender<SupervisionEvent>,
     /// Who was sent which url elicitation.
-    urls: VecDeque<(ServerName, String, SessionId)>,
+    urls: VecDeque<(Instance, String, SessionId)>,
 }
 
 /// Why a request of a child goes to nobody: what the child hears, and what the operator reads.
@@ -64,7 +64,7 @@ impl Asks {
         let Err(refusal) = self.try_put(asking, candidates, router) else {
             return;
         };
-        let (server, asked) = (asking.server, asking.request.method.as_str());
+        let (server, asked) = (asking.instance, asking.request.method.as_str());
         tracing::warn!(%server, asked, why = refusal.why, "a server's own request was refused");
         self.tell(asking, refusal.why);
         asking
@@ -82,11 +82,7 @@ impl Asks {
         if !ask::is_for_clients(asked) {
             return Err(Refusal::error(RpcError::unknown_method(asked)));
         }
-        let lane = match attribute(candidates) {
-            Attribution::Call(lane) => lane,
-            Attribution::Ambiguous => return Err(ambiguous(asked)),
-            Attribution::Unsolicited => return Err(unsolicited(asked)),
-        };
+        let lane = lane_of(asking, candidates, router)?;
         let client = router.listeners().client(&lane.session);
         let Some((client, profile)) = client
             .as_ref()
@@ -94,11 +90,16 @@ impl Asks {
         else {
             return Err(Refusal::gone(asked));
         };
-        let params = ask::for_client(asking.server, asked, asking.request.params.as_ref(), profile)
-            .map_err(Refusal::error)?;
-        self.remember_url(asking.server, params.as_ref(), &lane.session);
+        let params = ask::for_client(
+            &asking.instance.server,
+            asked,
+            asking.request.params.as_ref(),
+            profile,
+        )
+        .map_err(Refusal::error)?;
+        self.remember_url(asking.instance, params.as_ref(), &lane.session);
         let question = Question {
-            server: asking.server.clone(),
+            instance: asking.instance.clone(),
             link: Arc::clone(asking.link),
             child_id: asking.request.id.compact(),
             asked: asked.to_owned(),
@@ -122,7 +123,7 @@ impl Asks {
     /// What a child says about its own requests.
     pub fn notified(
         &mut self,
-        server: &ServerName,
+        instance: &Instance,
         generation: Generation,
         notification: &Notification,
         router: &Router,
@@ -134,7 +135,7 @@ impl Asks {
                 let id = params.get("requestId").and_then(|id| RequestId::parse(id).ok());
                 let Some(id) = id else { return };
                 for client in router.listeners().clients() {
-                    client.questions.withdraw(server, generation, &id);
+                    client.questions.withdraw(instance, generation, &id);
                 }
             }
             method::ELICITATION_COMPLETE => {
@@ -142,7 +143,7 @@ impl Asks {
                 let asked = self
                     .urls
                     .iter()
-                    .find(|(asking, known, _)| asking == server && *known == id);
+                    .find(|(asking, known, _)| asking == instance && *known == id);
                 let client = asked.and_then(|(_, _, session)| router.listeners().client(session));
                 if let Some(client) = client {
                     let line = notification_line(method::ELICITATION_COMPLETE, notification.params.as_ref());
@@ -153,7 +154,7 @@ impl Asks {
         }
     }
 
-    fn remember_url(&mut self, server: &ServerName, params: Option<&Raw>, session: &SessionId) {
+    fn remember_url(&mut self, instance: &Instance, params: Option<&Raw>, session: &SessionId) {
         let id = params
             .and_then(Object::of)
             .and_then(|params| params.get_string("elicitationId"));
@@ -161,7 +162,7 @@ impl Asks {
             if self.urls.len() >= N_URLS_MAX {
                 self.urls.pop_front();
             }
-            self.urls.push_back((server.clone(), id, session.clone()));
+            self.urls.push_back((instance.clone(), id, session.clone()));
         }
     }
 
@@ -169,7 +170,7 @@ impl Asks {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         let event = SupervisionEvent {
             at_ms: since_1970.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
-            server: asking.server.clone(),
+            server: asking.instance.server.clone(),
             generation: asking.link.generation,
             what: What::Refused {
                 asked: asking.request.method.as_str().to_owned(),
@@ -178,6 +179,30 @@ impl Asks {
         };
         // Nobody may be listening.
         drop(self.events.send(event));
+    }
+}
+
+/// The call that a request belongs to.
+///
+/// A process that is one owner's alone asks that owner, whatever is in flight; one that is shared asks only where
+/// the calls in flight leave no doubt.
+fn lane_of(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Result<Arc<Lane>, Refusal> {
+    let asked = asking.request.method.as_str();
+    let Some(owner) = &asking.instance.owner else {
+        return match attribute(candidates) {
+            Attribution::Call(lane) => Ok(lane),
+            Attribution::Ambiguous => Err(ambiguous(asked)),
+            Attribution::Unsolicited => Err(unsolicited(asked)),
+        };
+    };
+    if let Some(newest) = candidates.last() {
+        return Ok(Arc::clone(newest));
+    }
+    match router.listeners().clients_of(owner).as_slice() {
+        // Outside any call: it goes out on the client's other streams.
+        [(session, _)] => Ok(Arc::new(Lane::closed(session.clone()))),
+        [] => Err(Refusal::gone(asked)),
+        _several => Err(unsolicited(asked)),
     }
 }
 

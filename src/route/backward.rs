@@ -6,12 +6,13 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::asks::{Asking, Asks};
 use super::attribute::{Attribution, attribute};
+use super::client::ClientSide;
 use super::router::Router;
 use crate::catalog::{Catalog, Kind};
 use crate::child::Lane;
 use crate::child::hub::FromChild;
 use crate::event::SupervisionEvent;
-use crate::ids::ServerName;
+use crate::ids::{Instance, SessionId};
 use crate::rpc::mcp::{LogLevel, method};
 use crate::rpc::message::notification_line;
 use crate::rpc::object::Object;
@@ -20,23 +21,29 @@ use crate::tasks::Tasks;
 
 /// Empties the queue until all children are gone.
 pub async fn run(
-    mut queue: mpsc::Receiver<(ServerName, FromChild)>,
+    mut queue: mpsc::Receiver<(Instance, FromChild)>,
     router: Router,
     catalog: Catalog,
     tasks: Tasks,
     events: broadcast::Sender<SupervisionEvent>,
 ) {
     let mut asks = Asks::new(events);
-    while let Some((server, said)) = queue.recv().await {
+    let stop = tasks.token();
+    loop {
+        let next = tokio::select! {
+            () = stop.cancelled() => return,
+            next = queue.recv() => next,
+        };
+        let Some((instance, said)) = next else { return };
         match said {
-            FromChild::Ready { .. } => ready(&server, &router, &catalog, &tasks),
+            FromChild::Ready { .. } => ready(&instance, &router, &catalog, &tasks),
             FromChild::Notification {
                 candidates,
                 notification,
                 generation,
             } => {
-                asks.notified(&server, generation, &notification, &router);
-                notified(&server, &candidates, &notification, &router, &catalog);
+                asks.notified(&instance, generation, &notification, &router);
+                notified(&instance, &candidates, &notification, &router, &catalog);
             }
             FromChild::Request {
                 link,
@@ -44,7 +51,7 @@ pub async fn run(
                 request,
             } => {
                 let asking = Asking {
-                    server: &server,
+                    instance: &instance,
                     link: &link,
                     request: &request,
                 };
@@ -55,14 +62,19 @@ pub async fn run(
 }
 
 /// A fresh process knows nothing of what the one before was told.
-fn ready(server: &ServerName, router: &Router, catalog: &Catalog, tasks: &Tasks) {
-    catalog.dirty(server, &Kind::ALL);
-    let Some(entry) = router.entry(server) else { return };
+fn ready(instance: &Instance, router: &Router, catalog: &Catalog, tasks: &Tasks) {
+    // Lists come from the process that clients share.
+    if instance.owner.is_none() {
+        catalog.dirty(&instance.server, &Kind::ALL);
+    }
+    let Some(child) = router.child(instance) else {
+        return;
+    };
     let (router, stop) = (router.clone(), tasks.token());
     tasks.spawn("tell a fresh process", async move {
         let telling = async {
-            router.set_level(&entry.child).await;
-            router.resubscribe(&entry.child).await;
+            router.set_level(&child).await;
+            router.resubscribe(&child).await;
         };
         tokio::select! {
             () = stop.cancelled() => {}
@@ -72,12 +84,13 @@ fn ready(server: &ServerName, router: &Router, catalog: &Catalog, tasks: &Tasks)
 }
 
 fn notified(
-    server: &ServerName,
+    instance: &Instance,
     candidates: &[Arc<Lane>],
     notification: &Notification,
     router: &Router,
     catalog: &Catalog,
 ) {
+    let server = &instance.server;
     match notification.method.as_str() {
         method::TOOLS_CHANGED => catalog.dirty(server, &[Kind::Tools]),
         method::PROMPTS_CHANGED => catalog.dirty(server, &[Kind::Prompts]),
@@ -85,33 +98,72 @@ fn notified(
         method::RESOURCE_UPDATED => {
             let params = notification.params.as_ref().and_then(Object::of);
             if let Some(uri) = params.and_then(|params| params.get_string("uri")) {
-                router.listeners().resource_updated(server, &uri);
+                router.listeners().resource_updated(instance, &uri);
             }
         }
-        method::MESSAGE => log_message(server, candidates, notification.params.as_ref(), router),
+        method::MESSAGE => log_message(instance, candidates, notification.params.as_ref(), router),
         method::CANCELLED | method::ELICITATION_COMPLETE => {}
-        other => tracing::debug!(%server, method = other, "a notification that concerns nobody"),
+        other => unknown(instance, other, notification.params.as_ref(), router),
     }
 }
 
-/// A log message goes to the session whose call it certainly belongs to, if that wants its level.
-fn log_message(server: &ServerName, candidates: &[Arc<Lane>], params: Option<&Raw>, router: &Router) {
+/// A log message goes to whom it certainly concerns, if that wants its level: to the session whose call it belongs
+/// to, to the owner of the process, or to the only client there is.
+fn log_message(instance: &Instance, candidates: &[Arc<Lane>], params: Option<&Raw>, router: &Router) {
     let Some(object) = params.and_then(Object::of) else {
         return;
     };
-    let level: Option<LogLevel> = object.get("level").and_then(|level| level.read().ok());
-    let (Attribution::Call(lane), Some(level)) = (attribute(candidates), level) else {
-        tracing::debug!(%server, "a log message that belongs to no single session");
+    let Some(level) = object
+        .get("level")
+        .and_then(|level| level.read::<LogLevel>().ok())
+    else {
         return;
     };
-    if !router.listeners().wants_level(&lane.session, level) {
-        return;
-    }
     // Behind us the client sees one server only: the logger's name says which of ours it was.
+    let server = &instance.server;
     let logger = match object.get_string("logger") {
         Some(logger) => format!("{server}/{logger}"),
         None => server.to_string(),
     };
     let params = object.with("logger", &Raw::of(&logger));
-    lane.push(notification_line(method::MESSAGE, Some(&params)));
+    let line = notification_line(method::MESSAGE, Some(&params));
+    let listeners = router.listeners();
+    if let Attribution::Call(lane) = attribute(candidates)
+        && instance.owner.is_none()
+    {
+        if listeners.wants_level(&lane.session, level) {
+            lane.push(line);
+        }
+        return;
+    }
+    for (session, client) in concerned(instance, candidates, router) {
+        if listeners.wants_level(&session, level) {
+            client.outbox.message(line.clone());
+        }
+    }
+}
+
+/// A notification that MCP does not know goes to the owner of the process; from a shared one it concerns nobody.
+fn unknown(instance: &Instance, method: &str, params: Option<&Raw>, router: &Router) {
+    if instance.owner.is_none() {
+        tracing::debug!(server = %instance, method, "a notification that concerns nobody");
+        return;
+    }
+    for (_, client) in concerned(instance, &[], router) {
+        client.outbox.message(notification_line(method, params));
+    }
+}
+
+/// Whom something concerns that belongs to no call.
+fn concerned(
+    instance: &Instance,
+    candidates: &[Arc<Lane>],
+    router: &Router,
+) -> Vec<(SessionId, Arc<ClientSide>)> {
+    match &instance.owner {
+        Some(owner) => router.listeners().clients_of(owner),
+        None if candidates.is_empty() => router.listeners().only_client().into_iter().collect(),
+        // Calls of several sessions are in flight: it may be any of theirs.
+        None => Vec::new(),
+    }
 }

@@ -42,6 +42,12 @@ impl ClientSide {
 }
 
 impl Profile {
+    /// The client program's name; empty when it gave none.
+    pub fn client_name(&self) -> String {
+        let info = self.client_info.as_ref().and_then(Object::of);
+        info.and_then(|info| info.get_string("name")).unwrap_or_default()
+    }
+
     /// A capability that the client declared.
     pub fn capability(&self, name: &str) -> Option<Raw> {
         Object::of(&self.capabilities)?.get(name).filter(Raw::is_object)

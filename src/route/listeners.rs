@@ -6,14 +6,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::client::ClientSide;
-use crate::catalog::view::Owner;
-use crate::ids::{ServerName, SessionId};
+use crate::ids::{Instance, OwnerKey, SessionId};
 use crate::rpc::mcp::LogLevel;
 
 /// Before a client has set a level it hears this and worse.
 const LEVEL_UNTIL_SET: LogLevel = LogLevel::Warning;
 /// Resources that one session may subscribe to.
 pub const N_SUBSCRIPTIONS_MAX: usize = 10_000;
+
+/// A resource of one line of processes, in the child's own name.
+pub type Resource = (Instance, String);
 
 /// What all sessions want to hear.
 #[derive(Debug, Default)]
@@ -23,14 +25,14 @@ pub struct Listeners(Mutex<Wants>);
 struct Wants {
     sessions: HashMap<SessionId, Session>,
     /// Who hears of a child's resource, under which exposed URI.
-    subscribers: HashMap<(ServerName, String), HashMap<SessionId, String>>,
+    subscribers: HashMap<Resource, HashMap<SessionId, String>>,
 }
 
 #[derive(Debug)]
 struct Session {
     client: Arc<ClientSide>,
     level: Option<LogLevel>,
-    subscribed: HashSet<(ServerName, String)>,
+    subscribed: HashSet<Resource>,
 }
 
 impl Listeners {
@@ -45,7 +47,7 @@ impl Listeners {
     }
 
     /// A session has gone. Returns the resources that nobody wants to hear of any more.
-    pub fn remove(&self, session: &SessionId) -> Vec<(ServerName, String)> {
+    pub fn remove(&self, session: &SessionId) -> Vec<Resource> {
         let mut wants = self.wants();
         let Some(gone) = wants.sessions.remove(session) else {
             return Vec::new();
@@ -86,8 +88,12 @@ impl Listeners {
     ///
     /// # Errors
     /// The session has too many already.
-    pub fn subscribe(&self, session: &SessionId, owner: &Owner, exposed: &str) -> Result<bool, TooMany> {
-        let resource = (owner.server.clone(), owner.own.clone());
+    pub fn subscribe(
+        &self,
+        session: &SessionId,
+        resource: &Resource,
+        exposed: &str,
+    ) -> Result<bool, TooMany> {
         let mut wants = self.wants();
         let Some(known) = wants.sessions.get_mut(session) else {
             return Ok(false);
@@ -96,26 +102,25 @@ impl Listeners {
             return Err(TooMany);
         }
         known.subscribed.insert(resource.clone());
-        let subscribers = wants.subscribers.entry(resource).or_default();
+        let subscribers = wants.subscribers.entry(resource.clone()).or_default();
         subscribers.insert(session.clone(), exposed.to_owned());
         Ok(subscribers.len() == 1)
     }
 
     /// Forgets a subscription. Says whether it was the last to this resource.
-    pub fn unsubscribe(&self, session: &SessionId, owner: &Owner) -> bool {
-        let resource = (owner.server.clone(), owner.own.clone());
+    pub fn unsubscribe(&self, session: &SessionId, resource: &Resource) -> bool {
         let mut wants = self.wants();
         if let Some(known) = wants.sessions.get_mut(session) {
-            known.subscribed.remove(&resource);
+            known.subscribed.remove(resource);
         }
-        wants.leave(session, &resource)
+        wants.leave(session, resource)
     }
 
     /// A child's resource changed, or something below it: tells everybody who wants to hear of it.
-    pub fn resource_updated(&self, server: &ServerName, own: &str) {
+    pub fn resource_updated(&self, instance: &Instance, own: &str) {
         let wants = self.wants();
         for ((owner, subscribed), sessions) in &wants.subscribers {
-            let concerns = owner == server && is_or_is_below(own, subscribed);
+            let concerns = owner == instance && is_or_is_below(own, subscribed);
             for (session, exposed) in sessions.iter().filter(|_| concerns) {
                 let Some(session) = wants.sessions.get(session) else {
                     continue;
@@ -127,12 +132,12 @@ impl Listeners {
     }
 
     /// A child's resources that somebody subscribes to.
-    pub fn subscriptions_of(&self, server: &ServerName) -> Vec<String> {
+    pub fn subscriptions_of(&self, instance: &Instance) -> Vec<String> {
         let wants = self.wants();
         wants
             .subscribers
             .keys()
-            .filter(|(owner, _)| owner == server)
+            .filter(|(owner, _)| owner == instance)
             .map(|(_, own)| own.clone())
             .collect()
     }
@@ -143,6 +148,38 @@ impl Listeners {
             .sessions
             .get(session)
             .map(|session| Arc::clone(&session.client))
+    }
+
+    /// The clients of an owner: one session's, or all those of a client program.
+    pub fn clients_of(&self, owner: &OwnerKey) -> Vec<(SessionId, Arc<ClientSide>)> {
+        let wants = self.wants();
+        let is_owner = |id: &SessionId, session: &Session| {
+            OwnerKey::session(id) == *owner
+                || session
+                    .client
+                    .profile()
+                    .is_some_and(|profile| OwnerKey::client(&profile.client_name()) == *owner)
+        };
+        let owners = wants
+            .sessions
+            .iter()
+            .filter(|(id, session)| is_owner(id, session));
+        owners
+            .map(|(id, session)| (id.clone(), Arc::clone(&session.client)))
+            .collect()
+    }
+
+    /// The client, if there is just one that has done its handshake.
+    pub fn only_client(&self) -> Option<(SessionId, Arc<ClientSide>)> {
+        let wants = self.wants();
+        let mut greeted = wants
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.client.profile().is_some());
+        let (Some((id, session)), None) = (greeted.next(), greeted.next()) else {
+            return None;
+        };
+        Some((id.clone(), Arc::clone(&session.client)))
     }
 
     /// All clients.
@@ -164,7 +201,7 @@ impl Listeners {
 pub struct TooMany;
 
 impl Wants {
-    fn leave(&mut self, session: &SessionId, resource: &(ServerName, String)) -> bool {
+    fn leave(&mut self, session: &SessionId, resource: &Resource) -> bool {
         let Some(subscribers) = self.subscribers.get_mut(resource) else {
             return false;
         };
@@ -186,12 +223,14 @@ fn is_or_is_below(own: &str, subscribed: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::ServerName;
 
-    fn owner(uri: &str) -> Owner {
-        Owner {
-            server: ServerName::parse("a").unwrap(),
-            own: uri.to_owned(),
-        }
+    fn instance(server: &str) -> Instance {
+        Instance::shared(ServerName::parse(server).unwrap())
+    }
+
+    fn owner(uri: &str) -> Resource {
+        (instance("a"), uri.to_owned())
     }
 
     #[test]
@@ -207,10 +246,7 @@ mod tests {
             !listeners.unsubscribe(&one, &owner("x://1")),
             "twice changes nothing"
         );
-        assert_eq!(
-            listeners.remove(&two),
-            [(ServerName::parse("a").unwrap(), "x://1".to_owned())]
-        );
+        assert_eq!(listeners.remove(&two), [owner("x://1")]);
     }
 
     #[test]
@@ -222,13 +258,13 @@ mod tests {
             listeners.add(session.clone(), Arc::clone(client));
             listeners.subscribe(&session, &owner(uri), uri).unwrap();
         }
-        listeners.resource_updated(&ServerName::parse("a").unwrap(), "x://a/b");
+        listeners.resource_updated(&instance("a"), "x://a/b");
         let heard: Vec<bool> = clients
             .iter()
             .map(|client| client.outbox.pop().is_some())
             .collect();
         assert_eq!(heard, [true, true, false]);
-        listeners.resource_updated(&ServerName::parse("b").unwrap(), "x://a");
+        listeners.resource_updated(&instance("b"), "x://a");
         assert!(
             clients.iter().all(|client| client.outbox.pop().is_none()),
             "another server's resource"

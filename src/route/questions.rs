@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::child::Lane;
 use crate::child::link::Link;
-use crate::ids::{Generation, ServerName};
+use crate::ids::{Generation, Instance};
 use crate::rpc::error::code;
 use crate::rpc::mcp::method;
 use crate::rpc::message::{notification_line, request_line, response_line};
@@ -36,8 +36,8 @@ struct Open {
 /// One open question: who asked, and on whose behalf.
 #[derive(Debug)]
 pub struct Question {
-    /// The server that asks.
-    pub server: ServerName,
+    /// The process line that asks.
+    pub instance: Instance,
     /// The way back to the process that asks.
     pub link: Arc<Link>,
     /// The id under which the child asks.
@@ -81,9 +81,9 @@ impl Questions {
     }
 
     /// The child takes a question back: the client is told under our id.
-    pub fn withdraw(&self, server: &ServerName, generation: Generation, child_id: &RequestId) -> bool {
+    pub fn withdraw(&self, instance: &Instance, generation: Generation, child_id: &RequestId) -> bool {
         let found = self.take(|question| {
-            question.server == *server
+            question.instance == *instance
                 && question.link.generation == generation
                 && question.child_id == *child_id
         });
@@ -135,7 +135,7 @@ impl Question {
     fn end(&self, outcome: &Outcome) {
         self.lane.question_ended();
         if !self.link.post(response_line(Some(&self.child_id), outcome)) {
-            tracing::debug!(server = %self.server, "an answer came for a process that is gone");
+            tracing::debug!(server = %self.instance, "an answer came for a process that is gone");
         }
     }
 }
@@ -157,11 +157,15 @@ fn gone(asked: &str) -> Outcome {
 mod tests {
     use super::*;
     use crate::child::outgoing::OutLine;
-    use crate::ids::SessionId;
+    use crate::ids::{ServerName, SessionId};
+
+    fn instance() -> Instance {
+        Instance::shared(ServerName::parse("a").unwrap())
+    }
 
     fn question(link: &Arc<Link>, lane: &Arc<Lane>, child_id: u64) -> Question {
         Question {
-            server: ServerName::parse("a").unwrap(),
+            instance: instance(),
             link: Arc::clone(link),
             child_id: RequestId::number(child_id),
             asked: method::ELICIT.to_owned(),
@@ -204,13 +208,13 @@ mod tests {
     #[tokio::test]
     async fn a_question_that_is_taken_back_is_cancelled_at_the_client_and_not_answered() {
         let (link, mut queue) = Link::new(Generation(1), 8);
-        let (questions, lane, server) = (Questions::default(), lane(), ServerName::parse("a").unwrap());
+        let (questions, lane, instance) = (Questions::default(), lane(), instance());
         questions.ask(question(&link, &lane, 77), None).unwrap();
         assert!(
-            !questions.withdraw(&server, Generation(2), &RequestId::number(77)),
+            !questions.withdraw(&instance, Generation(2), &RequestId::number(77)),
             "another process"
         );
-        assert!(questions.withdraw(&server, Generation(1), &RequestId::number(77)));
+        assert!(questions.withdraw(&instance, Generation(1), &RequestId::number(77)));
         lane.pop();
         let told = String::from_utf8(lane.pop().unwrap().to_vec()).unwrap();
         assert!(told.contains(r#""requestId":1}"#) && !lane.is_asking(), "{told}");

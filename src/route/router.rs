@@ -4,18 +4,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::Instrument;
 
+use super::client::Profile;
 use super::context::CallContext;
 use super::listeners::{Listeners, N_SUBSCRIPTIONS_MAX};
 use super::project;
 use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
+use crate::child::handshake::Persona;
 use crate::child::outgoing::Params;
 use crate::child::{Call, CallError, Child};
-use crate::ids::{ServerName, SessionId};
+use crate::config::spec::Sharing;
+use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
+use crate::rpc::message::notification_line;
 use crate::rpc::object::{Object, elements};
 use crate::rpc::{Outcome, Raw, Text, mcp};
+use crate::supervise::instances::TooMany;
 use crate::supervise::{Directory, Entry};
 
 /// Why a request got no answer of a child's own.
@@ -45,6 +51,16 @@ pub enum RouteError {
         server: ServerName,
         /// What it cannot do.
         what: &'static str,
+    },
+    /// As many processes of it as allowed are in use by other clients.
+    #[error(
+        "server `{server}`: {n_max} clients have a process of their own already; `instances_max` sets the limit"
+    )]
+    NoInstance {
+        /// Which.
+        server: ServerName,
+        /// The bound.
+        n_max: usize,
     },
     /// The child gave no answer.
     #[error("server `{server}`: {error}")]
@@ -127,7 +143,7 @@ impl Router {
         let name = object.get_string("name").ok_or_else(|| needs_string("name"))?;
         let view = self.view();
         let Some(owner) = view.list(kind).owner(&name) else {
-            return Err(RouteError::Unknown { what, name });
+            return Err(self.not_on_offer(kind, what, name));
         };
         let entry = self.entry(&owner.server).ok_or_else(|| RouteError::Unknown {
             what,
@@ -136,8 +152,23 @@ impl Router {
         let renamed = (owner.own != name).then(|| object.with("name", &Raw::of(&owner.own)));
         let params = Params::with_token(renamed.as_ref().or(params));
         // A tool may have effects; filling in a prompt has none.
-        let outcome = self.ask(&entry.child, context, method, params, !is_tool).await?;
+        let outcome = self.ask(&entry, context, method, params, !is_tool).await?;
         Ok(projected(context, is_tool, outcome))
+    }
+
+    /// A name that nobody offers now: unknown, or of a server that does not run.
+    fn not_on_offer(&self, kind: Kind, what: &'static str, name: String) -> RouteError {
+        let hidden = self
+            .catalog
+            .hidden_owner(kind, &name)
+            .and_then(|server| self.entry(&server));
+        match hidden {
+            Some(entry) => RouteError::Child {
+                server: entry.spec.name.clone(),
+                error: entry.child.refusal(),
+            },
+            None => RouteError::Unknown { what, name },
+        }
     }
 
     /// `resources/read`.
@@ -154,7 +185,7 @@ impl Router {
         let own = object.with("uri", &Raw::of(&owner.own));
         let params = Params::with_token(Some(&own));
         let outcome = self
-            .ask(&entry.child, context, mcp::method::RESOURCES_READ, params, true)
+            .ask(&entry, context, mcp::method::RESOURCES_READ, params, true)
             .await?;
         if owner.own == uri {
             return Ok(outcome);
@@ -174,10 +205,14 @@ impl Router {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_SUBSCRIBE)?;
         let (owner, entry) = self.resource(&uri)?;
         can_subscribe(&entry)?;
+        let resource = (
+            self.child_for(&entry, context)?.instance().clone(),
+            owner.own.clone(),
+        );
         let session = &context.lane.session;
         let is_first = self
             .listeners
-            .subscribe(session, &owner, &uri)
+            .subscribe(session, &resource, &uri)
             .map_err(|_too_many| {
                 RouteError::BadParams(format!(
                     "this session subscribes to {N_SUBSCRIPTIONS_MAX} resources already"
@@ -188,11 +223,9 @@ impl Router {
         }
         let own = object.with("uri", &Raw::of(&owner.own));
         let method = mcp::method::RESOURCES_SUBSCRIBE;
-        let outcome = self
-            .ask(&entry.child, context, method, Params::Plain(own), true)
-            .await;
+        let outcome = self.ask(&entry, context, method, Params::Plain(own), true).await;
         if !matches!(outcome, Ok(Ok(_))) {
-            self.listeners.unsubscribe(session, &owner);
+            self.listeners.unsubscribe(session, &resource);
         }
         outcome
     }
@@ -209,12 +242,16 @@ impl Router {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_UNSUBSCRIBE)?;
         let (owner, entry) = self.resource(&uri)?;
         can_subscribe(&entry)?;
-        if !self.listeners.unsubscribe(&context.lane.session, &owner) {
+        let resource = (
+            self.child_for(&entry, context)?.instance().clone(),
+            owner.own.clone(),
+        );
+        if !self.listeners.unsubscribe(&context.lane.session, &resource) {
             return Ok(Ok(Raw::empty_object()));
         }
         let own = object.with("uri", &Raw::of(&owner.own));
         self.ask(
-            &entry.child,
+            &entry,
             context,
             mcp::method::RESOURCES_UNSUBSCRIBE,
             Params::Plain(own),
@@ -225,16 +262,22 @@ impl Router {
 
     /// A session is gone: children are told of resources that nobody wants to hear of any more.
     pub async fn forget(&self, session: &SessionId) {
-        for (server, own) in self.listeners.remove(session) {
-            let Some(entry) = self.entry(&server) else {
+        let orphaned = self.listeners.remove(session);
+        let own_process = OwnerKey::session(session);
+        let directory = Arc::clone(&self.directory.borrow());
+        for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
+            instances.release(&own_process).await;
+        }
+        for (instance, own) in orphaned {
+            let Some(child) = self.child(&instance) else {
                 continue;
             };
-            if entry.child.status().handshake.is_none() {
+            if child.status().handshake.is_none() {
                 continue;
             }
             let params = Params::Plain(Raw::of(&serde_json::json!({ "uri": own })));
             drop(
-                self.ours(&entry.child, mcp::method::RESOURCES_UNSUBSCRIBE, params)
+                self.ours(&child, mcp::method::RESOURCES_UNSUBSCRIBE, params)
                     .await,
             );
         }
@@ -269,7 +312,7 @@ impl Router {
             )));
         }
         let params = object.with("ref", &reference.with(key, &Raw::of(&owner.own)));
-        self.ask(&entry.child, context, method, Params::Plain(params), true)
+        self.ask(&entry, context, method, Params::Plain(params), true)
             .await
     }
 
@@ -318,10 +361,61 @@ impl Router {
 
     /// Asks a fresh process again for what sessions subscribe to, and tells them that they may have missed something.
     pub async fn resubscribe(&self, child: &Child) {
-        for own in self.listeners.subscriptions_of(child.name()) {
+        for own in self.listeners.subscriptions_of(child.instance()) {
             let params = Params::Plain(Raw::of(&serde_json::json!({ "uri": own })));
             drop(self.ours(child, mcp::method::RESOURCES_SUBSCRIBE, params).await);
-            self.listeners.resource_updated(child.name(), &own);
+            self.listeners.resource_updated(child.instance(), &own);
+        }
+    }
+
+    /// The child that works for the caller: the shared one, or the caller's own.
+    fn child_for(&self, entry: &Entry, context: &CallContext) -> Result<Child, RouteError> {
+        let Some(instances) = &entry.instances else {
+            return Ok(entry.child.clone());
+        };
+        let session = &context.lane.session;
+        let profile = self
+            .listeners
+            .client(session)
+            .and_then(|client| client.profile().cloned());
+        let owner = match entry.spec.policy.sharing {
+            Sharing::Shared | Sharing::PerSession => OwnerKey::session(session),
+            Sharing::PerClient => {
+                OwnerKey::client(&profile.as_ref().map(Profile::client_name).unwrap_or_default())
+            }
+        };
+        let persona = || Persona {
+            owner: owner.clone(),
+            capabilities: profile
+                .as_ref()
+                .map_or_else(Raw::empty_object, |profile| profile.capabilities.clone()),
+            client_info: profile.as_ref().and_then(|profile| profile.client_info.clone()),
+        };
+        let child = instances.of(persona, &owner, Instant::now());
+        child.map_err(|TooMany { n_max }| RouteError::NoInstance {
+            server: entry.spec.name.clone(),
+            n_max,
+        })
+    }
+
+    /// One line of processes, if it is still there.
+    pub fn child(&self, instance: &Instance) -> Option<Child> {
+        let entry = self.entry(&instance.server)?;
+        match &instance.owner {
+            None => Some(entry.child),
+            Some(owner) => entry.instances?.get(owner),
+        }
+    }
+
+    /// A client's folders have changed: the processes that are its alone hear of it.
+    pub fn roots_changed(&self, session: &SessionId) {
+        let line = notification_line(mcp::method::ROOTS_CHANGED, None);
+        let owner = OwnerKey::session(session);
+        let directory = Arc::clone(&self.directory.borrow());
+        for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
+            if let Some(child) = instances.get(&owner) {
+                child.notify(line.clone());
+            }
         }
     }
 
@@ -339,12 +433,13 @@ impl Router {
 
     async fn ask(
         &self,
-        child: &Child,
+        entry: &Entry,
         context: &CallContext,
         method: &'static str,
         params: Params,
         repeatable: bool,
     ) -> Result<Outcome, RouteError> {
+        let child = &self.child_for(entry, context)?;
         let lane = Some(Arc::clone(&context.lane));
         let call = Call {
             method: Text::fixed(method),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::replay::Streams;
 use crate::child::Lane;
 use crate::ids::SessionId;
 use crate::route::ClientSide;
@@ -20,6 +21,8 @@ pub struct Session {
     pub id: SessionId,
     /// The client as children see it.
     pub client: Arc<ClientSide>,
+    /// What was sent on its event streams.
+    pub streams: Streams,
     /// Cancelled when the session ends; its streams end with it.
     pub over: CancellationToken,
     initialized: AtomicBool,
@@ -35,6 +38,7 @@ impl Session {
         Self {
             id: SessionId::random(),
             client: Arc::default(),
+            streams: Streams::default(),
             over: CancellationToken::new(),
             initialized: AtomicBool::new(false),
             inflight: Mutex::default(),

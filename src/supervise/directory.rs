@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::instances::Instances;
 use crate::child::Child;
 use crate::config::spec::ServerSpec;
 use crate::ids::ServerName;
@@ -12,8 +13,10 @@ use crate::ids::ServerName;
 pub struct Entry {
     /// As it is declared.
     pub spec: Arc<ServerSpec>,
-    /// As it lives.
+    /// As it lives: the process that clients share, and from which lists come.
     pub child: Child,
+    /// The processes that clients do not share, where the definition wants such.
+    pub instances: Option<Instances>,
 }
 
 /// All declared servers, in the order of their declaration.

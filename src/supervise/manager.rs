@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::{Mutex, watch};
+use tokio::time::Instant;
 
 use super::directory::{Directory, Entry};
+use super::instances::Instances;
 use crate::child::task::{self, Surroundings};
 use crate::child::{Child, Control};
-use crate::config::spec::{ServerSpec, SpecChange, diff};
+use crate::config::spec::{ServerSpec, Sharing, SpecChange, diff};
 use crate::ids::ServerName;
 
 /// The owner of all children. Cheap to clone.
@@ -130,11 +132,30 @@ impl ProcessManager {
         });
         let child = match old {
             Some(old) if !is_fresh => old,
-            old => task::start(spec, &self.0.surroundings, old),
+            old => task::start(spec, &self.0.surroundings, old, None),
+        };
+        let kept = before
+            .get(spec.name.as_str())
+            .filter(|_| !is_fresh)
+            .and_then(|entry| entry.instances.clone());
+        let instances = match spec.policy.sharing {
+            Sharing::Shared => None,
+            Sharing::PerSession | Sharing::PerClient => {
+                Some(kept.unwrap_or_else(|| Instances::new(spec, &self.0.surroundings)))
+            }
         };
         Entry {
             spec: Arc::new(spec.clone()),
             child,
+            instances,
+        }
+    }
+
+    /// Ends processes that clients do not share and nobody has used for long.
+    pub async fn reap_instances(&self) {
+        let directory = Arc::clone(&self.0.directory.borrow());
+        for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
+            instances.reap(Instant::now()).await;
         }
     }
 
@@ -143,7 +164,11 @@ impl ProcessManager {
         let mut applied = self.0.applied.lock().await;
         applied.shutting_down = true;
         let directory = Arc::clone(&self.0.directory.borrow());
-        let present = directory.iter().map(|entry| entry.child.clone());
+        let owned = directory
+            .iter()
+            .filter_map(|entry| entry.instances.as_ref())
+            .flat_map(Instances::take_all);
+        let present = directory.iter().map(|entry| entry.child.clone()).chain(owned);
         let children: Vec<Child> = present
             .chain(applied.leaving.drain().map(|(_, child)| child))
             .collect();
@@ -156,8 +181,14 @@ impl ProcessManager {
     }
 }
 
+/// Tells the shared child, and what goes with it: processes that clients do not share never outlive a change.
 async fn tell(directory: &Directory, server: &str, control: Control) {
     if let Some(entry) = directory.get(server) {
+        if control != Control::Enable {
+            for owned in entry.instances.iter().flat_map(Instances::take_all) {
+                owned.tell(Control::Retire).await;
+            }
+        }
         entry.child.tell(control).await;
     }
 }

@@ -3,6 +3,7 @@
 //! [`ProcessManager`] holds the children and publishes the [`Directory`]; requests read it and never pass here.
 
 pub mod directory;
+pub mod instances;
 pub mod manager;
 
 pub use directory::{Directory, Entry};

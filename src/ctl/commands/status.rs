@@ -116,11 +116,11 @@ fn one(server: &ServerStatus, look: Look) -> String {
     fact(
         "offers",
         &format!(
-            "{}, {} prompts, {} resources, {} templates",
-            words::tools(server.n_tools),
-            server.n_prompts,
-            server.n_resources,
-            server.n_templates
+            "{}, {}, {}, {}",
+            words::counted(server.n_tools, "tool"),
+            words::counted(server.n_prompts, "prompt"),
+            words::counted(server.n_resources, "resource"),
+            words::counted(server.n_templates, "template")
         ),
     );
     fact("calls", &format!("{} in flight", server.n_inflight));

@@ -38,7 +38,7 @@ pub async fn batch(front: Shared, session: Arc<Session>, parts: Vec<Result<Messa
     let mut running = Vec::new();
     for part in parts {
         match part {
-            Ok(Message::Notification(notification)) => notified(&session, &notification),
+            Ok(Message::Notification(notification)) => notified(&front, &session, &notification),
             Ok(Message::Response(response)) => conversation::answered(&session, &response),
             Ok(Message::Request(request)) => {
                 let (done, waits) = tokio::sync::oneshot::channel();

@@ -35,6 +35,20 @@ pub fn frame(line: &[u8]) -> Bytes {
     frame.into()
 }
 
+/// One message as an event with an id, so that the stream can be resumed after it.
+pub fn frame_with_id(id: &str, line: &[u8]) -> Bytes {
+    let mut frame = format!("id: {id}\n").into_bytes();
+    frame.extend_from_slice(&self::frame(line));
+    frame.into()
+}
+
+/// The event before the first: an id and no data, so that a stream can be resumed of which nothing has come yet.
+/// Clients of earlier revisions than 2025-11-25 take its empty data for a broken message.
+pub fn priming(id: &str) -> Bytes {
+    const RETRY_MS: u32 = 1000;
+    format!("id: {id}\nretry: {RETRY_MS}\ndata: \n\n").into()
+}
+
 /// The writing end, and the response that reads from it.
 pub fn channel() -> (mpsc::Sender<Bytes>, Response) {
     let (frames, queue) = mpsc::channel(N_FRAMES_MAX);

@@ -11,11 +11,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 
 use super::events::{self, HEARTBEAT};
 use super::headers::{accepts, is_json};
-use super::{header_text, json, read_body, refusal};
+use super::{header_text, json, read_body, refusal, resumable};
 use crate::bridge::{Answer, errors, lane_of};
 use crate::child::Lane;
 use crate::front::Shared;
@@ -26,8 +25,10 @@ use crate::rpc::mcp::{Revision, method};
 use crate::rpc::message::{Malformed, response_line};
 use crate::rpc::{Incoming, Message, Outcome, RequestId, RpcError};
 use crate::session::Session;
+use crate::session::replay::EventLog;
 
 const SESSION_ID: &str = "mcp-session-id";
+const LAST_EVENT_ID: &str = "last-event-id";
 const PROTOCOL_VERSION: &str = "mcp-protocol-version";
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
@@ -53,42 +54,33 @@ pub async fn mcp(State(front): State<Shared>, request: Request<Body>) -> Respons
 
 fn get(front: &Shared, request: &Request<Body>) -> Response {
     if !accepts(request.headers(), EVENTS) {
-        return refusal(
-            StatusCode::NOT_ACCEPTABLE,
-            &RpcError::invalid_request("the client must accept text/event-stream"),
-        );
+        let error = RpcError::invalid_request("the client must accept text/event-stream");
+        return refusal(StatusCode::NOT_ACCEPTABLE, &error);
     }
     let session =
         match session_of(front, request).and_then(|session| check_version(request).map(|()| session)) {
             Ok(session) => session,
             Err(refused) => return refused,
         };
+    let (log, after) = match header_text(request, LAST_EVENT_ID) {
+        None => (session.streams.open(false), None),
+        Some(id) => match session.streams.find(id) {
+            Some((log, number)) => (log, Some(number)),
+            None => {
+                let error = RpcError::invalid_request(
+                    "this Last-Event-ID is not known here; open a stream without it",
+                );
+                return refusal(StatusCode::BAD_REQUEST, &error);
+            }
+        },
+    };
     let (frames, response) = events::channel();
     let stream = session.open_stream();
     front.tasks.spawn("event stream", async move {
-        forward_outbox(&session, &frames).await;
+        resumable::send(&session, &log, after, &frames).await;
         drop(stream);
     });
     response
-}
-
-/// Passes on what waits in the outbox, until the client or the session is gone.
-async fn forward_outbox(session: &Session, frames: &tokio::sync::mpsc::Sender<Bytes>) {
-    // A first sign of life: some clients wait for the first byte before they believe in the stream.
-    if frames.send(events::comment()).await.is_err() {
-        return;
-    }
-    loop {
-        // Room first, and only then a message: what cannot be sent stays in the outbox for another stream.
-        let Ok(room) = frames.reserve().await else { return };
-        tokio::select! {
-            biased;
-            () = session.over.cancelled() => return,
-            () = frames.closed() => return,
-            line = session.client.outbox.next() => room.send(events::frame(&line)),
-            () = tokio::time::sleep(HEARTBEAT) => room.send(events::comment()),
-        }
-    }
 }
 
 async fn delete(front: &Shared, session: Result<Arc<Session>, Response>) -> Response {
@@ -194,7 +186,7 @@ fn initialize(front: &Shared, asked: &crate::rpc::Request) -> Response {
 pub(super) async fn one(front: Shared, session: Arc<Session>, message: Message) -> Response {
     match message {
         Message::Notification(notification) => {
-            notified(&session, &notification);
+            notified(&front, &session, &notification);
             StatusCode::ACCEPTED.into_response()
         }
         Message::Response(response) => {
@@ -215,18 +207,31 @@ pub(super) async fn one(front: Shared, session: Arc<Session>, message: Message) 
 async fn call(front: Shared, session: Arc<Session>, request: crate::rpc::Request) -> Response {
     let lane = lane_of(&session, &request);
     let id = request.id.clone();
-    let mut work = Box::pin(work(Arc::clone(&front), session, request, Arc::clone(&lane)));
+    let mut work = Box::pin(work(
+        Arc::clone(&front),
+        Arc::clone(&session),
+        request,
+        Arc::clone(&lane),
+    ));
     let first = tokio::select! {
         // An answer that is here goes out as JSON.
         biased;
         answer = &mut work => return finished(&id, &lane, answer),
-        line = lane.next() => events::frame(&line),
+        line = lane.next() => Some(line),
         // Some clients give up when they see no headers for long.
-        () = tokio::time::sleep(HEARTBEAT) => events::comment(),
+        () = tokio::time::sleep(HEARTBEAT) => None,
     };
+    let log = session.streams.open(true);
+    if let Some(line) = first {
+        log.push(line);
+    }
     let (frames, response) = events::channel();
+    let sent = Arc::clone(&log);
+    front.tasks.spawn("event stream", async move {
+        resumable::send(&session, &sent, None, &frames).await
+    });
     front.tasks.spawn("streamed answer", async move {
-        stream(work, first, id.compact(), &lane, &frames).await
+        stream(work, id.compact(), &lane, &log).await
     });
     response
 }
@@ -266,36 +271,28 @@ fn finished(id: &RequestId, lane: &Lane, answer: Answer) -> Response {
         .into_response()
 }
 
-/// Goes on as an event stream. The call goes on to its end even when nobody reads any more.
+/// Goes on as an event stream. The call goes on to its end even when nobody reads: the client may come back.
 async fn stream(
     mut work: std::pin::Pin<Box<impl Future<Output = Answer>>>,
-    first: Bytes,
     id: RequestId,
     lane: &Lane,
-    frames: &tokio::sync::mpsc::Sender<Bytes>,
+    log: &EventLog,
 ) {
-    let mut next = first;
     let answer = loop {
-        // A reader that is gone is no reason to stop: it may still cancel, and the child works on anyway.
-        drop(frames.send(next).await);
-        next = tokio::select! {
+        tokio::select! {
             // What was said before the answer has to arrive before it.
             biased;
-            line = lane.next() => events::frame(&line),
+            line = lane.next() => log.push(line),
             answer = &mut work => break answer,
-            () = tokio::time::sleep(HEARTBEAT) => events::comment(),
         };
     };
     while let Some(line) = lane.pop() {
-        drop(frames.send(events::frame(&line)).await);
+        log.push(line);
     }
     if let Answer::Outcome(outcome) = answer {
-        drop(
-            frames
-                .send(events::frame(&response_line(Some(&id), &outcome)))
-                .await,
-        );
+        log.push(response_line(Some(&id), &outcome));
     }
+    log.end();
 }
 
 fn answered(id: &RequestId, outcome: &Outcome) -> Response {

@@ -16,6 +16,7 @@ use crate::child::status::{ChildStatus, Gate};
 use crate::config::spec::Launch;
 use crate::front::Shared;
 use crate::supervise::Entry;
+use crate::supervise::instances::Instances;
 
 pub(super) async fn list(State(front): State<Shared>) -> Response {
     let directory = front.manager.directory().borrow().clone();
@@ -25,7 +26,10 @@ pub(super) async fn list(State(front): State<Shared>) -> Response {
 
 pub(super) async fn one(State(front): State<Shared>, Path(name): Path<String>) -> Response {
     match entry(&front, &name) {
-        Ok(entry) => Json(status(&front, &entry)).into_response(),
+        Ok(entry) => {
+            lists_fetched(&front, &entry).await;
+            Json(status(&front, &entry)).into_response()
+        }
         Err(refused) => refused,
     }
 }
@@ -71,11 +75,31 @@ async fn change(
         | Control::Retire => 0,
     };
     entry.child.tell(control).await;
+    for owned in entry
+        .instances
+        .iter()
+        .filter(|_| control != Control::Start)
+        .flat_map(Instances::take_all)
+    {
+        owned.tell(Control::Retire).await;
+    }
     let policy = entry.child.policy();
     let patience = policy.start_timeout + policy.drain_timeout + policy.eof_grace + policy.term_grace + SPARE;
     let done = states.wait_for(|status| is_done(status, before));
     drop(tokio::time::timeout(patience, done).await);
+    lists_fetched(front, &entry).await;
     Json(status(front, &entry)).into_response()
+}
+
+/// A server that has just become ready has its lists in a moment; "0 tools" would be wrong until then.
+async fn lists_fetched(front: &Shared, entry: &Entry) {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let child = entry.child.status();
+    if child.state == "ready" {
+        let fetched = front.catalog.fetched(&entry.spec.name, child.generation);
+        // A server that is slow to list is shown as it is.
+        drop(tokio::time::timeout(PATIENCE, fetched).await);
+    }
 }
 
 const SPARE: Duration = Duration::from_secs(5);

@@ -1,0 +1,126 @@
+//! The processes of a server that clients do not share: one per session or per client program, started by the
+//! first call, bounded in number, ended with their owner or when nobody has used them for long.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::child::handshake::Persona;
+use crate::child::task::{self, Surroundings};
+use crate::child::{Child, Control};
+use crate::config::spec::{Autostart, ServerSpec};
+use crate::ids::OwnerKey;
+
+/// The processes of one server that clients do not share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Instances(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    spec: ServerSpec,
+    surroundings: Surroundings,
+    all: Mutex<HashMap<OwnerKey, Owned>>,
+}
+
+#[derive(Debug)]
+struct Owned {
+    child: Child,
+    used: Instant,
+}
+
+/// There are as many processes as allowed, and all are in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooMany {
+    /// The bound: `instances_max`.
+    pub n_max: usize,
+}
+
+impl Instances {
+    /// None yet.
+    pub fn new(spec: &ServerSpec, surroundings: &Surroundings) -> Self {
+        let mut spec = spec.clone();
+        // Somebody calls it, or it would not be made.
+        spec.policy.autostart = Autostart::Eager;
+        Self(Arc::new(Shared {
+            spec,
+            surroundings: surroundings.clone(),
+            all: Mutex::default(),
+        }))
+    }
+
+    /// The process of an owner; made if there is none.
+    ///
+    /// # Errors
+    /// `TooMany`.
+    pub fn of(
+        &self,
+        persona: impl FnOnce() -> Persona,
+        owner: &OwnerKey,
+        now: Instant,
+    ) -> Result<Child, TooMany> {
+        let mut all = self.all();
+        if let Some(owned) = all.get_mut(owner) {
+            owned.used = now;
+            return Ok(owned.child.clone());
+        }
+        let n_max = self.0.spec.policy.instances_max;
+        if all.len() >= n_max {
+            return Err(TooMany { n_max });
+        }
+        let child = task::start(&self.0.spec, &self.0.surroundings, None, Some(persona()));
+        all.insert(
+            owner.clone(),
+            Owned {
+                child: child.clone(),
+                used: now,
+            },
+        );
+        Ok(child)
+    }
+
+    /// The process of an owner, if there is one.
+    pub fn get(&self, owner: &OwnerKey) -> Option<Child> {
+        self.all().get(owner).map(|owned| owned.child.clone())
+    }
+
+    /// The owner is gone, and its process goes.
+    pub async fn release(&self, owner: &OwnerKey) {
+        let gone = self.all().remove(owner);
+        if let Some(owned) = gone {
+            owned.child.tell(Control::Retire).await;
+        }
+    }
+
+    /// Ends what nobody has used for `instance_idle`.
+    pub async fn reap(&self, now: Instant) {
+        let idle = self.0.spec.policy.instance_idle;
+        let is_idle = |owned: &Owned| {
+            owned.child.n_inflight() == 0 && now.saturating_duration_since(owned.used) >= idle
+        };
+        let gone: Vec<(OwnerKey, Owned)> = self.all().extract_if(|_, owned| is_idle(owned)).collect();
+        for (owner, owned) in gone {
+            tracing::info!(server = %self.0.spec.name, owner = owner.short(), "not used for long: stopped");
+            owned.child.tell(Control::Retire).await;
+        }
+    }
+
+    /// Takes all of them out, for whoever ends them.
+    pub fn take_all(&self) -> Vec<Child> {
+        self.all().drain().map(|(_, owned)| owned.child).collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<OwnerKey, Owned>> {
+        self.0.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
