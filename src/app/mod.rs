@@ -188,21 +188,16 @@ impl House {
             Arc::new(Listeners::default()),
         );
         let sessions = Sessions::new(router.clone());
-        let stop = inner.token();
-        let backward = backward::run(
-            said,
-            router.clone(),
-            catalog.clone(),
-            inner.clone(),
-            events.clone(),
+        inner.spawn(
+            "backward",
+            backward::run(
+                said,
+                router.clone(),
+                catalog.clone(),
+                inner.clone(),
+                events.clone(),
+            ),
         );
-        // The queue outlives the children, because the manager holds on to it: its end is no sign to stop.
-        inner.spawn("backward", async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = backward => {}
-            }
-        });
         inner.spawn(
             "journal",
             records::journal(registry.clone(), events.subscribe(), inner.token()),
