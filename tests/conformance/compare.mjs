@@ -2,8 +2,8 @@
 //
 //   compare.mjs RESULTS EXPECTED_FAILURES [SCENARIO…]
 //
-// RESULTS holds direct/VERSION and gateway/VERSION, each with what the suite of that version wrote. One line a scenario,
-// and at the end `N passed, N failed`. With scenarios named, only these were run, and nothing is said of the others.
+// RESULTS holds direct/VERSION, shared/VERSION and per-session/VERSION, each with what the suite of that version wrote;
+// the last two are the gateway's. One line a scenario, and at the end `N passed, N failed`. With scenarios named, only these were run, and nothing is said of the others.
 
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -14,6 +14,8 @@ const REACHED = {
   "0.1.16": { scenarios: 32, checks: 44 },
   "0.2.0-alpha.12": { scenarios: 33, checks: 84 },
 };
+
+const SHARINGS = ["shared", "per-session"];
 
 // From worse to better. What a suite only tells (INFO) or leaves out (SKIPPED) is neither good nor bad.
 const RANKS = ["FAILURE", "WARNING", "SKIPPED", "INFO", "SUCCESS"];
@@ -88,9 +90,9 @@ function told(check) {
   return `${check.id}: ${check.status}: ${check.errorMessage ?? "no reason given"}`;
 }
 
-function compareScenario(version, scenario, direct, gateway) {
-  const what = `${version} ${scenario}`;
-  const reason = expected[version]?.[scenario];
+function compareScenario(sharing, version, scenario, direct, gateway) {
+  const what = `${sharing} ${version} ${scenario}`;
+  const reason = expected[sharing]?.[version]?.[scenario];
   const worse = gateway ? shortcomings(direct, gateway) : ["the suite left no result"];
   const score = `${successes(gateway ?? [])} of ${successes(direct)} checks`;
   if (worse.length === 0 && reason === undefined) {
@@ -122,18 +124,30 @@ function judgeDirect(version, direct) {
   }
 }
 
-for (const version of Object.keys(REACHED)) {
-  const direct = scenariosIn(join(results, "direct", version));
-  const gateway = scenariosIn(join(results, "gateway", version));
-  judgeDirect(version, direct);
-  for (const [scenario, checks] of direct) compareScenario(version, scenario, checks, gateway.get(scenario));
-  for (const scenario of Object.keys(expected[version] ?? {})) {
+// What is expected to fail has to be something that can.
+function judgeExpected(sharing, version, direct) {
+  for (const scenario of Object.keys(expected[sharing]?.[version] ?? {})) {
     const wasRun = named.length === 0 || named.includes(scenario);
-    if (wasRun && !direct.has(scenario)) failed(`${version} ${scenario}: expected to fail, but there is no such scenario`);
+    if (wasRun && !direct.has(scenario)) {
+      failed(`${sharing} ${version} ${scenario}: expected to fail, but there is no such scenario`);
+    }
   }
 }
-for (const version of Object.keys(expected)) {
-  if (!(version in REACHED)) failed(`expected-failures.yml: there is no version ${version}`);
+
+for (const version of Object.keys(REACHED)) {
+  const direct = scenariosIn(join(results, "direct", version));
+  judgeDirect(version, direct);
+  for (const sharing of SHARINGS) {
+    const gateway = scenariosIn(join(results, sharing, version));
+    for (const [scenario, checks] of direct) compareScenario(sharing, version, scenario, checks, gateway.get(scenario));
+    judgeExpected(sharing, version, direct);
+  }
+}
+for (const [sharing, versions] of Object.entries(expected)) {
+  if (!SHARINGS.includes(sharing)) failed(`expected-failures.yml: there is no sharing ${sharing}`);
+  for (const version of Object.keys(versions ?? {})) {
+    if (!(version in REACHED)) failed(`expected-failures.yml: there is no version ${version}`);
+  }
 }
 if (nKnown > 0) console.log(`${nKnown} known to fail`);
 console.log(`${nPassed} passed, ${nFailed} failed`);

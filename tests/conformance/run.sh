@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The official MCP conformance suite, in two versions, against the gateway with the stdio fixture behind it, and against
-# the same fixture served directly, which is the measure.
+# The official MCP conformance suite, in two versions, against the gateway with the stdio fixture behind it, shared by all
+# sessions and with a process for each, and against the same fixture served directly, which is the measure.
 #
 #   tests/conformance/run.sh             every scenario
 #   tests/conformance/run.sh SCENARIO…   only these, which must be in both versions
@@ -15,19 +15,20 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=scripts/daemon.sh
 source "$here/../../scripts/daemon.sh"
 
-# A whole suite takes 15 s; one that hangs in every scenario is cut off.
+# A whole suite takes 15 s, most of it for one scenario; one that hangs in every scenario is cut off.
 SUITE_SECONDS=240
 READY_SECONDS=30
 DRAIN_SECONDS=25
 REVISION=2025-11-25
 
+sharings=(shared per-session)
 scenarios=("$@")
 
 "$here/install.sh"
 daemon_programs
 
 scratch=$(mktemp -d)
-project=$scratch/project
+project=""
 fixture_pid=""
 fixture_url=""
 
@@ -91,13 +92,16 @@ measure() {
   done
 }
 
-# Only the fixture, and its own names: the suite asks for them exactly.
+# Only the fixture, and its own names: the suite asks for them exactly. The older suite ends none of its sessions, so
+# there is room for a process for each of them.
 servers_toml() {
   cat <<TOML
 [servers.fixture]
 command = "$here/.venv/bin/python"
 args = ["$here/fixture.py"]
 prefix = ""
+sharing = "$1"
+instances_max = 64
 TOML
 }
 
@@ -106,30 +110,38 @@ gateway_is_ready() {
     jq -e '.servers | length == 1 and all(.state == "ready")' >/dev/null 2>&1
 }
 
+# gateway SHARING: starts it, measures it, ends it.
+gateway() {
+  project=$scratch/project-$1
+  mkdir -p "$project"
+  servers_toml "$1" >"$project/servers.toml"
+  daemon_start "$project"
+  if ! wait_until "$READY_SECONDS" gateway_is_ready; then
+    echo "the fixture behind the gateway was not ready within $READY_SECONDS s"
+    "$MCPCTL" --dir "$project" status || true
+    tail -n 30 "$project/stderr.txt"
+    exit 1
+  fi
+  measure "$1" "$daemon_base/mcp"
+  daemon_stop "$DRAIN_SECONDS"
+  if [ "$daemon_status" -ne 0 ] || grep 'did not end in time' "$project/stderr.txt"; then
+    echo "the daemon ($1) did not end well; its status is $daemon_status"
+    status=1
+  fi
+}
+
+status=0
 fixture_start
 measure direct "$fixture_url"
 fixture_stop
-
-mkdir -p "$project"
-servers_toml >"$project/servers.toml"
-daemon_start "$project"
-if ! wait_until "$READY_SECONDS" gateway_is_ready; then
-  echo "the fixture behind the gateway was not ready within $READY_SECONDS s"
-  "$MCPCTL" --dir "$project" status || true
-  tail -n 30 "$project/stderr.txt"
-  exit 1
-fi
-measure gateway "$daemon_base/mcp"
-daemon_stop "$DRAIN_SECONDS"
-
-status=0
-"$here/.node" "$here/compare.mjs" "$scratch" "$here/expected-failures.yml" "${scenarios[@]}" || status=$?
-if [ "$daemon_status" -ne 0 ] || grep 'did not end in time' "$project/stderr.txt"; then
-  echo "the daemon did not end well; its status is $daemon_status"
-  status=1
-fi
+for sharing in "${sharings[@]}"; do
+  gateway "$sharing"
+done
+"$here/.node" "$here/compare.mjs" "$scratch" "$here/expected-failures.yml" "${scenarios[@]}" || status=1
 if [ "$status" -ne 0 ]; then
-  echo "--- last lines of the daemon"
-  tail -n 30 "$project/stderr.txt"
+  for sharing in "${sharings[@]}"; do
+    echo "--- last lines of the daemon ($sharing)"
+    tail -n 30 "$scratch/project-$sharing/stderr.txt"
+  done
 fi
 exit "$status"
