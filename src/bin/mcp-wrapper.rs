@@ -32,8 +32,8 @@ enum Verb {
     Demo {
         /// Which one.
         name: String,
-        /// What it takes, for example `--interval 500ms --department sales --seed 7` for `analytics`.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTIONS")]
+        /// What it takes, for example `--interval 500ms --department sales --seed 79` for `analytics`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
         options: Vec<String>,
     },
 }

@@ -10,7 +10,7 @@ use super::outlet::Outlet;
 use super::server::{Client, LogLevel, Params};
 
 /// How long a person may think about a question.
-const PATIENCE: Duration = Duration::from_mins(10);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// What the client said about itself in `initialize`.
 #[derive(Debug, Clone, Default)]

@@ -59,8 +59,12 @@ impl Calls {
     }
 
     /// The work is done. Says whether the answer is still wanted; it is at most once.
-    pub(super) fn finish(&self, id: &Value) -> bool {
-        lock(&self.table).running.remove(&id.to_string()).is_some()
+    ///
+    /// After a cancellation the client may have used its id again, so the mailbox tells which request this is.
+    pub(super) fn finish(&self, id: &Value, mailbox: &Arc<Mailbox>) -> bool {
+        let (mut table, key) = (lock(&self.table), id.to_string());
+        let is_ours = |running: &Arc<Mailbox>| Arc::ptr_eq(running, mailbox);
+        table.running.get(&key).is_some_and(is_ours) && table.running.remove(&key).is_some()
     }
 
     /// The client does not want the answer. A request that is unknown, or answered already, is let be.
@@ -186,22 +190,38 @@ mod tests {
         calls.cancel(&json!(8));
         assert_eq!((first.is_stopped(), second.is_stopped()), (true, false));
         assert_eq!(
-            (calls.finish(&seven), calls.finish(&text), calls.finish(&text)),
+            (
+                calls.finish(&seven, &first),
+                calls.finish(&text, &second),
+                calls.finish(&text, &second)
+            ),
             (false, true, false)
         );
     }
 
     #[test]
+    fn an_id_that_is_used_again_after_a_cancellation_belongs_to_the_new_request() {
+        let (calls, id) = (Calls::default(), json!("again"));
+        let old = calls.begin(&id).unwrap();
+        calls.cancel(&id);
+        let new = calls.begin(&id).unwrap();
+        assert!(!calls.finish(&id, &old));
+        calls.cancel(&id);
+        assert_eq!(new.pause(LONG), Err(Stopped));
+        assert!(!calls.finish(&id, &new));
+    }
+
+    #[test]
     fn so_many_run_at_once_and_no_more() {
         let calls = Calls::default();
-        for id in 0..RUNNING_MAX {
-            calls.begin(&json!(id)).unwrap();
-        }
+        let begun: Vec<_> = (0..RUNNING_MAX)
+            .map(|id| calls.begin(&json!(id)).unwrap())
+            .collect();
         assert_eq!(calls.begin(&json!("more")).unwrap_err(), NotBegun::Full);
-        assert!(calls.finish(&json!(0)));
-        let begun = calls.begin(&json!("more")).unwrap();
+        assert!(calls.finish(&json!(0), &begun[0]));
+        let more = calls.begin(&json!("more")).unwrap();
         calls.cancel_all();
-        assert_eq!(begun.pause(LONG), Err(Stopped));
+        assert_eq!(more.pause(LONG), Err(Stopped));
     }
 
     #[test]

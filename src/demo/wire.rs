@@ -140,11 +140,12 @@ impl Wire {
                 "{RUNNING_MAX} requests are worked on already; try again when one of them is answered"
             )),
         })?;
+        let own_mailbox = Arc::clone(&mailbox);
         let mut call = Call::new(&self.outlet, &self.calls, mailbox, &self.peer, params);
         let (calls, reply, own_id) = (self.calls.clone(), reply.clone(), id.clone());
         let started = thread::Builder::new().name("call".to_owned()).spawn(move || {
             let done = work(&mut call);
-            if let (true, Ok(result)) = (calls.finish(&own_id), done) {
+            if let (true, Ok(result)) = (calls.finish(&own_id, &own_mailbox), done) {
                 reply.answer(&own_id, result);
             }
         });

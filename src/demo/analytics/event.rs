@@ -123,7 +123,7 @@ pub(super) fn live_figures(seed: u64, department: Department, sequence: u64) -> 
             (orders, orders * dice.between(14, 31))
         }
         Department::Bookings => {
-            let tables = dice.between(1, 12);
+            let tables = dice.between(2, 12);
             (tables, tables * 2 + dice.between(0, tables * 2))
         }
         Department::Occupancy => {

@@ -93,18 +93,20 @@ impl Order {
         } else {
             Decision::Unknown("this client cannot ask one (it did not declare `elicitation`)".to_owned())
         };
-        Ok(match decision {
-            Decision::Unknown(_) if self.confirmed => Decision::Go(Detail::Totals),
-            decided => decided,
+        let unasked = matches!(decision, Decision::Unknown(_));
+        Ok(if unasked && self.confirmed {
+            Decision::Go(Detail::Totals)
+        } else {
+            decision
         })
     }
 
     fn question(&self) -> String {
         let readings = self.days * READINGS_PER_DAY;
         format!(
-            "A report on {} over {} days reads {readings} records from the archive. Shall it be made?",
+            "A report on {} over {} reads {readings} records from the archive. Shall it be made?",
             self.department.as_str(),
-            self.days
+            days(self.days)
         )
     }
 
@@ -120,18 +122,17 @@ impl Order {
                     &live_figures(self.seed, self.department, reading),
                 );
             }
-            call.progress(to, self.days, &format!("{to} of {} days read", self.days));
+            call.progress(to, self.days, &format!("{to} of {} read", days(self.days)));
         }
         Ok(self.tell(&sums, detail))
     }
 
     fn tell(&self, sums: &Sums, detail: Detail) -> Value {
-        let (name, days) = (self.department.as_str(), self.days);
-        let all = sums.all();
-        let mut text = format!("{name} over {days} days: {}", all.line());
+        let (name, all) = (self.department.as_str(), sums.all());
+        let mut text = format!("{name} over {}: {}", days(self.days), all.line());
         let mut structured = Map::from_iter([
             ("department".to_owned(), json!(self.department)),
-            ("days".to_owned(), json!(days)),
+            ("days".to_owned(), json!(self.days)),
             ("detail".to_owned(), json!(detail)),
             ("totals".to_owned(), all.to_json()),
         ]);
@@ -147,6 +148,14 @@ impl Order {
             structured.insert("by_branch".to_owned(), branches.into());
         }
         success(&text, &structured)
+    }
+}
+
+fn days(days: u64) -> String {
+    if days == 1 {
+        "1 day".to_owned()
+    } else {
+        format!("{days} days")
     }
 }
 
@@ -173,14 +182,18 @@ fn read_decision(said: &Said) -> Decision {
         Some("decline") => Decision::Declined,
         Some("cancel") => Decision::Dismissed,
         Some("accept") if content["confirm"] == false => Decision::Declined,
-        Some("accept") if content["confirm"] == true => match &content["detail"] {
-            Value::Null => Decision::Go(Detail::Totals),
-            detail => match detail.as_str().and_then(Detail::parse) {
-                Some(detail) => Decision::Go(detail),
-                None => Decision::Unknown(format!("{detail} is not a `detail` of the form")),
-            },
-        },
+        Some("accept") if content["confirm"] == true => read_detail(&content["detail"]),
         Some(_) | None => Decision::Unknown("the answer does not fit the form".to_owned()),
+    }
+}
+
+fn read_detail(detail: &Value) -> Decision {
+    if detail.is_null() {
+        return Decision::Go(Detail::Totals);
+    }
+    match detail.as_str().and_then(Detail::parse) {
+        Some(detail) => Decision::Go(detail),
+        None => Decision::Unknown(format!("{detail} is not a `detail` of the form")),
     }
 }
 
@@ -426,7 +439,7 @@ mod tests {
             question["params"]["message"]
                 .as_str()
                 .unwrap()
-                .contains("over 1 days")
+                .contains("over 1 day ")
         };
         let (first, second) = if about(&one) { (one, two) } else { (two, one) };
         talk.say(&json!({ "jsonrpc": "2.0", "id": second["id"], "result": { "action": "decline" } }));

@@ -178,7 +178,7 @@ mod tests {
     fn a_watched_event_is_a_change_as_well() {
         // The next change of its own is an hour away.
         let settings = Settings {
-            interval: std::time::Duration::from_hours(1),
+            interval: std::time::Duration::from_secs(3600),
             ..fast()
         };
         let mut talk = Talk::hello(Analytics::new(settings), "2025-06-18", json!({}));
