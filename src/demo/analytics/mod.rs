@@ -136,7 +136,12 @@ mod talking {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, BufReader, Write};
+    use std::sync::mpsc;
+    use std::thread;
+
     use super::super::talk::{self, Talk};
+    use super::super::wire;
     use super::talking::talk;
     use super::*;
 
@@ -162,6 +167,40 @@ mod tests {
         assert_eq!(talk.hear()["method"], "notifications/progress");
         talk.hang_up().unwrap();
         assert_eq!(talk.rest(), Vec::<Value>::new());
+    }
+
+    /// Takes no byte: says that it was asked to, and then waits.
+    struct Stuck(mpsc::SyncSender<()>, mpsc::Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.send(()).unwrap();
+            drop(self.1.recv());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_tool_that_is_stuck_in_a_write_does_not_hold_up_the_end() {
+        let (entered, is_stuck) = mpsc::sync_channel(1);
+        let (release, held) = mpsc::sync_channel(1);
+        let (input, mut say) = io::pipe().unwrap();
+        let served = thread::spawn(move || {
+            let mut server = Analytics::new(Settings::default());
+            let output = Box::new(Stuck(entered, held));
+            wire::serve(&mut server, &mut BufReader::new(input), output)
+        });
+        let params = json!({ "name": "watch_events", "_meta": { "progressToken": "p" } });
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+        writeln!(say, "{request}").unwrap();
+        is_stuck.recv().unwrap();
+        drop(say);
+        served.join().unwrap().unwrap();
+        release.send(()).unwrap();
     }
 
     #[test]
