@@ -17,15 +17,12 @@ pub(super) struct Outlet {
 }
 
 struct Shared {
-    output: Mutex<Output>,
+    /// Held during a write, which may take for ever: only who wants to write takes it.
+    output: Mutex<Box<dyn Write + Send>>,
+    /// Why a write failed: nothing that is written after it would arrive.
+    failure: Mutex<Option<io::Error>>,
     log_level: Mutex<Option<LogLevel>>,
     closed: AtomicBool,
-}
-
-enum Output {
-    Open(Box<dyn Write + Send>),
-    /// A write failed: nothing that is written after it would arrive. The reason, until it was told.
-    Failed(Option<io::Error>),
 }
 
 impl std::fmt::Debug for Outlet {
@@ -37,7 +34,8 @@ impl std::fmt::Debug for Outlet {
 impl Outlet {
     pub(super) fn new(output: Box<dyn Write + Send>) -> Self {
         let shared = Shared {
-            output: Mutex::new(Output::Open(output)),
+            output: Mutex::new(output),
+            failure: Mutex::new(None),
             log_level: Mutex::new(None),
             closed: AtomicBool::new(false),
         };
@@ -54,10 +52,9 @@ impl Outlet {
         if self.is_closed() {
             return;
         }
-        if let Output::Open(writer) = &mut *output
-            && let Err(failed) = writer.write_all(line.as_bytes()).and_then(|()| writer.flush())
-        {
-            *output = Output::Failed(Some(failed));
+        let written = output.write_all(line.as_bytes()).and_then(|()| output.flush());
+        if let Err(failed) = written {
+            *lock(&self.shared.failure) = Some(failed);
             self.close();
         }
     }
@@ -73,10 +70,7 @@ impl Outlet {
 
     /// Why a write failed, once.
     pub(super) fn take_failure(&self) -> Option<io::Error> {
-        match &mut *lock(&self.shared.output) {
-            Output::Open(_) => None,
-            Output::Failed(why) => why.take(),
-        }
+        lock(&self.shared.failure).take()
     }
 
     /// The least level of log messages that the client wants from now on.

@@ -45,30 +45,36 @@ pub(super) struct Chain {
 
 #[derive(Debug)]
 struct Shared {
+    /// Held while subscribers are told, which takes for ever when nobody reads.
     state: Mutex<State>,
+    /// Never held for long; taken after `state` where both are needed.
+    followed: Mutex<Followed>,
     /// Somebody subscribed, or it is over.
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Followed {
+    topics: BTreeSet<Topic>,
+    over: bool,
 }
 
 #[derive(Debug)]
 struct State {
     feed: Feed,
-    subscribed: BTreeSet<Topic>,
     /// Where changes are told. None before the conversation begins.
     outlet: Option<Outlet>,
-    over: bool,
 }
 
 impl Chain {
     pub(super) fn new(settings: &Settings) -> Self {
         let state = State {
             feed: Feed::new(settings.seed, &settings.departments, Instant::now()),
-            subscribed: BTreeSet::new(),
             outlet: None,
-            over: false,
         };
         let shared = Shared {
             state: Mutex::new(state),
+            followed: Mutex::default(),
             changed: Condvar::new(),
         };
         Self {
@@ -86,31 +92,33 @@ impl Chain {
         drop(ticker.spawn(move || chain.tick(&settings)));
     }
 
-    /// The conversation is over.
+    /// The conversation is over. Waits for nobody.
     pub(super) fn end(&self) {
-        lock(&self.shared.state).over = true;
+        lock(&self.shared.followed).over = true;
         self.shared.changed.notify_all();
     }
 
     pub(super) fn subscribe(&self, topic: Topic) {
-        lock(&self.shared.state).subscribed.insert(topic);
+        lock(&self.shared.followed).topics.insert(topic);
         self.shared.changed.notify_all();
     }
 
+    /// Waits until nobody is being told, so that none hears of a change after the answer to this request.
     pub(super) fn unsubscribe(&self, topic: Topic) {
-        lock(&self.shared.state).subscribed.remove(&topic);
+        let _nobody_is_told = lock(&self.shared.state);
+        lock(&self.shared.followed).topics.remove(&topic);
     }
 
     /// Reads the source of a department once; `None` when it is not on offer.
     pub(super) fn take(&self, department: Department) -> Option<Event> {
-        lock(&self.shared.state).happen(&[department]).pop()
+        self.happen(&mut lock(&self.shared.state), &[department]).pop()
     }
 
     /// Lets a source fail, and reads it once.
     pub(super) fn fail(&self, department: Department, time: Duration, why: &str) -> Option<Event> {
         let mut state = lock(&self.shared.state);
         state.feed.fail(department, time, why, Instant::now());
-        state.happen(&[department]).pop()
+        self.happen(&mut state, &[department]).pop()
     }
 
     pub(super) fn recent(&self, department: Department) -> Vec<Event> {
@@ -128,9 +136,9 @@ impl Chain {
                 .departments
                 .iter()
                 .copied()
-                .filter(|department| state.is_followed(*department))
+                .filter(|department| self.is_followed(*department))
                 .collect();
-            let events = state.happen(&concerned);
+            let events = self.happen(&mut state, &concerned);
             let outlet = state.outlet.clone();
             drop(state);
             if let Some(mut outlet) = outlet {
@@ -144,40 +152,35 @@ impl Chain {
 
     /// Waits for a subscriber, and then for one interval. `false` when it is over.
     fn wait_for_next(&self, interval: Duration) -> bool {
-        let mut state = lock(&self.shared.state);
-        while state.subscribed.is_empty() && !state.over {
-            state = self
-                .shared
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
-        let waited = self
-            .shared
-            .changed
-            .wait_timeout_while(state, interval, |state| !state.over);
-        let (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        !state.over
+        let changed = &self.shared.changed;
+        let followed = lock(&self.shared.followed);
+        let waited = changed.wait_while(followed, |now| now.topics.is_empty() && !now.over);
+        let followed = waited.unwrap_or_else(PoisonError::into_inner);
+        let waited = changed.wait_timeout_while(followed, interval, |now| !now.over);
+        let (followed, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        !followed.over
     }
-}
 
-impl State {
     fn is_followed(&self, department: Department) -> bool {
-        self.subscribed.contains(&Topic::Summary) || self.subscribed.contains(&Topic::Events(department))
+        let topics = &lock(&self.shared.followed).topics;
+        topics.contains(&Topic::Summary) || topics.contains(&Topic::Events(department))
     }
 
-    /// One event in each of these departments. The subscribers are told while the state is held, so that nobody
-    /// hears of a change after the answer to `resources/unsubscribe`.
-    fn happen(&mut self, departments: &[Department]) -> Vec<Event> {
+    fn is_subscribed(&self, topic: Topic) -> bool {
+        lock(&self.shared.followed).topics.contains(&topic)
+    }
+
+    /// One event in each of these departments, told to the subscribers while the state is held.
+    fn happen(&self, state: &mut State, departments: &[Department]) -> Vec<Event> {
         let now = Instant::now();
         let events: Vec<Event> = departments
             .iter()
-            .filter_map(|department| self.feed.take(*department, now))
+            .filter_map(|department| state.feed.take(*department, now))
             .collect();
         let changed = events.iter().map(|event| Topic::Events(event.department));
         let summary = (!events.is_empty()).then_some(Topic::Summary);
         for topic in changed.chain(summary) {
-            if let (true, Some(outlet)) = (self.subscribed.contains(&topic), &mut self.outlet) {
+            if let (true, Some(outlet)) = (self.is_subscribed(topic), &mut state.outlet) {
                 outlet.notify("notifications/resources/updated", json!({ "uri": topic.uri() }));
             }
         }

@@ -139,6 +139,7 @@ mod tests {
     use std::io::{self, BufReader, Write};
     use std::sync::mpsc;
     use std::thread;
+    use std::time::Duration;
 
     use super::super::talk::{self, Talk};
     use super::super::wire;
@@ -169,13 +170,21 @@ mod tests {
         assert_eq!(talk.rest(), Vec::<Value>::new());
     }
 
-    /// Takes no byte: says that it was asked to, and then waits.
-    struct Stuck(mpsc::SyncSender<()>, mpsc::Receiver<()>);
+    /// Takes so many lines, says that it is stuck with the next one, and waits until the test lets go.
+    struct Stuck {
+        lines_taken: usize,
+        stuck: mpsc::SyncSender<()>,
+        let_go: mpsc::Receiver<()>,
+    }
 
     impl Write for Stuck {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.send(()).unwrap();
-            drop(self.1.recv());
+            if let Some(left) = self.lines_taken.checked_sub(1) {
+                self.lines_taken = left;
+            } else {
+                self.stuck.send(()).unwrap();
+                drop(self.let_go.recv());
+            }
             Ok(bytes.len())
         }
 
@@ -184,23 +193,50 @@ mod tests {
         }
     }
 
+    /// Says this request, waits until a write after so many lines is stuck, hangs up, and waits for the end.
+    fn end_while_stuck(lines_taken: usize, method: &str, params: &Value) {
+        let (stuck, is_stuck) = mpsc::sync_channel(1);
+        let (release, let_go) = mpsc::sync_channel(1);
+        let output = Box::new(Stuck {
+            lines_taken,
+            stuck,
+            let_go,
+        });
+        let (input, mut say) = io::pipe().unwrap();
+        let (tell, ended) = mpsc::sync_channel(1);
+        thread::spawn(move || {
+            let mut server = Analytics::new(talking::fast());
+            let served = wire::serve(&mut server, &mut BufReader::new(input), output);
+            drop(server);
+            tell.send(served.is_ok()).unwrap();
+        });
+        writeln!(
+            say,
+            "{}",
+            json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params })
+        )
+        .unwrap();
+        is_stuck.recv().unwrap();
+        writeln!(
+            say,
+            "{}",
+            json!({ "jsonrpc": "2.0", "method": "notifications/initialized" })
+        )
+        .unwrap();
+        drop(say);
+        assert_eq!(ended.recv_timeout(Duration::from_secs(20)), Ok(true));
+        release.send(()).unwrap();
+    }
+
     #[test]
     fn a_tool_that_is_stuck_in_a_write_does_not_hold_up_the_end() {
-        let (entered, is_stuck) = mpsc::sync_channel(1);
-        let (release, held) = mpsc::sync_channel(1);
-        let (input, mut say) = io::pipe().unwrap();
-        let served = thread::spawn(move || {
-            let mut server = Analytics::new(Settings::default());
-            let output = Box::new(Stuck(entered, held));
-            wire::serve(&mut server, &mut BufReader::new(input), output)
-        });
         let params = json!({ "name": "watch_events", "_meta": { "progressToken": "p" } });
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
-        writeln!(say, "{request}").unwrap();
-        is_stuck.recv().unwrap();
-        drop(say);
-        served.join().unwrap().unwrap();
-        release.send(()).unwrap();
+        end_while_stuck(0, "tools/call", &params);
+    }
+
+    #[test]
+    fn a_subscription_that_is_stuck_in_a_write_does_not_hold_up_the_end() {
+        end_while_stuck(1, "resources/subscribe", &json!({ "uri": "analytics://summary" }));
     }
 
     #[test]
