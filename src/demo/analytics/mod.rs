@@ -183,7 +183,7 @@ mod tests {
                 self.lines_taken = left;
             } else {
                 self.stuck.send(()).unwrap();
-                drop(self.let_go.recv());
+                self.let_go.recv().unwrap();
             }
             Ok(bytes.len())
         }
