@@ -32,6 +32,9 @@ enum Verb {
     Demo {
         /// Which one.
         name: String,
+        /// What it takes, for example `--interval 500ms --department sales --seed 79` for `analytics`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "OPTION")]
+        options: Vec<String>,
     },
 }
 
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
         Some(Verb::Serve { background: false }) => run(app::serve(&arguments.dir, Started::Foreground)),
         Some(Verb::Serve { background: true }) => run(app::serve(&arguments.dir, Started::Background)),
         Some(Verb::Stdio) => run_small(app::stdio(&arguments.dir)),
-        Some(Verb::Demo { name }) => demo::run(&name),
+        Some(Verb::Demo { name, options }) => demo::run(&name, &options),
     }
 }
 

@@ -38,6 +38,11 @@ impl Fault {
         fault
     }
 
+    /// -32000: the request is fine, there is no room for it now.
+    pub(super) fn busy(why: impl Into<String>) -> Self {
+        Self::new(-32000, why.into())
+    }
+
     fn new(code: i32, message: String) -> Self {
         Self {
             code,

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use serde_json::{Value, json};
 
+use super::calls::Said;
 use super::fault::Fault;
 use super::server::Params;
 
@@ -43,8 +44,15 @@ pub(super) enum Incoming {
         method: String,
         params: Option<Value>,
     },
-    /// A notification, or an answer to a question: no demo so far needs either.
-    NothingToAnswer,
+    Notification {
+        method: String,
+        params: Option<Value>,
+    },
+    /// The answer to a question of ours, if it has an id.
+    Answer {
+        id: Value,
+        said: Said,
+    },
 }
 
 impl Incoming {
@@ -59,13 +67,13 @@ impl Incoming {
         let method = match members.remove("method") {
             Some(Value::String(method)) => method,
             Some(_) => return Err("`method` must be a string"),
-            None if members.contains_key("result") || members.contains_key("error") => {
-                return Ok(Self::NothingToAnswer);
-            }
-            None => return Err("`method` is missing"),
+            None => return Self::read_answer(members).ok_or("`method` is missing"),
         };
         match members.remove("id") {
-            None => Ok(Self::NothingToAnswer),
+            None => Ok(Self::Notification {
+                method,
+                params: members.remove("params"),
+            }),
             Some(id @ (Value::String(_) | Value::Number(_))) => Ok(Self::Request {
                 id,
                 method,
@@ -73,6 +81,20 @@ impl Incoming {
             }),
             Some(_) => Err("`id` must be a string or a number"),
         }
+    }
+
+    fn read_answer(mut members: Params) -> Option<Self> {
+        let said = match (members.remove("result"), members.remove("error")) {
+            (Some(result), _) => Ok(result),
+            (None, Some(error)) => Err(error
+                .get("message")
+                .and_then(Value::as_str)
+                .unwrap_or("an error without a message")
+                .to_owned()),
+            (None, None) => return None,
+        };
+        let id = members.remove("id").unwrap_or(Value::Null);
+        Some(Self::Answer { id, said })
     }
 }
 

@@ -5,7 +5,10 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::call::Call;
+use super::calls::Stopped;
 use super::fault::Fault;
+use super::outlet::Outlet;
 
 /// The params of a request, or the arguments of a tool.
 pub(super) type Params = Map<String, Value>;
@@ -23,27 +26,37 @@ pub(super) struct About {
     pub(super) capabilities: Params,
 }
 
-/// One demo: answers requests, one at a time.
+/// A long request, ready to be worked on in a thread of its own.
+pub(super) type Work = Box<dyn FnOnce(&mut Call) -> Result<Value, Stopped> + Send>;
+
+/// One demo.
 pub(super) trait DemoServer {
     /// How it introduces itself.
     fn about(&self) -> About;
 
-    /// The result of one request.
+    /// The conversation begins. A demo that speaks unasked keeps the outlet.
+    fn begin(&mut self, _outlet: &Outlet) {}
+
+    /// The work of a request that takes long, so that others are answered meanwhile.
+    /// `None` for every other request: it goes to [`Self::answer`].
+    fn long_work(&mut self, _method: &str, _params: &Params) -> Result<Option<Work>, Fault> {
+        Ok(None)
+    }
+
+    /// The result of one request, at once.
     fn answer(&mut self, method: &str, params: &Params, client: &mut dyn Client) -> Result<Value, Fault>;
 }
 
 /// The other end of the wire, as a demo sees it while it answers.
 pub(super) trait Client {
-    /// Sends a notification. A failed write ends the conversation after this request.
+    /// Sends a notification. A failed write ends the conversation.
     fn notify(&mut self, method: &str, params: Value);
 
     /// The least level of log messages the client wants. `None` until it has asked for any.
     fn log_level(&self) -> Option<LogLevel>;
-}
 
-impl dyn Client + '_ {
     /// Sends a log message, if the client asked for messages of this level.
-    pub(super) fn log(&mut self, level: LogLevel, logger: &str, data: &Value) {
+    fn log(&mut self, level: LogLevel, logger: &str, data: &Value) {
         if self.log_level().is_some_and(|least| level >= least) {
             self.notify(
                 "notifications/message",

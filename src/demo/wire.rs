@@ -1,16 +1,23 @@
-//! The wire of a demo: one JSON-RPC message per line, in and out, one request at a time.
+//! The wire of a demo: one JSON-RPC message per line, in and out.
 //!
 //! Answers what is the same for every demo (`initialize`, `ping`, `logging/setLevel`) and hands the rest on.
-//! It owns both directions, so that a demo that asks its client something can read the answer from here.
+//! Quick requests are answered here, in their order. A long one gets a thread of its own, so that the next line
+//! is read at once: it may be a cancellation, the answer to a question, or the end.
 
 use std::io::{self, BufRead, Write};
+use std::sync::Arc;
+use std::thread;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::call::{Call, Peer};
+use super::calls::{Calls, NotBegun, RUNNING_MAX};
 use super::fault::Fault;
 use super::message::{Incoming, Line, read_line, read_params};
-use super::server::{Client, DemoServer, LogLevel, Params, required_text};
+use super::outlet::Outlet;
+use super::reply::Reply;
+use super::server::{DemoServer, LogLevel, Params, Work, object, required_text};
 
 /// Longest line that is read as a message. Unit: bytes. A longer one is skipped and answered with an error.
 const LINE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -22,120 +29,150 @@ const REVISIONS: [&str; 4] = ["2025-11-25", "2025-06-18", BATCHING, "2024-11-05"
 const BATCHING: &str = "2025-03-26";
 
 /// Talks to one client until the input ends.
+///
+/// Requests that are still worked on then get no answer. Their threads are told to stop, but not waited for: one
+/// may be stuck in a write that nobody reads, and the end of the input must end the process.
 pub(super) fn serve(
     server: &mut dyn DemoServer,
     input: &mut dyn BufRead,
-    output: &mut dyn Write,
+    output: Box<dyn Write + Send>,
 ) -> io::Result<()> {
     let mut wire = Wire {
-        output,
-        revision: "",
-        log_level: None,
-        broken: None,
+        outlet: Outlet::new(output),
+        calls: Calls::default(),
+        peer: Arc::default(),
     };
-    while let Some(line) = read_line(input, LINE_BYTES_MAX)? {
-        if let Some(answer) = wire.answer_line(server, &line) {
-            wire.write(&answer);
-        }
-        if let Some(broken) = wire.broken.take() {
-            return Err(broken);
-        }
-    }
-    Ok(())
+    server.begin(&wire.outlet);
+    let ended = wire.read_all(server, input);
+    wire.outlet.close();
+    wire.calls.cancel_all();
+    ended
 }
 
 /// One conversation.
-struct Wire<'io> {
-    output: &'io mut dyn Write,
-    /// The revision agreed on; empty before `initialize`.
-    revision: &'static str,
-    log_level: Option<LogLevel>,
-    /// The first failed write: nothing that is written after it would arrive.
-    broken: Option<io::Error>,
+struct Wire {
+    outlet: Outlet,
+    calls: Calls,
+    peer: Arc<Peer>,
 }
 
-impl Client for Wire<'_> {
-    fn notify(&mut self, method: &str, params: Value) {
-        self.write(&json!({ "jsonrpc": "2.0", "method": method, "params": params }));
-    }
-
-    fn log_level(&self) -> Option<LogLevel> {
-        self.log_level
-    }
-}
-
-impl Wire<'_> {
-    fn write(&mut self, message: &Value) {
-        if self.broken.is_some() {
-            return;
+impl Wire {
+    fn read_all(&mut self, server: &mut dyn DemoServer, input: &mut dyn BufRead) -> io::Result<()> {
+        while let Some(line) = read_line(input, LINE_BYTES_MAX)? {
+            self.take_line(server, &line);
+            if let Some(failed) = self.outlet.take_failure() {
+                return Err(failed);
+            }
         }
-        let written = writeln!(self.output, "{message}").and_then(|()| self.output.flush());
-        self.broken = written.err();
+        Ok(())
     }
 
-    fn answer_line(&mut self, server: &mut dyn DemoServer, line: &Line) -> Option<Value> {
+    fn take_line(&mut self, server: &mut dyn DemoServer, line: &Line) {
+        let reply = Reply::alone(&self.outlet);
         let Line::Whole(bytes) = line else {
             let why = format!("the line is longer than {LINE_BYTES_MAX} bytes");
-            return Some(refused(&Value::Null, Fault::invalid_request(&why)));
+            return reply.refuse(&Value::Null, Fault::invalid_request(&why));
         };
         if bytes.trim_ascii().is_empty() {
-            return None;
+            return;
         }
         match serde_json::from_slice(bytes) {
-            Err(why) => Some(refused(&Value::Null, Fault::parse(&why.to_string()))),
-            Ok(Value::Array(batch)) if self.revision == BATCHING && !batch.is_empty() => {
-                let answers: Vec<Value> = batch
-                    .into_iter()
-                    .filter_map(|message| self.answer_message(server, message))
-                    .collect();
-                (!answers.is_empty()).then_some(Value::Array(answers))
+            Err(why) => reply.refuse(&Value::Null, Fault::parse(&why.to_string())),
+            Ok(Value::Array(batch)) if self.peer.revision == BATCHING && !batch.is_empty() => {
+                let reply = Reply::together(&self.outlet);
+                for message in batch {
+                    self.take_message(server, message, &reply);
+                }
             }
-            Ok(message) => self.answer_message(server, message),
+            Ok(message) => self.take_message(server, message, &reply),
         }
     }
 
-    fn answer_message(&mut self, server: &mut dyn DemoServer, message: Value) -> Option<Value> {
+    fn take_message(&mut self, server: &mut dyn DemoServer, message: Value, reply: &Reply) {
         match Incoming::read(message) {
-            Err(why) => Some(refused(&Value::Null, Fault::invalid_request(why))),
-            Ok(Incoming::NothingToAnswer) => None,
+            Err(why) => reply.refuse(&Value::Null, Fault::invalid_request(why)),
+            Ok(Incoming::Notification { method, params }) => self.take_notification(&method, params.as_ref()),
+            Ok(Incoming::Answer { id, said }) => self.calls.deliver(&id, said),
             Ok(Incoming::Request { id, method, params }) => {
-                let answer =
-                    read_params(params).and_then(|params| self.answer_request(server, &method, &params));
-                Some(match answer {
-                    Ok(result) => json!({ "jsonrpc": "2.0", "id": id, "result": result }),
-                    Err(fault) => refused(&id, fault),
-                })
+                let taken = read_params(params)
+                    .and_then(|params| self.take_request(server, &id, &method, &params, reply));
+                match taken {
+                    Ok(Some(result)) => reply.answer(&id, result),
+                    Ok(None) => {}
+                    Err(fault) => reply.refuse(&id, fault),
+                }
             }
         }
     }
 
-    fn answer_request(
+    fn take_notification(&self, method: &str, params: Option<&Value>) {
+        if method == "notifications/cancelled"
+            && let Some(id) = params.and_then(|params| params.get("requestId"))
+        {
+            self.calls.cancel(id);
+        }
+    }
+
+    /// The result; `None` when a thread is at work on it.
+    fn take_request(
         &mut self,
         server: &mut dyn DemoServer,
+        id: &Value,
         method: &str,
         params: &Params,
-    ) -> Result<Value, Fault> {
+        reply: &Reply,
+    ) -> Result<Option<Value>, Fault> {
         match method {
-            "initialize" => self.initialize(server, params),
-            "ping" => Ok(json!({})),
-            "logging/setLevel" => self.set_log_level(params),
-            _ => server.answer(method, params, self),
+            "initialize" => self.initialize(server, params).map(Some),
+            "ping" => Ok(Some(json!({}))),
+            "logging/setLevel" => self.set_log_level(params).map(Some),
+            _ => match server.long_work(method, params)? {
+                Some(work) => self.start(work, id, params, reply).map(|()| None),
+                None => server.answer(method, params, &mut self.outlet).map(Some),
+            },
         }
+    }
+
+    fn start(&self, work: Work, id: &Value, params: &Params, reply: &Reply) -> Result<(), Fault> {
+        let mailbox = self.calls.begin(id).map_err(|why| match why {
+            NotBegun::SameId => Fault::invalid_request("a request with this `id` is still worked on"),
+            NotBegun::Full => Fault::busy(format!(
+                "{RUNNING_MAX} requests are worked on already; try again when one of them is answered"
+            )),
+        })?;
+        let own_mailbox = Arc::clone(&mailbox);
+        let mut call = Call::new(&self.outlet, &self.calls, mailbox, &self.peer, params);
+        let (calls, reply, own_id) = (self.calls.clone(), reply.clone(), id.clone());
+        let started = thread::Builder::new().name("call".to_owned()).spawn(move || {
+            let done = work(&mut call);
+            if let (true, Ok(result)) = (calls.finish(&own_id, &own_mailbox), done) {
+                reply.answer(&own_id, result);
+            }
+        });
+        // The handle goes: `serve` says why nobody waits for the thread.
+        started.map(drop).map_err(|why| {
+            self.calls.cancel(id);
+            Fault::busy(format!("the system gives no thread for this request: {why}"))
+        })
     }
 
     /// Source: MCP 2025-11-25, lifecycle, "Version Negotiation": the client's revision if known, else our newest.
     fn initialize(&mut self, server: &dyn DemoServer, params: &Params) -> Result<Value, Fault> {
         let asked = required_text(params, "protocolVersion")?;
         let [newest, ..] = REVISIONS;
-        self.revision = REVISIONS
+        let revision = REVISIONS
             .into_iter()
             .find(|known| *known == asked)
             .unwrap_or(newest);
+        self.peer = Arc::new(Peer {
+            revision,
+            capabilities: object(params, "capabilities")?,
+        });
         let about = server.about();
         let mut capabilities = about.capabilities;
         capabilities.insert("logging".to_owned(), json!({}));
         Ok(json!({
-            "protocolVersion": self.revision,
+            "protocolVersion": revision,
             "capabilities": capabilities,
             "serverInfo": { "name": about.name, "title": about.title, "version": env!("CARGO_PKG_VERSION") },
             "instructions": about.instructions,
@@ -144,19 +181,16 @@ impl Wire<'_> {
 
     fn set_log_level(&mut self, params: &Params) -> Result<Value, Fault> {
         let level = params.get("level").cloned().unwrap_or(Value::Null);
-        self.log_level =
-            Some(LogLevel::deserialize(&level).map_err(|why| Fault::params(format!("`level`: {why}")))?);
+        let level = LogLevel::deserialize(&level).map_err(|why| Fault::params(format!("`level`: {why}")))?;
+        self.outlet.set_log_level(level);
         Ok(json!({}))
     }
 }
 
-fn refused(id: &Value, fault: Fault) -> Value {
-    json!({ "jsonrpc": "2.0", "id": id, "error": fault.into_json() })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::server::About;
+    use super::super::server::{About, Client};
+    use super::super::talk;
     use super::*;
 
     /// Says which method it was asked, with the params it saw.
@@ -182,14 +216,7 @@ mod tests {
     }
 
     fn talk(lines: &[&str]) -> Vec<Value> {
-        let mut output = Vec::new();
-        let input = lines.join("\n");
-        serve(&mut Mirror, &mut input.as_bytes(), &mut output).unwrap();
-        output
-            .split(|b| *b == b'\n')
-            .filter(|l| !l.is_empty())
-            .map(|l| serde_json::from_slice(l).unwrap())
-            .collect()
+        talk::at_once(Mirror, &lines.join("\n"))
     }
 
     fn initialize(revision: &str) -> String {
@@ -329,7 +356,7 @@ mod tests {
             }
         }
         let mut input = r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#.as_bytes();
-        let ended = serve(&mut Mirror, &mut input, &mut Gone).unwrap_err();
+        let ended = serve(&mut Mirror, &mut input, Box::new(Gone)).unwrap_err();
         assert_eq!(ended.kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -1,10 +1,9 @@
 //! The filter of a search: read from a tool's arguments, applied to tickets. Pure.
 
-use serde_json::Value;
-
-use super::store::{Category, Priority, Status, Store, Ticket, Word};
-use crate::demo::nearest::nearest;
+use super::store::{Category, Priority, Status, Store, Ticket};
+use crate::demo::arguments::{not_allowed, refuse_unknown, text, whole_number, word};
 use crate::demo::server::Params;
+use crate::demo::words::Word;
 
 /// How many tickets a search returns when no limit is given.
 pub(super) const LIMIT_DEFAULT: usize = 20;
@@ -35,7 +34,7 @@ impl Filter {
             priority: word(arguments, "priority")?,
             category: word(arguments, "category")?,
             keyword: text(arguments, "keyword")?.map(str::to_lowercase),
-            limit: limit(arguments)?,
+            limit: whole_number(arguments, "limit", 1..=LIMIT_MAX)?.unwrap_or(LIMIT_DEFAULT),
         })
     }
 
@@ -84,28 +83,6 @@ fn has_all_words(ticket: &Ticket, keyword: &str) -> bool {
     keyword.split_whitespace().all(|word| text.contains(word))
 }
 
-/// Refuses a misspelt argument: silently ignoring it would answer another question.
-pub(super) fn refuse_unknown(arguments: &Params, known: &[&str]) -> Result<(), String> {
-    match arguments.keys().find(|name| !known.contains(&name.as_str())) {
-        None => Ok(()),
-        Some(unknown) if known.is_empty() => Err(format!("There is no argument `{unknown}`; none is taken.")),
-        Some(unknown) => Err(format!(
-            "There is no argument `{unknown}`. Known: {}.{}",
-            known.join(", "),
-            perhaps(unknown, known)
-        )),
-    }
-}
-
-fn word<W: Word>(arguments: &Params, name: &str) -> Result<Option<W>, String> {
-    let Some(given) = text(arguments, name)? else {
-        return Ok(None);
-    };
-    W::parse(given)
-        .map(Some)
-        .ok_or_else(|| not_allowed(name, given, &W::words()))
-}
-
 fn user(store: &Store, arguments: &Params) -> Result<Option<String>, String> {
     let Some(given) = text(arguments, "user")? else {
         return Ok(None);
@@ -117,45 +94,9 @@ fn user(store: &Store, arguments: &Params) -> Result<Option<String>, String> {
     }
 }
 
-/// The sentence about a value that is not on the list.
-pub(super) fn not_allowed(name: &str, given: &str, allowed: &[&str]) -> String {
-    format!(
-        "`{given}` is not a {name}. Allowed: {}.{}",
-        allowed.join(", "),
-        perhaps(given, allowed)
-    )
-}
-
-fn perhaps(given: &str, known: &[&str]) -> String {
-    nearest(given, known.iter().copied())
-        .map(|near| format!(" Did you mean `{near}`?"))
-        .unwrap_or_default()
-}
-
-/// `null` counts as absent: models send it for arguments they leave out.
-pub(super) fn text<'a>(arguments: &'a Params, name: &str) -> Result<Option<&'a str>, String> {
-    match arguments.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.trim())),
-        Some(other) => Err(format!("`{name}` must be a string, not {other}.")),
-    }
-}
-
-fn limit(arguments: &Params) -> Result<usize, String> {
-    let given = match arguments.get("limit") {
-        None | Some(Value::Null) => return Ok(LIMIT_DEFAULT),
-        Some(given) => given,
-    };
-    given
-        .as_u64()
-        .and_then(|n| usize::try_from(n).ok())
-        .filter(|n| (1..=LIMIT_MAX).contains(n))
-        .ok_or_else(|| format!("`limit` must be a whole number from 1 to {LIMIT_MAX}, not {given}."))
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

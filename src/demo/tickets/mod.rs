@@ -110,7 +110,7 @@ mod asking {
 
 #[cfg(test)]
 mod tests {
-    use super::super::wire;
+    use super::super::talk;
     use super::asking::ask;
     use super::*;
 
@@ -127,12 +127,7 @@ mod tests {
         ]
         .map(|message| message.to_string())
         .join("\n");
-        let mut output = Vec::new();
-        wire::serve(&mut Tickets::load().unwrap(), &mut input.as_bytes(), &mut output).unwrap();
-        let said: Vec<Value> = serde_json::Deserializer::from_slice(&output)
-            .into_iter::<Value>()
-            .collect::<Result<_, _>>()
-            .unwrap();
+        let said = talk::at_once(Tickets::load().unwrap(), &input);
 
         let [hello, level, log, found, unknown] = said.as_slice() else {
             panic!("{said:?}")

@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 
 use super::filter::{LIMIT_DEFAULT, LIMIT_MAX};
-use super::store::{Category, Priority, Status, Store, Word};
+use super::store::{Category, Priority, Status, Store};
 use crate::demo::fault::Fault;
 use crate::demo::server::{Params, only_first_page};
+use crate::demo::words::Word;
 
 pub(super) fn list(store: &Store, params: &Params) -> Result<Value, Fault> {
     only_first_page(params)?;

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use super::store::{Store, Ticket};
-use super::{filter, tools};
+use super::tools;
+use crate::demo::arguments::{not_allowed, refuse_unknown};
 use crate::demo::fault::Fault;
 use crate::demo::server::{Params, object, only_first_page, optional_text, required_text};
 
@@ -39,7 +40,7 @@ pub(super) fn get(store: &Store, params: &Params) -> Result<Value, Fault> {
 }
 
 fn triage(store: &Store, arguments: &Params) -> Result<Value, Fault> {
-    filter::refuse_unknown(arguments, &["ticket_id"]).map_err(Fault::params)?;
+    refuse_unknown(arguments, &["ticket_id"]).map_err(Fault::params)?;
     let id = required_text(arguments, "ticket_id")?;
     let ticket = store
         .find(id)
@@ -55,7 +56,7 @@ fn triage(store: &Store, arguments: &Params) -> Result<Value, Fault> {
 }
 
 fn weekly_summary(store: &Store, arguments: &Params) -> Result<Value, Fault> {
-    filter::refuse_unknown(arguments, &["user"]).map_err(Fault::params)?;
+    refuse_unknown(arguments, &["user"]).map_err(Fault::params)?;
     let user = known_user(store, optional_text(arguments, "user")?)?;
     let lines: Vec<String> = store
         .all()
@@ -81,7 +82,7 @@ fn known_user<'s>(store: &'s Store, given: Option<&str>) -> Result<Option<&'s st
     let users = store.users();
     match users.iter().find(|user| user.eq_ignore_ascii_case(given)) {
         Some(user) => Ok(Some(user)),
-        None => Err(Fault::params(filter::not_allowed("user", given, &users))),
+        None => Err(Fault::params(not_allowed("user", given, &users))),
     }
 }
 

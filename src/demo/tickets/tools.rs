@@ -3,14 +3,16 @@
 //! A wrong argument is a tool result with `isError`, so that the model reads it and corrects itself; only an
 //! unknown tool is a protocol error. Source: MCP 2025-11-25, tools, "Error Handling".
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::filter::{Filter, refuse_unknown, text};
-use super::store::{Category, Priority, Stats, Status, Store, Ticket, Word};
+use super::filter::Filter;
+use super::store::{Category, Priority, Stats, Status, Store, Ticket};
+use crate::demo::arguments::{refuse_unknown, text};
 use crate::demo::fault::Fault;
 use crate::demo::nearest::nearest;
+use crate::demo::outcome::{failure, success};
 use crate::demo::server::{Client, LogLevel, Params, object, required_text};
+use crate::demo::words::Word;
 
 pub(super) fn call(store: &Store, params: &Params, client: &mut dyn Client) -> Result<Value, Fault> {
     let name = required_text(params, "name")?;
@@ -21,7 +23,7 @@ pub(super) fn call(store: &Store, params: &Params, client: &mut dyn Client) -> R
         "ticket_stats" => stats(store, &arguments),
         _ => return Err(Fault::params(format!("Unknown tool: {name}"))),
     };
-    Ok(outcome.unwrap_or_else(|why| json!({ "content": [text_block(&why)], "isError": true })))
+    Ok(outcome.unwrap_or_else(|why| failure(&why)))
 }
 
 fn search(store: &Store, arguments: &Params, client: &mut dyn Client) -> Result<Value, String> {
@@ -35,7 +37,7 @@ fn search(store: &Store, arguments: &Params, client: &mut dyn Client) -> Result<
         filter.describe()
     );
     client.log(LogLevel::Info, "tickets", &json!(format!("search: {summary}")));
-    Ok(result(
+    Ok(success(
         &search_text(&summary, found.len(), shown),
         &json!({ "total": found.len(), "returned": shown.len(), "tickets": shown }),
     ))
@@ -71,7 +73,7 @@ fn get(store: &Store, arguments: &Params) -> Result<Value, String> {
     let id =
         text(arguments, "id")?.ok_or("`id` is missing. Give the id of a ticket, for example `T-001`.")?;
     let ticket = store.find(id).ok_or_else(|| no_ticket(store, id))?;
-    Ok(result(
+    Ok(success(
         &format!(
             "{}\nCreated {}.\n{}",
             line(ticket),
@@ -98,7 +100,7 @@ pub(super) fn no_ticket(store: &Store, id: &str) -> String {
 fn stats(store: &Store, arguments: &Params) -> Result<Value, String> {
     refuse_unknown(arguments, &[])?;
     let stats = store.stats();
-    Ok(result(&stats_text(&stats), &stats))
+    Ok(success(&stats_text(&stats), &stats))
 }
 
 fn stats_text(stats: &Stats) -> String {
@@ -115,15 +117,6 @@ fn stats_text(stats: &Stats) -> String {
         text.push_str(&format!("\nBy {field}: {}.", counted.join(", ")));
     }
     text
-}
-
-/// Text for clients that read no structure, the structure for those that do.
-fn result(text: &str, structured: &impl Serialize) -> Value {
-    json!({ "content": [text_block(text)], "structuredContent": structured })
-}
-
-fn text_block(text: &str) -> Value {
-    json!({ "type": "text", "text": text })
 }
 
 #[cfg(test)]
