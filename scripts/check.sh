@@ -76,7 +76,7 @@ rust_steps() {
 
 # With the release binaries, from outside.
 outside_steps() {
-  local without_tools without_peers
+  local without_tools without_peers without_suite
   without_tools=$(absent curl jq)
   if [ -z "$without_tools" ]; then
     step "scripts/test_mvp.sh" scripts/test_mvp.sh
@@ -91,6 +91,15 @@ outside_steps() {
     lacking "tests/real/run.sh" \
       "missing: ${without_peers//$'\n'/, }; real servers and the Python, TypeScript and LangChain clients were left out"
   fi
+  # Leaves out by itself, with a sentence, what needs a peer that is not here.
+  step "tests/readme/run.sh" tests/readme/run.sh
+  without_suite=$(tests/conformance/install.sh --missing)
+  if [ -z "$without_suite" ]; then
+    step "tests/conformance/run.sh" tests/conformance/run.sh
+  else
+    lacking "tests/conformance/run.sh" \
+      "missing: ${without_suite//$'\n'/, }; the official conformance suite was left out"
+  fi
 }
 
 rust_steps
@@ -99,6 +108,8 @@ if step "cargo build --release" cargo build --release --locked; then
 else
   fail "scripts/test_mvp.sh" "there is no release build to try"
   fail "tests/real/run.sh" "there is no release build to try"
+  fail "tests/readme/run.sh" "there is no release build to try"
+  fail "tests/conformance/run.sh" "there is no release build to try"
 fi
 if cargo deny --version >/dev/null 2>&1; then
   step "cargo deny" cargo deny check
