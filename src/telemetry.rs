@@ -1,6 +1,7 @@
 //! The daemon's log: the console on stderr, and a file a day of which a few are kept. Never stdout.
 
 use std::io::IsTerminal;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use tracing::Level;
@@ -62,7 +63,12 @@ pub fn start(level: Level, log_dir: &Path) -> Result<WorkerGuard, String> {
 }
 
 fn file(log_dir: &Path) -> Result<RollingFileAppender, String> {
-    std::fs::create_dir_all(log_dir).map_err(|error| error.to_string())?;
+    // What servers say may be secret.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(log_dir)
+        .map_err(|error| error.to_string())?;
     RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("mcp-wrapper.log")

@@ -61,19 +61,29 @@ async fn talk(front: Shared, client: UnixStream) {
         finish.cancel();
     };
     let writing = write(&session, queue, writes, &finish);
+    // When the session ends, what is on its way still goes out, if the client takes it.
+    let cut_off = async {
+        session.over.cancelled().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+    };
     tokio::select! {
         ((), ()) = async { tokio::join!(reading, writing) } => {}
-        () = session.over.cancelled() => {}
+        () = cut_off => {}
     }
     front.sessions.end(&session).await;
     drop(stream);
 }
 
-/// Reads until the client has closed its side and has its answers.
+/// Reads until the client has closed its side, or the session has ended, and the client has its answers.
 async fn read(conversation: &Conversation, mut reads: impl AsyncRead + Unpin) {
     let mut splitter = Splitter::new(BODY_BYTES_MAX, BODY_BYTES_MAX * 4);
     loop {
-        match reads.read_buf(splitter.room()).await {
+        let read = tokio::select! {
+            () = conversation.session().over.cancelled() => break,
+            // Cancel-safe: what was read is in the buffer when this returns.
+            read = reads.read_buf(splitter.room()) => read,
+        };
+        match read {
             Ok(n) if n > 0 => {}
             _ended_or_failed => break,
         }

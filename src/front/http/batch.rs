@@ -73,7 +73,7 @@ async fn line(front: Shared, session: Arc<Session>, request: Request) -> Bytes {
                 revision: session.revision(),
                 lane,
             };
-            let answer = front.engine.answer(&context, &request).await;
+            let answer = carried(&front, &session, &context, &request).await;
             drop(in_flight);
             match answer {
                 Answer::Outcome(outcome) => outcome,
@@ -82,6 +82,24 @@ async fn line(front: Shared, session: Arc<Session>, request: Request) -> Bytes {
         }
     };
     response_line(Some(&request.id), &outcome)
+}
+
+/// Carries out one request. What has to be said before its answer goes out on the client's other streams: the answers
+/// of a batch come all at once.
+async fn carried(front: &Shared, session: &Session, context: &CallContext, request: &Request) -> Answer {
+    let lane = Arc::clone(&context.lane);
+    let mut answer = std::pin::pin!(front.engine.answer(context, request));
+    let answer = loop {
+        tokio::select! {
+            biased;
+            line = lane.next() => session.client.outbox.message(line),
+            answer = &mut answer => break answer,
+        }
+    };
+    for line in lane.finish() {
+        session.client.outbox.message(line);
+    }
+    answer
 }
 
 fn joined(answers: &[Bytes]) -> Bytes {
