@@ -155,6 +155,14 @@ impl ProcessManager {
         }
     }
 
+    /// Waits until no process is left of servers that were removed.
+    pub async fn removed_are_gone(&self) {
+        let leaving: Vec<Child> = self.0.applied.lock().await.leaving.values().cloned().collect();
+        for child in leaving {
+            child.ended().await;
+        }
+    }
+
     /// Ends processes that clients do not share and nobody has used for long.
     pub async fn reap_instances(&self) {
         let directory = Arc::clone(&self.0.directory.borrow());

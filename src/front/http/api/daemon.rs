@@ -1,5 +1,7 @@
 //! The daemon itself: how it is, what has happened, and reading the declarations again.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -33,8 +35,14 @@ pub(super) async fn status(State(front): State<Shared>) -> Response {
     .into_response()
 }
 
+/// A server that is removed may take so long to go before the answer is given anyway.
+const GONE_PATIENCE: Duration = Duration::from_secs(20);
+
 pub(super) async fn reload(State(front): State<Shared>) -> Response {
-    Json(front.declarations.reload().await).into_response()
+    let reloaded = front.declarations.reload().await;
+    // Whoever removes a server wants to hear that it is gone; one that does not go is not waited for.
+    drop(tokio::time::timeout(GONE_PATIENCE, front.manager.removed_are_gone()).await);
+    Json(reloaded).into_response()
 }
 
 #[derive(Debug, Deserialize)]
