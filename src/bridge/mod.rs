@@ -91,7 +91,7 @@ impl Engine {
             && let Some(client) = self.router.listeners().client(&context.lane.session)
         {
             // The call is over: nobody needs the answers to what it has asked.
-            client.questions.call_ended(&context.lane);
+            client.questions.call_ended(&context.lane, &client.outbox);
         }
         match routed {
             Ok(outcome) => Answer::Outcome(outcome),

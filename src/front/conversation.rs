@@ -96,9 +96,7 @@ impl Conversation {
         match message {
             Message::Request(request) => self.request(request).await,
             Message::Notification(notification) => notified(&self.front, &self.session, &notification),
-            Message::Response(_) => {
-                tracing::debug!(session = %self.session.id, "an answer to nothing that was asked")
-            }
+            Message::Response(response) => answered(&self.session, &response),
         }
     }
 

@@ -135,7 +135,9 @@ impl Asks {
                 let id = params.get("requestId").and_then(|id| RequestId::parse(id).ok());
                 let Some(id) = id else { return };
                 for client in router.listeners().clients() {
-                    client.questions.withdraw(instance, generation, &id);
+                    client
+                        .questions
+                        .withdraw(instance, generation, &id, &client.outbox);
                 }
             }
             method::ELICITATION_COMPLETE => {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::outbox::Outbox;
 use crate::child::Lane;
 use crate::child::link::Link;
 use crate::ids::{Generation, Instance};
@@ -81,7 +82,13 @@ impl Questions {
     }
 
     /// The child takes a question back: the client is told under our id.
-    pub fn withdraw(&self, instance: &Instance, generation: Generation, child_id: &RequestId) -> bool {
+    pub fn withdraw(
+        &self,
+        instance: &Instance,
+        generation: Generation,
+        child_id: &RequestId,
+        outbox: &Outbox,
+    ) -> bool {
         let found = self.take(|question| {
             question.instance == *instance
                 && question.link.generation == generation
@@ -89,17 +96,17 @@ impl Questions {
         });
         let any = !found.is_empty();
         for (id, question) in found {
-            question.lane.push(cancelled(id, "the server no longer asks"));
+            question.tell(outbox, cancelled(id, "the server no longer asks"));
             question.lane.question_ended();
         }
         any
     }
 
     /// Questions that nobody has answered for too long: the child hears so, and the client too.
-    pub fn expire(&self, now: Instant) {
+    pub fn expire(&self, now: Instant, outbox: &Outbox) {
         for (id, question) in self.take(|question| now.saturating_duration_since(question.since) >= PATIENCE)
         {
-            question.lane.push(cancelled(id, "nobody answered in time"));
+            question.tell(outbox, cancelled(id, "nobody answered in time"));
             let outcome = gone(&question.asked);
             question.end(&outcome);
         }
@@ -113,11 +120,14 @@ impl Questions {
         }
     }
 
-    /// A call has ended, and with it what its client was asked: the client is told before it hears of the end.
-    pub fn call_ended(&self, lane: &Arc<Lane>) {
+    /// A call has ended, and with it what its client was asked: the client is told before it hears of the end, and
+    /// the child hears that nobody answers any more.
+    pub fn call_ended(&self, lane: &Arc<Lane>, outbox: &Outbox) {
         for (id, question) in self.take(|question| Arc::ptr_eq(&question.lane, lane)) {
-            question.lane.push(cancelled(id, "the call that asked has ended"));
-            question.lane.question_ended();
+            question.tell(outbox, cancelled(id, "the call that asked has ended"));
+            // Of several calls in flight another may be the one that asked: it must not wait for ever.
+            let outcome = gone(&question.asked);
+            question.end(&outcome);
         }
     }
 
@@ -132,6 +142,13 @@ impl Questions {
 }
 
 impl Question {
+    /// On the way that the question took.
+    fn tell(&self, outbox: &Outbox, line: Bytes) {
+        if !self.lane.push(line.clone()) {
+            outbox.message(line);
+        }
+    }
+
     fn end(&self, outcome: &Outcome) {
         self.lane.question_ended();
         if !self.link.post(response_line(Some(&self.child_id), outcome)) {
@@ -209,12 +226,13 @@ mod tests {
     async fn a_question_that_is_taken_back_is_cancelled_at_the_client_and_not_answered() {
         let (link, mut queue) = Link::new(Generation(1), 8);
         let (questions, lane, instance) = (Questions::default(), lane(), instance());
+        let outbox = Outbox::default();
         questions.ask(question(&link, &lane, 77), None).unwrap();
         assert!(
-            !questions.withdraw(&instance, Generation(2), &RequestId::number(77)),
+            !questions.withdraw(&instance, Generation(2), &RequestId::number(77), &outbox),
             "another process"
         );
-        assert!(questions.withdraw(&instance, Generation(1), &RequestId::number(77)));
+        assert!(questions.withdraw(&instance, Generation(1), &RequestId::number(77), &outbox));
         lane.pop();
         let told = String::from_utf8(lane.pop().unwrap().to_vec()).unwrap();
         assert!(told.contains(r#""requestId":1}"#) && !lane.is_asking(), "{told}");

@@ -112,7 +112,7 @@ impl Sessions {
     /// Ends questions that nobody has answered for too long.
     pub fn expire_questions(&self, now: Instant) {
         for session in self.all().values() {
-            session.client.questions.expire(now);
+            session.client.questions.expire(now, &session.client.outbox);
         }
     }
 

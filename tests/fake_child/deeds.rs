@@ -189,6 +189,7 @@ impl Call {
         match deed {
             "echo" | "effect" | "stop_reading" => self.echo(),
             "raw" => self.world.answer(&self.id, self.raw("result", "{}").as_bytes()),
+            "raw_error" => self.raw_error(),
             "log" => self.log(),
             "stderr" => {
                 for _ in 0..self.number("lines", 1) {
@@ -207,6 +208,13 @@ impl Call {
             _ => return false,
         }
         true
+    }
+
+    /// The member `error` is the answer's, as it came.
+    fn raw_error(&self) {
+        let error = self.raw("error", "{}");
+        let line = format!(r#"{{"jsonrpc":"2.0","id":{},"error":{error}}}"#, self.id);
+        self.world.write(line.as_bytes());
     }
 
     /// `n` log messages of `level`, then the answer.
@@ -256,8 +264,17 @@ impl Call {
         self.finish(&self.arguments);
     }
 
-    /// Asks the client `method` with `params` and answers with the line that came back.
+    /// After `ms`, asks the client `method` with `params`; answers with the line that came back.
+    ///
+    /// With `at_once` the call is answered before that, and the question belongs to no call.
     fn ask(&self) {
+        let before = Duration::from_millis(self.number("ms", 0));
+        if !self.text("at_once").is_empty() {
+            self.finish("asks later");
+            thread::sleep(before);
+        } else if !self.world.wait(&self.id, before) {
+            return;
+        }
         let answer = self.world.ask(&self.text("method"), &self.raw("params", "{}"));
         let line = answer.recv().expect("the sender is kept until an answer comes");
         self.finish(&line);

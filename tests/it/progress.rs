@@ -40,6 +40,30 @@ async fn progress_turns_the_answer_of_a_post_into_a_stream_that_ends_with_the_re
 }
 
 #[tokio::test]
+async fn progress_right_before_the_answer_is_not_lost() {
+    let daemon = Daemon::start(&[fake("a").tools("progress")]).await;
+    let client = daemon.http().await;
+    for round in 1..=50 {
+        let asked = with_token(round, &json!("t"), "a__progress", json!({ "n": 3 }));
+        let reply = client.post(&asked).await;
+        assert!(reply.is_stream(), "round {round}");
+        let messages: Vec<Value> = reply
+            .events()
+            .await
+            .iter()
+            .map(|event| serde_json::from_str(&event.data).unwrap())
+            .collect();
+        assert_eq!(
+            steps(&messages, &json!("t")),
+            [1, 2, 3],
+            "round {round}: {messages:?}"
+        );
+        assert_eq!(messages.last().unwrap()["id"], round);
+    }
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn progress_comes_before_the_answer_on_streams_and_lines_too() {
     let daemon = Daemon::start(&[fake("a").tools("progress")]).await;
     let mut sse = SseClient::greeted(&daemon.address).await;

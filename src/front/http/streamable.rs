@@ -24,8 +24,8 @@ use crate::rpc::error::code;
 use crate::rpc::mcp::{Revision, method};
 use crate::rpc::message::{Malformed, response_line};
 use crate::rpc::{Incoming, Message, Outcome, RequestId, RpcError};
-use crate::session::Session;
 use crate::session::replay::EventLog;
+use crate::session::{InFlight, Session};
 
 const SESSION_ID: &str = "mcp-session-id";
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -216,7 +216,7 @@ async fn call(front: Shared, session: Arc<Session>, request: crate::rpc::Request
     let first = tokio::select! {
         // An answer that is here goes out as JSON.
         biased;
-        answer = &mut work => return finished(&id, &lane, answer),
+        ended = &mut work => return finished(&id, &lane, ended),
         line = lane.next() => Some(line),
         // Some clients give up when they see no headers for long.
         () = tokio::time::sleep(HEARTBEAT) => None,
@@ -236,20 +236,27 @@ async fn call(front: Shared, session: Arc<Session>, request: crate::rpc::Request
     response
 }
 
-async fn work(front: Shared, session: Arc<Session>, request: crate::rpc::Request, lane: Arc<Lane>) -> Answer {
+/// The guard comes back with the answer: dropped, it closes the lane, and what was said last has to be taken out of
+/// that before.
+async fn work(front: Shared, session: Arc<Session>, request: crate::rpc::Request, lane: Arc<Lane>) -> Ended {
     let in_flight = session.begin(Arc::clone(&lane));
     let context = CallContext {
         revision: session.revision(),
         lane,
     };
     let answer = front.engine.answer(&context, &request).await;
-    drop(in_flight);
-    answer
+    Ended { answer, in_flight }
+}
+
+/// A request that is answered, and still counts as in flight.
+struct Ended {
+    answer: Answer,
+    in_flight: InFlight,
 }
 
 /// An answer that came before anything had to be streamed, unless something came with it.
-fn finished(id: &RequestId, lane: &Lane, answer: Answer) -> Response {
-    let outcome = match answer {
+fn finished(id: &RequestId, lane: &Lane, ended: Ended) -> Response {
+    let outcome = match ended.answer {
         Answer::Outcome(outcome) => outcome,
         Answer::Cancelled => Err(errors::cancelled().raw()),
     };
@@ -257,6 +264,7 @@ fn finished(id: &RequestId, lane: &Lane, answer: Answer) -> Response {
     for line in lane.finish() {
         said.extend_from_slice(&events::frame(&line));
     }
+    drop(ended.in_flight);
     if said.is_empty() {
         return answered(id, &outcome);
     }
@@ -273,23 +281,24 @@ fn finished(id: &RequestId, lane: &Lane, answer: Answer) -> Response {
 
 /// Goes on as an event stream. The call goes on to its end even when nobody reads: the client may come back.
 async fn stream(
-    mut work: std::pin::Pin<Box<impl Future<Output = Answer>>>,
+    mut work: std::pin::Pin<Box<impl Future<Output = Ended>>>,
     id: RequestId,
     lane: &Lane,
     log: &EventLog,
 ) {
-    let answer = loop {
+    let ended = loop {
         tokio::select! {
             // What was said before the answer has to arrive before it.
             biased;
             line = lane.next() => log.push(line),
-            answer = &mut work => break answer,
+            ended = &mut work => break ended,
         };
     };
     for line in lane.finish() {
         log.push(line);
     }
-    if let Answer::Outcome(outcome) = answer {
+    drop(ended.in_flight);
+    if let Answer::Outcome(outcome) = ended.answer {
         log.push(response_line(Some(&id), &outcome));
     }
     log.end();

@@ -230,6 +230,13 @@ impl Daemon {
         client
     }
 
+    /// A client of Streamable HTTP that has shaken hands with these parameters.
+    pub(crate) async fn introduced(&self, params: Value) -> HttpClient {
+        let mut client = HttpClient::new(&self.address);
+        client.introduce(params).await;
+        client
+    }
+
     /// Asks the control socket.
     pub(crate) async fn api(&self, method: &str, path: &str, body: &str) -> Reply {
         let socket = self.setup.path().join("data/control.sock");

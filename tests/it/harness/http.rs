@@ -82,9 +82,12 @@ impl HttpClient {
 
     /// Shakes hands. Returns the result.
     pub(crate) async fn initialize(&mut self, revision: &str) -> Value {
-        let reply = self
-            .post(&request("init", "initialize", greeting(revision)))
-            .await;
+        self.introduce(greeting(revision)).await
+    }
+
+    /// Shakes hands with these parameters. Returns the result.
+    pub(crate) async fn introduce(&mut self, params: Value) -> Value {
+        let reply = self.post(&request("init", "initialize", params)).await;
         assert_eq!(reply.status, 200);
         self.session = Some(reply.header("mcp-session-id").unwrap().to_owned());
         let answer = reply.json().await;
@@ -151,6 +154,7 @@ pub(crate) struct Reply {
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
+    pub(crate) id: Option<String>,
     pub(crate) name: String,
     pub(crate) data: String,
 }
@@ -203,8 +207,19 @@ impl Reply {
         self.text().await
     }
 
-    /// The next event; comments are passed over. `None` at the end of the stream.
+    /// The next event that carries something; comments are passed over. `None` at the end of the stream.
     pub(crate) async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            let event = self.next_bare_event().await?;
+            // An event without data primes the stream for resumption; it is no message.
+            if !event.data.is_empty() {
+                return Some(event);
+            }
+        }
+    }
+
+    /// The next event, also one without data. `None` at the end of the stream.
+    pub(crate) async fn next_bare_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.take_event() {
                 return Some(event);
@@ -230,11 +245,10 @@ impl Reply {
                 .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             found.map(|value| value.strip_prefix(' ').unwrap_or(value).to_owned())
         };
-        // An event without data primes the stream for resumption; it is no message.
-        let data = field("data").filter(|data| !data.is_empty())?;
         Some(Event {
+            id: field("id"),
             name: field("event").unwrap_or_else(|| "message".to_owned()),
-            data,
+            data: field("data")?,
         })
     }
 

@@ -45,7 +45,12 @@ impl LineClient {
     }
 
     pub(crate) async fn greet(&mut self, revision: &str) -> Value {
-        let answer = self.ask(&request("init", "initialize", greeting(revision))).await;
+        self.introduce(greeting(revision)).await
+    }
+
+    /// Shakes hands with these parameters. Returns the answer.
+    pub(crate) async fn introduce(&mut self, params: Value) -> Value {
+        let answer = self.ask(&request("init", "initialize", params)).await;
         self.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
             .await;
         serde_json::from_str(&answer).unwrap()

@@ -69,6 +69,15 @@ pub(crate) fn greeting(revision: &str) -> Value {
     json!({ "protocolVersion": revision, "capabilities": {}, "clientInfo": { "name": "it", "version": "1" } })
 }
 
+/// The parameters of a handshake of a client that can do something.
+pub(crate) fn able(revision: &str, capabilities: &Value, name: &str) -> Value {
+    json!({
+        "protocolVersion": revision,
+        "capabilities": capabilities,
+        "clientInfo": { "name": name, "version": "1" },
+    })
+}
+
 /// The one text in the result of a tool.
 #[track_caller]
 pub(crate) fn text_of(answer: &Value) -> &str {

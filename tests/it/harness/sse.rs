@@ -33,10 +33,13 @@ impl SseClient {
 
     /// Opens the stream and shakes hands.
     pub(crate) async fn greeted(address: &str) -> Self {
+        Self::introduced(address, greeting("2024-11-05")).await
+    }
+
+    /// Opens the stream and shakes hands with these parameters.
+    pub(crate) async fn introduced(address: &str, params: Value) -> Self {
         let mut client = Self::open(address).await;
-        let answer = client
-            .ask(&request("init", "initialize", greeting("2024-11-05")))
-            .await;
+        let answer = client.ask(&request("init", "initialize", params)).await;
         assert!(answer.contains(r#""protocolVersion":"2024-11-05""#), "{answer}");
         client
             .post(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)

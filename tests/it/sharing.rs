@@ -1,0 +1,1 @@
+//! Processes that clients do not share.
