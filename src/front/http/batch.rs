@@ -69,8 +69,6 @@ async fn line(front: Shared, session: Arc<Session>, request: Request) -> Bytes {
         None => {
             let lane = lane_of(&session, &request);
             let in_flight = session.begin(Arc::clone(&lane));
-            // An array has no room for what a server asks meanwhile: that goes out on the client's other streams.
-            drop(lane.finish());
             let context = CallContext {
                 revision: session.revision(),
                 lane,
