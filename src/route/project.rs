@@ -79,14 +79,14 @@ pub fn result_for(revision: Revision, result: &Raw) -> Cow<'_, Raw> {
     };
     if let Some(blocks) = object.get("content").as_ref().and_then(elements) {
         let older: Vec<Raw> = blocks.iter().map(|block| older_block(revision, block)).collect();
-        return Cow::Owned(object.with("content", &array(&older)));
+        return Cow::Owned(object.with("content", &Raw::array(&older)));
     }
     if let Some(messages) = object.get("messages").as_ref().and_then(elements) {
         let older: Vec<Raw> = messages
             .iter()
             .map(|message| older_message(revision, message))
             .collect();
-        return Cow::Owned(object.with("messages", &array(&older)));
+        return Cow::Owned(object.with("messages", &Raw::array(&older)));
     }
     Cow::Borrowed(result)
 }
@@ -162,18 +162,6 @@ fn urls(error: &Raw) -> Vec<String> {
     all.iter()
         .filter_map(|one| Object::of(one)?.get_string("url"))
         .collect()
-}
-
-fn array(items: &[Raw]) -> Raw {
-    let mut text = vec![b'['];
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            text.push(b',');
-        }
-        text.extend_from_slice(item.as_bytes());
-    }
-    text.push(b']');
-    Raw::trusted(text)
 }
 
 #[cfg(test)]

@@ -530,13 +530,5 @@ fn with_exposed_uri(result: &Raw, own: &str, exposed: &str) -> Raw {
             _another => content.clone(),
         })
         .collect();
-    let mut list = vec![b'['];
-    for (at, content) in edited.iter().enumerate() {
-        if at > 0 {
-            list.push(b',');
-        }
-        list.extend_from_slice(content.as_bytes());
-    }
-    list.push(b']');
-    object.with("contents", &Raw::trusted(list))
+    object.with("contents", &Raw::array(&edited))
 }

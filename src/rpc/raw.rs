@@ -45,6 +45,21 @@ impl Raw {
         Self(text)
     }
 
+    /// The array of these values.
+    pub fn array(items: &[Self]) -> Self {
+        let n_bytes: usize = items.iter().map(|item| item.0.len() + 1).sum();
+        let mut text = Vec::with_capacity(n_bytes + 2);
+        text.push(b'[');
+        for (at, item) in items.iter().enumerate() {
+            if at > 0 {
+                text.push(b',');
+            }
+            text.extend_from_slice(&item.0);
+        }
+        text.push(b']');
+        Self::trusted(text)
+    }
+
     /// `{}`.
     pub fn empty_object() -> Self {
         Self(Bytes::from_static(b"{}"))

@@ -139,17 +139,11 @@ impl Story {
     }
 
     fn last_exit(&mut self, events: &[SupervisionEvent], now_ms: u64) {
-        let gone = events.iter().rev().find_map(|event| match &event.what {
-            What::Gone { cause, .. } => Some((event, cause)),
-            What::Spawned { .. }
-            | What::Ready { .. }
-            | What::Asked { .. }
-            | What::Backoff { .. }
-            | What::Failed { .. }
-            | What::Stopped
-            | What::Unresponsive
-            | What::Refused { .. }
-            | What::Responsive => None,
+        let gone = events.iter().rev().find_map(|event| {
+            let What::Gone { cause, .. } = &event.what else {
+                return None;
+            };
+            Some((event, cause))
         });
         if let Some((event, cause)) = gone {
             let age = duration(now_ms.saturating_sub(event.at_ms));
@@ -195,31 +189,20 @@ impl Story {
 }
 
 fn last_cause(events: &[SupervisionEvent]) -> Option<&Cause> {
-    events.iter().rev().find_map(|event| match &event.what {
-        What::Gone { cause, .. } | What::Failed { cause, .. } => Some(cause),
-        What::Spawned { .. }
-        | What::Ready { .. }
-        | What::Asked { .. }
-        | What::Backoff { .. }
-        | What::Stopped
-        | What::Unresponsive
-        | What::Refused { .. }
-        | What::Responsive => None,
+    events.iter().rev().find_map(|event| {
+        let (What::Gone { cause, .. } | What::Failed { cause, .. }) = &event.what else {
+            return None;
+        };
+        Some(cause)
     })
 }
 
 fn last_stderr(events: &[SupervisionEvent]) -> &[String] {
-    let found = events.iter().rev().find_map(|event| match &event.what {
-        What::Gone { stderr, .. } => Some(stderr.as_slice()),
-        What::Spawned { .. }
-        | What::Ready { .. }
-        | What::Asked { .. }
-        | What::Backoff { .. }
-        | What::Failed { .. }
-        | What::Stopped
-        | What::Unresponsive
-        | What::Refused { .. }
-        | What::Responsive => None,
+    let found = events.iter().rev().find_map(|event| {
+        let What::Gone { stderr, .. } = &event.what else {
+            return None;
+        };
+        Some(stderr.as_slice())
     });
     found.unwrap_or_default()
 }
