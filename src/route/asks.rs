@@ -186,22 +186,20 @@ impl Asks {
 
 /// The call that a request belongs to.
 ///
-/// A process that is one owner's alone asks that owner, whatever is in flight; one that is shared asks only where
-/// the calls in flight leave no doubt.
+/// The calls in flight have to leave no doubt, also in a process of several sessions of one client program. Outside
+/// of any call, a process that is one client's alone asks that client; one that is shared asks nobody.
 fn lane_of(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Result<Arc<Lane>, Refusal> {
     let asked = asking.request.method.as_str();
-    let Some(owner) = &asking.instance.owner else {
-        return match attribute(candidates) {
-            Attribution::Call(lane) => Ok(lane),
-            Attribution::Ambiguous => Err(ambiguous(asked)),
-            Attribution::Unsolicited => Err(unsolicited(asked)),
-        };
-    };
-    if let Some(newest) = candidates.last() {
-        return Ok(Arc::clone(newest));
+    match attribute(candidates) {
+        Attribution::Call(lane) => return Ok(lane),
+        Attribution::Ambiguous => return Err(ambiguous(asked)),
+        Attribution::Unsolicited => {}
     }
+    let Some(owner) = &asking.instance.owner else {
+        return Err(unsolicited(asked));
+    };
     match router.listeners().clients_of(owner).as_slice() {
-        // Outside any call: it goes out on the client's other streams.
+        // It goes out on the client's other streams.
         [(session, _)] => Ok(Arc::new(Lane::closed(session.clone()))),
         [] => Err(Refusal::gone(asked)),
         _several => Err(unsolicited(asked)),

@@ -21,7 +21,7 @@ use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::message::notification_line;
 use crate::rpc::object::{Object, elements};
 use crate::rpc::{Outcome, Raw, Text, mcp};
-use crate::supervise::instances::TooMany;
+use crate::supervise::instances::{Instances, TooMany};
 use crate::supervise::{Directory, Entry};
 
 /// Why a request got no answer of a child's own.
@@ -344,6 +344,9 @@ impl Router {
         let directory = Arc::clone(&self.directory.borrow());
         for entry in directory.iter() {
             self.set_level(&entry.child).await;
+            for owned in entry.instances.iter().flat_map(Instances::children) {
+                self.set_level(&owned).await;
+            }
         }
     }
 

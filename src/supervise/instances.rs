@@ -88,6 +88,11 @@ impl Instances {
         self.all().get(owner).map(|owned| owned.child.clone())
     }
 
+    /// All there are now.
+    pub fn children(&self) -> Vec<Child> {
+        self.all().values().map(|owned| owned.child.clone()).collect()
+    }
+
     /// The owner is gone, and its process goes.
     pub async fn release(&self, owner: &OwnerKey) {
         let gone = self.all().remove(owner);

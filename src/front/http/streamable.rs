@@ -216,7 +216,7 @@ async fn call(front: Shared, session: Arc<Session>, request: crate::rpc::Request
     let first = tokio::select! {
         // An answer that is here goes out as JSON.
         biased;
-        ended = &mut work => return finished(&id, &lane, ended),
+        ended = &mut work => return finished(&front, session, &id, &lane, ended),
         line = lane.next() => Some(line),
         // Some clients give up when they see no headers for long.
         () = tokio::time::sleep(HEARTBEAT) => None,
@@ -225,11 +225,7 @@ async fn call(front: Shared, session: Arc<Session>, request: crate::rpc::Request
     if let Some(line) = first {
         log.push(line);
     }
-    let (frames, response) = events::channel();
-    let sent = Arc::clone(&log);
-    front.tasks.spawn("event stream", async move {
-        resumable::send(&session, &sent, None, &frames).await
-    });
+    let response = streamed(&front, session, &log);
     front.tasks.spawn("streamed answer", async move {
         stream(work, id.compact(), &lane, &log).await
     });
@@ -255,28 +251,33 @@ struct Ended {
 }
 
 /// An answer that came before anything had to be streamed, unless something came with it.
-fn finished(id: &RequestId, lane: &Lane, ended: Ended) -> Response {
+fn finished(front: &Shared, session: Arc<Session>, id: &RequestId, lane: &Lane, ended: Ended) -> Response {
     let outcome = match ended.answer {
         Answer::Outcome(outcome) => outcome,
         Answer::Cancelled => Err(errors::cancelled().raw()),
     };
-    let mut said = Vec::new();
-    for line in lane.finish() {
-        said.extend_from_slice(&events::frame(&line));
-    }
+    let said = lane.finish();
     drop(ended.in_flight);
     if said.is_empty() {
         return answered(id, &outcome);
     }
-    said.extend_from_slice(&events::frame(&response_line(Some(id), &outcome)));
-    (
-        [
-            (header::CONTENT_TYPE, EVENTS),
-            (header::CACHE_CONTROL, "no-cache, no-transform"),
-        ],
-        said,
-    )
-        .into_response()
+    let log = session.streams.open(true);
+    for line in said {
+        log.push(line);
+    }
+    log.push(response_line(Some(id), &outcome));
+    log.end();
+    streamed(front, session, &log)
+}
+
+/// A response that reads a stream from its beginning.
+fn streamed(front: &Shared, session: Arc<Session>, log: &Arc<EventLog>) -> Response {
+    let (frames, response) = events::channel();
+    let log = Arc::clone(log);
+    front.tasks.spawn("event stream", async move {
+        resumable::send(&session, &log, None, &frames).await
+    });
+    response
 }
 
 /// Goes on as an event stream. The call goes on to its end even when nobody reads: the client may come back.
