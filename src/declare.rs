@@ -47,6 +47,8 @@ type Stamp = (Option<SystemTime>, u64);
 #[derive(Debug, Default)]
 struct Told {
     problems: Vec<String>,
+    /// The registry did not take or give the declarations: the fault is not in them.
+    must_try_again: bool,
     origins: Vec<(ServerName, DefinitionOrigin)>,
     /// The defaults of the last good file: they hold for definitions from elsewhere too.
     defaults: RawPolicy,
@@ -67,8 +69,15 @@ impl Declarations {
     /// Reads all declarations and applies what changed.
     pub async fn reload(&self) -> Reloaded {
         let mut seen = self.0.turn.lock().await;
+        // Looked at before: what changes meanwhile is found at the next look.
+        let look = self.look().await;
         let reloaded = self.read_and_apply().await;
-        *seen = self.look().await;
+        let revision = self.0.registry.revision().await.ok();
+        *seen = Seen { revision, ..look };
+        if self.told(|told| told.must_try_again) {
+            // Unlike anything that can be seen, so that the next look leads here again.
+            *seen = Seen::default();
+        }
         reloaded
     }
 
@@ -113,12 +122,14 @@ impl Declarations {
     }
 
     async fn read_and_apply(&self) -> Reloaded {
+        self.told(|told| told.must_try_again = false);
         let mut problems = Vec::new();
         let environment = self.environment(&mut problems);
         self.mirror(&environment, &mut problems).await;
         let changes = match self.resolved(&environment).await {
             Ok(specs) => self.0.manager.apply(specs).await,
             Err(error) => {
+                self.told(|told| told.must_try_again = true);
                 problems.push(error);
                 Vec::new()
             }
@@ -155,7 +166,10 @@ impl Declarations {
         };
         match self.0.registry.mirror_file(&file.servers).await {
             Ok(()) => self.told(|told| told.defaults = file.defaults),
-            Err(error) => problems.push(error.to_string()),
+            Err(error) => {
+                self.told(|told| told.must_try_again = true);
+                problems.push(error.to_string());
+            }
         }
     }
 

@@ -30,6 +30,8 @@ pub fn start(level: Level, log_dir: &Path) -> Result<WorkerGuard, String> {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
+        // A closed or full stderr is no reason to fall over it.
+        .log_internal_errors(false)
         .with_filter(filter());
     let appender = file(log_dir);
     let (file_layer, guard, problem) = match appender {

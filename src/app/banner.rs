@@ -1,10 +1,6 @@
 //! What a person sees on stderr when the daemon starts, or does not.
-#![expect(
-    clippy::print_stderr,
-    reason = "this is the daemon's one place that speaks to a person directly"
-)]
-
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,20 +14,26 @@ use crate::tasks::Tasks;
 /// The list of servers is shown when all have had their first chance, or after this.
 const FIRST_CHANCE: Duration = Duration::from_secs(5);
 
+/// Writes to stderr. Where that is closed or full nobody reads it, and the daemon goes on.
+fn say(text: &str) {
+    drop(std::io::stderr().lock().write_all(text.as_bytes()));
+}
+
 /// Says why nothing was started.
 pub(super) fn refuse(text: &str) {
     for line in text.lines() {
-        eprintln!("mcp-wrapper: {line}");
+        say(&format!("mcp-wrapper: {line}\n"));
     }
 }
 
 /// Says where it listens at once, and soon after which servers are up and what to paste.
 pub(super) async fn greet(front: &Arc<Front>, project_dir: &Path, tasks: &Tasks) {
-    eprintln!(
-        "mcp-wrapper {} listens on {}",
+    say(&format!(
+        "mcp-wrapper {} listens on {}
+",
         env!("CARGO_PKG_VERSION"),
         front.url
-    );
+    ));
     let (front, snippet) = (Arc::clone(front), snippet(front, project_dir));
     tasks.spawn("banner", async move {
         let settled = settled(&front);
@@ -39,7 +41,7 @@ pub(super) async fn greet(front: &Arc<Front>, project_dir: &Path, tasks: &Tasks)
             () = front.closing.cancelled() => return,
             _timeout_or_not = tokio::time::timeout(FIRST_CHANCE, settled) => {}
         }
-        eprint!("{}{snippet}", servers(&front));
+        say(&format!("{}{snippet}", servers(&front)));
     });
 }
 

@@ -60,6 +60,9 @@ pub enum Started {
 
 /// Runs the daemon until it is told to stop.
 pub async fn serve(project_dir: &Path, started: Started) -> ExitCode {
+    if let Err(code) = check_folder(project_dir) {
+        return code;
+    }
     let settings = match Settings::load(project_dir, &Environment::of_process()) {
         Ok(settings) => settings,
         Err(errors) => {
@@ -98,6 +101,9 @@ pub async fn serve(project_dir: &Path, started: Started) -> ExitCode {
 
 /// Relays a desktop client to the daemon.
 pub async fn stdio(project_dir: &Path) -> ExitCode {
+    if let Err(code) = check_folder(project_dir) {
+        return code;
+    }
     let settings = match Settings::load(project_dir, &Environment::of_process()) {
         Ok(settings) => settings,
         Err(errors) => {
@@ -112,6 +118,18 @@ pub async fn stdio(project_dir: &Path) -> ExitCode {
             ExitCode::from(1)
         }
     }
+}
+
+/// A folder that is not there is a typing error: an empty gateway would hide it.
+fn check_folder(project_dir: &Path) -> Result<(), ExitCode> {
+    if project_dir.is_dir() {
+        return Ok(());
+    }
+    banner::refuse(&format!(
+        "{}: no such folder; --dir names the project folder",
+        project_dir.display()
+    ));
+    Err(ExitCode::from(2))
 }
 
 enum Refusal {

@@ -52,7 +52,12 @@ fn of_child(server: &ServerName, error: &CallError, text: String) -> RpcError {
             if let Some(after) = retry_after {
                 put("retryAfterMs", json!(millis(*after)));
             }
-            format!("it is started again; `mcpctl why {server}` tells what happened")
+            let again = if retry_after.is_some() {
+                "it is started again; "
+            } else {
+                ""
+            };
+            format!("{again}`mcpctl why {server}` tells what happened")
         }
         CallError::NotRunning { retry_after, .. } => {
             if let Some(after) = retry_after {

@@ -222,7 +222,8 @@ impl Catalog {
         for warning in &snapshot.warnings {
             tracing::warn!(%server, warning);
         }
-        if before.as_deref() != Some(&snapshot) {
+        // The same lists of another definition are news too: they are on offer only under the present one.
+        if before.as_deref() != Some(&snapshot) || !self.is_held_for(server, &entry.spec.fingerprint) {
             self.hold(server, &entry.spec.fingerprint, snapshot).await;
         }
         self.rebuild();
@@ -264,6 +265,13 @@ impl Catalog {
             names.into_iter().any(|name| name == exposed)
         };
         directory.iter().find(had).map(|entry| entry.spec.name.clone())
+    }
+
+    fn is_held_for(&self, server: &ServerName, fingerprint: &str) -> bool {
+        self.held()
+            .snapshots
+            .get(server)
+            .is_some_and(|(held_for, _)| held_for == fingerprint)
     }
 
     async fn hold(&self, server: &ServerName, fingerprint: &str, snapshot: Snapshot) {

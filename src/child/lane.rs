@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use crate::ids::SessionId;
 use crate::rpc::{Raw, RequestId};
 
-/// Messages that may wait for a slow client, per call. Beyond it the oldest is dropped: newer progress says more.
+/// Messages that may wait for a slow client, per call. Beyond it the oldest progress is dropped.
 pub const LANE_MESSAGES_MAX: usize = 256;
 
 /// One call's way to its client and back.
@@ -62,7 +62,9 @@ impl Lane {
         let mut open = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = open.as_mut() else { return false };
         if queue.len() >= LANE_MESSAGES_MAX {
-            queue.pop_front();
+            // Newer progress says more than older; a question or a log message says something by itself.
+            let doomed = queue.iter().position(is_progress).unwrap_or_default();
+            queue.remove(doomed);
         }
         queue.push_back(line);
         drop(open);
@@ -146,5 +148,29 @@ impl Lane {
             }
             rung.await;
         }
+    }
+}
+
+/// Whether this is progress: we write its line, so the method stands where we put it.
+fn is_progress(line: &Bytes) -> bool {
+    line.starts_with(br#"{"jsonrpc":"2.0","method":"notifications/progress""#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rpc::mcp::method;
+    use crate::rpc::message::notification_line;
+
+    #[test]
+    fn a_flood_of_progress_drops_progress_only() {
+        let lane = Lane::new(SessionId::random(), RequestId::number(1), None);
+        lane.push("a question".into());
+        for _ in 0..2 * LANE_MESSAGES_MAX {
+            lane.push(notification_line(method::PROGRESS, None));
+        }
+        assert_eq!(lane.pop().unwrap(), "a question");
+        assert_eq!(lane.finish().len(), LANE_MESSAGES_MAX - 1);
+        assert!(!lane.push("too late".into()));
     }
 }

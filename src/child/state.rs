@@ -242,7 +242,7 @@ impl Machine {
             Input::Disable => self.disable(now),
             Input::Start => self.start(),
             Input::Stop => self.stop(now, Cause::Asked),
-            Input::Shutdown => self.stop(now, Cause::ShuttingDown),
+            Input::Shutdown => self.shut_down(now),
             Input::Restart => self.restart(now),
             Input::Demand => self.demand(),
             Input::Idle => self.fall_idle(now),
@@ -344,6 +344,24 @@ impl Machine {
             | State::Stopping { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
+        }
+    }
+
+    /// The daemon goes down, and has given the calls in flight their time already.
+    fn shut_down(&mut self, now: Instant) -> Vec<Action> {
+        self.want_up = false;
+        match &self.state {
+            State::Ready { .. } | State::Unresponsive { .. } | State::Draining { .. } => {
+                self.ask(now, Rung::StdinClosed, Cause::ShuttingDown)
+            }
+            State::Disabled
+            | State::Stopped
+            | State::Idle
+            | State::Spawning
+            | State::Handshaking { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. }
+            | State::Failed { .. } => self.lower(now, Cause::ShuttingDown),
         }
     }
 

@@ -38,7 +38,7 @@ impl Environment {
     /// # Errors
     /// The file is there but cannot be read, or has bad lines: all of them.
     pub fn with_dotenv(&self, file: &Path) -> Result<Self, ConfigErrors> {
-        let text = match std::fs::read_to_string(file) {
+        let text = match super::read_text(file) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(ConfigErrors::unreadable(file, &error)),

@@ -32,7 +32,7 @@ pub struct ServersFile {
 /// # Errors
 /// The file cannot be read, or all its faults.
 pub fn read_servers(file: &Path, env: &Environment) -> Result<ServersFile, ConfigErrors> {
-    match std::fs::read_to_string(file) {
+    match super::read_text(file) {
         Ok(text) => parse_servers(&text, file, env),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ServersFile::default()),
         Err(error) => Err(ConfigErrors::unreadable(file, &error)),

@@ -67,6 +67,26 @@ impl ConfigErrors {
     }
 }
 
+/// The longest file that is read, bytes. Nobody writes that much by hand.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Reads a file of text. What is no plain file, or has no end, is refused instead of waited for.
+fn read_text(file: &Path) -> std::io::Result<String> {
+    use std::io::{Error, Read};
+    let meta = std::fs::metadata(file)?;
+    if !meta.is_file() {
+        return Err(Error::other("it is no plain file"));
+    }
+    let mut text = String::new();
+    std::fs::File::open(file)?
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_string(&mut text)?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > FILE_BYTES_MAX {
+        return Err(Error::other(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    }
+    Ok(text)
+}
+
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, error) in self.0.iter().enumerate() {

@@ -16,7 +16,7 @@ use crate::config::Settings;
 const START_PATIENCE: Duration = Duration::from_secs(20);
 const START_POLL: Duration = Duration::from_millis(10);
 /// After stdin has closed, the daemon may take so long to send its last answers.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
+const LAST_ANSWERS: Duration = Duration::from_secs(65);
 
 /// Relays until the client has closed stdin, or the daemon is gone.
 ///

@@ -19,8 +19,10 @@ use crate::rpc::frame::{Line, Splitter};
 use crate::rpc::message::response_line;
 use crate::session::Session;
 
-/// After its last line a client may wait so long for what it has asked.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// A client that has closed its side gets what it has asked, if that comes within this time.
+const LAST_ANSWERS: Duration = Duration::from_secs(60);
+/// When the session has ended, what is on its way may take so long to go out.
+const LAST_LINES: Duration = Duration::from_secs(2);
 /// Connections that cannot be accepted now are tried again after this.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Lines written at once.
@@ -64,7 +66,7 @@ async fn talk(front: Shared, client: UnixStream) {
     // When the session ends, what is on its way still goes out, if the client takes it.
     let cut_off = async {
         session.over.cancelled().await;
-        tokio::time::sleep(LAST_ANSWERS).await;
+        tokio::time::sleep(LAST_LINES).await;
     };
     tokio::select! {
         ((), ()) = async { tokio::join!(reading, writing) } => {}
@@ -102,6 +104,11 @@ async fn read(conversation: &Conversation, mut reads: impl AsyncRead + Unpin) {
                 Err(error) => return tracing::warn!(%error, "a client was cut off"),
             }
         }
+    }
+    // The last line may lack its end.
+    let rest = splitter.rest();
+    if !rest.trim_ascii().is_empty() {
+        conversation.receive(&Bytes::copy_from_slice(rest)).await;
     }
     // The writer goes on meanwhile.
     drop(tokio::time::timeout(LAST_ANSWERS, conversation.settled()).await);

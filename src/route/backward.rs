@@ -54,7 +54,14 @@ impl Upward for Backward {
     fn take(&self, instance: &Instance, said: FromChild) -> bool {
         let (router, catalog) = (&self.router, &self.catalog);
         match said {
-            FromChild::Ready { .. } => ready(instance, router, catalog, &self.tasks),
+            FromChild::Ready { generation } => {
+                for client in router.listeners().clients() {
+                    client
+                        .questions
+                        .withdraw_older(instance, generation, &client.outbox);
+                }
+                ready(instance, router, catalog, &self.tasks);
+            }
             FromChild::Notification {
                 candidates,
                 notification,

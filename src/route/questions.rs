@@ -102,6 +102,16 @@ impl Questions {
         any
     }
 
+    /// A newer process has come: what older ones asked concerns nobody any more, and the client is told.
+    pub fn withdraw_older(&self, instance: &Instance, generation: Generation, outbox: &Outbox) {
+        let older =
+            self.take(|question| question.instance == *instance && question.link.generation < generation);
+        for (id, question) in older {
+            question.tell(outbox, cancelled(id, "the server that asked has ended"));
+            question.lane.question_ended();
+        }
+    }
+
     /// Questions that nobody has answered for too long: the child hears so, and the client too.
     pub fn expire(&self, now: Instant, outbox: &Outbox) {
         for (id, question) in self.take(|question| now.saturating_duration_since(question.since) >= PATIENCE)

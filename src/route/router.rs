@@ -413,10 +413,15 @@ impl Router {
     /// A client's folders have changed: the processes that are its alone hear of it.
     pub fn roots_changed(&self, session: &SessionId) {
         let line = notification_line(mcp::method::ROOTS_CHANGED, None);
-        let owner = OwnerKey::session(session);
+        let profile = self
+            .listeners
+            .client(session)
+            .and_then(|client| client.profile().cloned());
+        let name = profile.as_ref().map(Profile::client_name).unwrap_or_default();
+        let owners = [OwnerKey::session(session), OwnerKey::client(&name)];
         let directory = Arc::clone(&self.directory.borrow());
         for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
-            if let Some(child) = instances.get(&owner) {
+            for child in owners.iter().filter_map(|owner| instances.get(owner)) {
                 child.notify(line.clone());
             }
         }

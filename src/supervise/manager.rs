@@ -155,11 +155,20 @@ impl ProcessManager {
         }
     }
 
-    /// Waits until no process is left of servers that were removed.
+    /// Waits until no process is left of servers that were removed or disabled.
     pub async fn removed_are_gone(&self) {
         let leaving: Vec<Child> = self.0.applied.lock().await.leaving.values().cloned().collect();
         for child in leaving {
             child.ended().await;
+        }
+        let directory = Arc::clone(&self.0.directory.borrow());
+        for entry in directory.iter().filter(|entry| !entry.spec.enabled) {
+            let mut states = entry.child.watch();
+            drop(
+                states
+                    .wait_for(|status| status.pid.is_none() && status.state == "disabled")
+                    .await,
+            );
         }
     }
 

@@ -160,3 +160,50 @@ async fn a_child_sees_nothing_of_the_daemons_environment_that_was_not_given_to_i
     );
     daemon.end().await;
 }
+
+#[tokio::test]
+async fn a_server_that_is_edited_keeps_its_tools_on_offer() {
+    let daemon = Daemon::start(&[fake("a")]).await;
+    let client = daemon.http().await;
+    let before = daemon.child_pid("a").await;
+    daemon.setup.declare(&[fake("a").key("cwd", "\"/tmp\"")]);
+    until("another process of it", async || {
+        let server = daemon.server("a").await;
+        (server["state"] == "ready" && server["pid"] != json!(before)).then_some(())
+    })
+    .await;
+    until("its tools again", async || {
+        let answer = client.request("tools/list", json!({})).await;
+        (crate::harness::names_of(&answer, "tools", "name") == ["a__echo"]).then_some(())
+    })
+    .await;
+    let answer = client.call("a__echo", json!({ "x": 1 })).await;
+    assert_eq!(text_of(&answer), r#"{"x":1}"#);
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn a_servers_file_that_is_no_plain_file_is_refused_and_nothing_waits_for_it() {
+    let daemon = Daemon::start(&[fake("a")]).await;
+    let file = daemon.path().join("servers.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+    until("the fault", async || {
+        let status = daemon.mcpctl_json(&["status"]).await;
+        status["daemon"]["problems"]
+            .to_string()
+            .contains("no plain file")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(daemon.server("a").await["state"], "ready");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&file, text).unwrap();
+    until("no fault", async || {
+        let status = daemon.mcpctl_json(&["status"]).await;
+        (status["daemon"]["problems"] == json!([])).then_some(())
+    })
+    .await;
+    daemon.end().await;
+}

@@ -62,7 +62,11 @@ fn get(front: &Shared, request: &Request<Body>) -> Response {
             Ok(session) => session,
             Err(refused) => return refused,
         };
-    let (log, after) = match header_text(request, LAST_EVENT_ID) {
+    let asked_for = request
+        .headers()
+        .get(LAST_EVENT_ID)
+        .map(|id| id.to_str().unwrap_or_default());
+    let (log, after) = match asked_for {
         None => (session.streams.open(false), None),
         Some(id) => match session.streams.find(id) {
             Some((log, number)) => (log, Some(number)),
