@@ -32,7 +32,7 @@ pub struct Cli {
 pub enum Verb {
     /// Add a server, and start it if the daemon runs.
     #[command(
-        after_help = "Example:\n  mcpctl add files -- npx -y @modelcontextprotocol/server-filesystem /srv/docs\n  mcpctl add github --env GITHUB_TOKEN=… -- docker run -i --rm -e GITHUB_TOKEN ghcr.io/github/github-mcp-server"
+        after_help = "Example:\n  mcpctl add files -- npx -y @modelcontextprotocol/server-filesystem /srv/docs\n  mcpctl add github --env GITHUB_TOKEN=… -- docker run -i --rm -e GITHUB_TOKEN mcp/github"
     )]
     Add(AddArgs),
     /// Remove servers and end their processes.

@@ -73,7 +73,7 @@ mod tests {
             [
                 "filesystem: npx -y @modelcontextprotocol/server-filesystem /Users/me/Desktop",
                 "gateway: SKIP it is mcp-wrapper itself",
-                "my github: docker run -i --rm -e GITHUB_PERSONAL_ACCESS_TOKEN ghcr.io/github/github-mcp-server",
+                "my github: docker run -i --rm -e GITHUB_PERSONAL_ACCESS_TOKEN mcp/github",
             ]
         );
         let github = candidate(&entries, "my github");
