@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use serde_json::json;
 
 use crate::front::Front;
 use crate::tasks::Tasks;
@@ -111,8 +110,32 @@ fn snippet(front: &Front, project_dir: &Path) -> String {
         "--dir".to_owned(),
         project_dir.display().to_string(),
     ];
-    let entry = Entry { command, args, env };
-    let whole = json!({ "mcpServers": { "mcp-wrapper": entry } });
-    let text = serde_json::to_string_pretty(&whole).unwrap_or_default();
+    let text = pasted(Entry { command, args, env });
     format!("\nFor Claude Desktop, in claude_desktop_config.json:\n{text}\n")
+}
+
+/// The whole text to paste. Serialised from types: a JSON value would sort the members of the entry.
+fn pasted(entry: Entry) -> String {
+    let whole = BTreeMap::from([("mcpServers", BTreeMap::from([("mcp-wrapper", entry)]))]);
+    serde_json::to_string_pretty(&whole).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_comes_first_and_an_empty_environment_not_at_all() {
+        let args = ["stdio", "--dir", "/p"].map(str::to_owned);
+        let text = pasted(Entry {
+            command: "/b/mcp-wrapper".into(),
+            args,
+            env: BTreeMap::new(),
+        });
+        let compact: String = text.split_whitespace().collect();
+        assert_eq!(
+            compact,
+            r#"{"mcpServers":{"mcp-wrapper":{"command":"/b/mcp-wrapper","args":["stdio","--dir","/p"]}}}"#
+        );
+    }
 }

@@ -32,6 +32,20 @@ pub enum RegistryError {
         /// What was asked.
         doing: &'static str,
     },
+    /// The disk refused to read or write.
+    #[error(
+        "the registry {} could not be read or written: {doing} was not done ({why}); nothing is lost; \
+         look at the disk (is it there, is it healthy, is there room?) and try again",
+        file.display()
+    )]
+    Disk {
+        /// The registry file.
+        file: PathBuf,
+        /// What was asked.
+        doing: &'static str,
+        /// What SQLite said.
+        why: String,
+    },
     /// The file or its folder must not be written.
     #[error(
         "the registry {} is read-only: {doing} was not done; make the file and its folder writable \
@@ -117,6 +131,19 @@ pub enum RegistryError {
     },
 }
 
+/// With less room than this on the disk, an error of it means that it is full, bytes.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
+
+/// The room on the disk of a file, for users without privileges; `None` when the system does not say.
+#[allow(
+    clippy::useless_conversion,
+    reason = "the numbers are shorter on other systems"
+)]
+fn free_bytes(file: &Path) -> Option<u64> {
+    let disk = nix::sys::statvfs::statvfs(file.parent()?).ok()?;
+    u64::from(disk.blocks_available()).checked_mul(u64::from(disk.fragment_size()))
+}
+
 impl RegistryError {
     /// Gives an error of SQLite its sentence.
     ///
@@ -129,12 +156,24 @@ impl RegistryError {
         let why = source.to_string();
         match source.sqlite_error().map(|error| error.extended_code & 0xff) {
             Some(ffi::SQLITE_FULL) => Self::Full { file, doing },
+            Some(ffi::SQLITE_IOERR) => {
+                let free = free_bytes(&file);
+                Self::of_disk(file, doing, why, free)
+            }
             Some(ffi::SQLITE_READONLY) => Self::ReadOnly { file, doing },
             Some(ffi::SQLITE_CANTOPEN | ffi::SQLITE_PERM | ffi::SQLITE_AUTH) => {
                 Self::CannotOpen { file, why }
             }
             Some(ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB) => Self::Corrupt { file, why },
             Some(_) | None => Self::Sqlite { file, doing, source },
+        }
+    }
+
+    /// SQLite calls it an input or output error, too, when there is no room for its helper files.
+    fn of_disk(file: PathBuf, doing: &'static str, why: String, free_bytes: Option<u64>) -> Self {
+        match free_bytes {
+            Some(free) if free < ROOM_BYTES_MIN => Self::Full { file, doing },
+            Some(_) | None => Self::Disk { file, doing, why },
         }
     }
 
@@ -180,6 +219,22 @@ mod tests {
     }
 
     #[test]
+    fn an_error_of_a_disk_without_room_says_that_it_is_full() {
+        let of = |free| {
+            RegistryError::of_disk(
+                "/d/registry.db".into(),
+                "opening it",
+                "disk I/O error".to_owned(),
+                free,
+            )
+        };
+        assert!(matches!(of(Some(ROOM_BYTES_MIN - 1)), RegistryError::Full { .. }));
+        assert!(matches!(of(Some(ROOM_BYTES_MIN)), RegistryError::Disk { .. }));
+        assert!(matches!(of(None), RegistryError::Disk { .. }));
+        assert!(free_bytes(&std::env::temp_dir().join("x")).is_some());
+    }
+
+    #[test]
     fn a_sentence_names_the_file_what_was_asked_and_what_to_do() {
         for (code, part) in [
             (ffi::SQLITE_BUSY, "try again"),
@@ -188,6 +243,7 @@ mod tests {
             (ffi::SQLITE_CANTOPEN, "MCP_DATA_DIR"),
             (ffi::SQLITE_CORRUPT, "left as it is"),
             (ffi::SQLITE_IOERR_FSYNC, "adding a server"),
+            (ffi::SQLITE_IOERR_FSYNC, "look at the disk"),
         ] {
             let sentence = told(code).to_string();
             assert!(
