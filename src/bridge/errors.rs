@@ -27,6 +27,11 @@ pub fn to_rpc(error: &RouteError) -> RpcError {
             let data = json!({ "source": "mcp-wrapper", "server": server, "reason": "overloaded" });
             RpcError::new(code::OVERLOADED, text).with_data(data)
         }
+        RouteError::NoTask => RpcError::invalid_params(text),
+        RouteError::TooManyTasks { .. } => {
+            let data = json!({ "source": "mcp-wrapper", "reason": "overloaded" });
+            RpcError::new(code::OVERLOADED, text).with_data(data)
+        }
         RouteError::Child { server, error } => of_child(server, error, text),
     }
 }

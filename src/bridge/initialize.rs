@@ -47,10 +47,10 @@ impl Engine {
         } else {
             revision.as_str()
         };
-        Ok(self.greeting_result(version))
+        Ok(self.greeting_result(revision, version))
     }
 
-    fn greeting_result(&self, version: &str) -> Raw {
+    fn greeting_result(&self, revision: Revision, version: &str) -> Raw {
         let mut result = json!({
             "protocolVersion": version,
             "capabilities": {
@@ -62,6 +62,12 @@ impl Engine {
             },
             "serverInfo": Implementation::ourselves(),
         });
+        if revision >= Revision::V2025_11_25
+            && let Some(capabilities) = result.get_mut("capabilities").and_then(|all| all.as_object_mut())
+        {
+            let tasks = json!({ "list": {}, "cancel": {}, "requests": { "tools": { "call": {} } } });
+            capabilities.insert("tasks".to_owned(), tasks);
+        }
         if let (Some(object), Some(text)) = (result.as_object_mut(), &self.router().view().instructions) {
             object.insert("instructions".to_owned(), json!(text));
         }

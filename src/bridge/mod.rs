@@ -12,7 +12,7 @@ use std::sync::Arc;
 use crate::catalog::Kind;
 use crate::child::CallError;
 use crate::route::{CallContext, RouteError, Router};
-use crate::rpc::mcp::{LogLevel, method};
+use crate::rpc::mcp::{LogLevel, Revision, method};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Request, RpcError, Text};
 use crate::tasks::Tasks;
@@ -46,7 +46,7 @@ impl Engine {
     }
 
     /// Answers what needs no child: at once, without a task or a wait. `None` for everything else.
-    pub fn at_once(&self, request: &Request) -> Option<Outcome> {
+    pub fn at_once(&self, revision: Revision, request: &Request) -> Option<Outcome> {
         let kind = match request.method.as_str() {
             method::PING => return Some(Ok(Raw::empty_object())),
             method::TOOLS_LIST => Kind::Tools,
@@ -56,12 +56,12 @@ impl Engine {
             _another => return None,
         };
         Some(
-            self.list(kind, request.params.as_ref())
+            self.list(kind, revision, request.params.as_ref())
                 .map_err(|error| error.raw()),
         )
     }
 
-    fn list(&self, kind: Kind, params: Option<&Raw>) -> Result<Raw, RpcError> {
+    fn list(&self, kind: Kind, revision: Revision, params: Option<&Raw>) -> Result<Raw, RpcError> {
         let cursor = params
             .and_then(Object::of)
             .and_then(|params| params.get("cursor"));
@@ -75,13 +75,13 @@ impl Engine {
             ),
         };
         let view = self.router.view();
-        let page = view.list(kind).page(cursor.as_deref()).cloned();
+        let page = view.list(kind).page(revision, cursor.as_deref()).cloned();
         page.ok_or_else(|| RpcError::invalid_params("Invalid cursor: start again without one"))
     }
 
     /// Answers a request.
     pub async fn answer(&self, context: &CallContext, request: &Request) -> Answer {
-        if let Some(outcome) = self.at_once(request) {
+        if let Some(outcome) = self.at_once(context.revision, request) {
             return Answer::Outcome(outcome);
         }
         let routed = self
@@ -119,6 +119,14 @@ impl Engine {
             method::RESOURCES_SUBSCRIBE => self.router.subscribe(context, params).await,
             method::RESOURCES_UNSUBSCRIBE => self.router.unsubscribe(context, params).await,
             method::COMPLETE => self.router.complete(context, params).await,
+            method::TASKS_GET => self.router.task_state(context, method::TASKS_GET, params).await,
+            method::TASKS_CANCEL => {
+                self.router
+                    .task_state(context, method::TASKS_CANCEL, params)
+                    .await
+            }
+            method::TASKS_RESULT => self.router.task_result(context, params).await,
+            method::TASKS_LIST => self.router.task_list(context, params).await,
             method::SET_LEVEL => self.set_level(context, params),
             unknown => Ok(Err(RpcError::unknown_method(unknown).raw())),
         }

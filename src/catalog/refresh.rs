@@ -17,7 +17,7 @@ use crate::child::handshake::{Handshake, error_text};
 use crate::child::outgoing::Params;
 use crate::child::{Call, Child};
 use crate::ids::{Generation, ServerName};
-use crate::rpc::{Raw, Text};
+use crate::rpc::Raw;
 use crate::supervise::{Directory, Entry};
 use crate::tasks::Tasks;
 
@@ -344,12 +344,7 @@ async fn pages(child: &Child, kind: Kind) -> Result<Vec<Raw>, String> {
             None => Params::None,
             Some(cursor) => Params::Plain(Raw::of(&serde_json::json!({ "cursor": cursor }))),
         };
-        let call = Call {
-            method: Text::fixed(kind.method()),
-            params,
-            lane: None,
-            repeatable: true,
-        };
+        let call = Call::ours(kind.method(), params);
         let result = match child.call(call).await.map_err(|error| error.to_string())? {
             Ok(result) => result,
             // Many servers with resources know no templates.

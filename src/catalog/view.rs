@@ -1,6 +1,6 @@
 //! All children's lists as one: serialised once a change, with the tables that lead back. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::names;
@@ -8,6 +8,7 @@ use super::snapshot::{Item, Kind, Snapshot};
 use super::uris;
 use crate::ids::ServerName;
 use crate::rpc::Raw;
+use crate::rpc::mcp::Revision;
 use crate::rpc::object::Object;
 
 /// Items on one page: hosts often read the first page only, so a page is long.
@@ -42,6 +43,10 @@ pub struct Owner {
 pub struct List {
     /// The result of a list request, page by page; the last has no cursor.
     pages: Vec<Raw>,
+    /// The same for clients of revisions before tasks, where that differs.
+    pages_before_tasks: Option<Vec<Raw>>,
+    /// Exposed names of tools that run as tasks only.
+    need_task: HashSet<String>,
     /// Exposed key to owner.
     owners: HashMap<String, Owner>,
     /// The exposed keys, in order.
@@ -157,11 +162,17 @@ impl List {
     fn merge(kind: Kind, parts: &[Part], warnings: &mut Vec<(ServerName, String)>) -> Self {
         let mut list = Self::default();
         let mut items = Vec::new();
+        let mut has_tasks = false;
         for part in parts {
             for item in part.snapshot.items(kind) {
                 let Some((key, raw)) = list.exposed(kind, part, item, warnings) else {
                     continue;
                 };
+                let (support, raw) = task_support(kind, part, raw);
+                if support == TaskSupport::Required {
+                    list.need_task.insert(key.clone());
+                }
+                has_tasks |= support != TaskSupport::Unsaid;
                 list.owners.insert(
                     key.clone(),
                     Owner {
@@ -174,6 +185,10 @@ impl List {
             }
         }
         list.pages = pages(kind, &items);
+        if has_tasks {
+            let older: Vec<Raw> = items.iter().map(without_execution).collect();
+            list.pages_before_tasks = Some(pages(kind, &older));
+        }
         list
     }
 
@@ -230,8 +245,13 @@ impl List {
             .count()
     }
 
+    /// Whether a tool, by its exposed name, runs as a task only.
+    pub fn needs_task(&self, exposed: &str) -> bool {
+        !self.need_task.is_empty() && self.need_task.contains(exposed)
+    }
+
     /// The result of a list request: the first page, or the one that a cursor of ours names.
-    pub fn page(&self, cursor: Option<&str>) -> Option<&Raw> {
+    pub fn page(&self, revision: Revision, cursor: Option<&str>) -> Option<&Raw> {
         let at = match cursor {
             None => 0,
             Some(cursor) => cursor
@@ -240,12 +260,65 @@ impl List {
                 .ok()
                 .filter(|at| *at > 0)?,
         };
-        self.pages.get(at)
+        let older = self
+            .pages_before_tasks
+            .as_ref()
+            .filter(|_| revision < Revision::V2025_11_25);
+        older.unwrap_or(&self.pages).get(at)
     }
 
     /// Whether a client that has read the one has read the other.
     pub fn reads_like(&self, other: &Self) -> bool {
         self.pages == other.pages
+    }
+}
+
+/// What a tool says of tasks, as far as it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TaskSupport {
+    /// Nothing.
+    Unsaid,
+    /// It runs as a plain call too, or as one only.
+    Said,
+    /// It runs as a task only.
+    Required,
+}
+
+/// What a tool says of tasks, and the tool. We declare tasks for all servers, so a tool of one that makes none must not
+/// say that it supports them.
+fn task_support(kind: Kind, part: &Part, raw: Raw) -> (TaskSupport, Raw) {
+    let said = || {
+        let execution = Object::of(&raw)?.get("execution")?;
+        Object::of(&execution)?.get_string("taskSupport")
+    };
+    let Some(said) = (if kind == Kind::Tools { said() } else { None }) else {
+        return (TaskSupport::Unsaid, raw);
+    };
+    if !part.snapshot.makes_tasks() {
+        return (TaskSupport::Unsaid, without_execution(&raw));
+    }
+    let support = if said == "required" {
+        TaskSupport::Required
+    } else {
+        TaskSupport::Said
+    };
+    (support, raw)
+}
+
+/// A tool as revisions before tasks know it.
+fn without_execution(tool: &Raw) -> Raw {
+    let Some(object) = Object::of(tool) else {
+        return tool.clone();
+    };
+    let Some(execution) = object.get("execution").filter(Raw::is_object) else {
+        return tool.clone();
+    };
+    let rest = Object::of(&execution).map(|execution| execution.without(&["taskSupport"]));
+    match rest {
+        Some(rest) if Object::of(&rest).is_some_and(|rest| !rest.is_empty()) => {
+            object.with("execution", &rest)
+        }
+        _empty => object.without(&["execution"]),
     }
 }
 

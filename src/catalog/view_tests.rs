@@ -3,6 +3,8 @@
 use super::*;
 use crate::child::handshake::Handshake;
 
+const NEW: Revision = Revision::NEWEST_LEGACY;
+
 fn raw(text: &str) -> Raw {
     Raw::parse(&text.to_owned().into()).unwrap()
 }
@@ -49,7 +51,7 @@ fn tools_are_listed_in_order_under_their_exposed_names_and_otherwise_untouched()
     assert_eq!(names, ["b__x", "b__y", "a__x"]);
     assert!(
         tools
-            .page(None)
+            .page(NEW, None)
             .unwrap()
             .as_str()
             .starts_with(r#"{"tools":[{"x":1e400,"name":"b__x","inputSchema":{"type":"object"},"z":null},"#)
@@ -81,7 +83,12 @@ fn of_two_equal_uris_the_second_is_tagged_and_both_lead_home() {
         part("a", "a", &[], &["f:///1"], &[]),
         part("b", "b", &[], &["f:///1"], &[]),
     ]);
-    let text = view.list(Kind::Resources).page(None).unwrap().as_str().to_owned();
+    let text = view
+        .list(Kind::Resources)
+        .page(NEW, None)
+        .unwrap()
+        .as_str()
+        .to_owned();
     assert!(
         text.contains(r#""uri":"f:///1""#) && text.contains(r#""uri":"f:///1?mcp-server=b""#),
         "{text}"
@@ -121,7 +128,7 @@ fn long_lists_come_in_pages_that_hold_everything_once() {
     let (mut cursor, mut n_items, mut n_pages) = (None::<String>, 0, 0);
     loop {
         let (items, next) =
-            crate::catalog::snapshot::page(Kind::Tools, tools.page(cursor.as_deref()).unwrap()).unwrap();
+            crate::catalog::snapshot::page(Kind::Tools, tools.page(NEW, cursor.as_deref()).unwrap()).unwrap();
         n_items += items.len();
         n_pages += 1;
         let Some(next) = next else { break };
@@ -129,7 +136,7 @@ fn long_lists_come_in_pages_that_hold_everything_once() {
     }
     assert_eq!((n_items, n_pages), (4500, 3));
     for wrong in ["", "page-0", "page-3", "x", "page--1"] {
-        assert!(tools.page(Some(wrong)).is_none(), "{wrong}");
+        assert!(tools.page(NEW, Some(wrong)).is_none(), "{wrong}");
     }
 }
 
@@ -147,8 +154,42 @@ fn instructions_say_whose_they_are() {
 fn a_view_of_nothing_has_empty_lists() {
     let view = View::merge(Vec::new());
     assert_eq!(
-        view.list(Kind::Templates).page(None).unwrap().as_str(),
+        view.list(Kind::Templates).page(NEW, None).unwrap().as_str(),
         r#"{"resourceTemplates":[]}"#
     );
     assert_eq!(view.instructions, None);
+}
+
+#[test]
+fn what_a_tool_says_of_tasks_is_shown_to_those_who_know_tasks_and_only_where_it_is_true() {
+    let tools = [
+        r#"{"name":"long","inputSchema":{"type":"object"},"execution":{"taskSupport":"required"},"x":1.0}"#,
+        r#"{"name":"both","inputSchema":{"type":"object"},"execution":{"taskSupport":"optional","y":null}}"#,
+    ];
+    let part = |server: &str, capabilities: &str| {
+        let shake = format!(r#"{{"protocolVersion":"2025-11-25","capabilities":{capabilities}}}"#);
+        let mut snapshot = Snapshot::of(&Handshake::read(&Ok(raw(&shake))).unwrap());
+        snapshot.take(Kind::Tools, &tools.map(raw));
+        Part {
+            server: ServerName::parse(server).unwrap(),
+            prefix: server.to_owned(),
+            snapshot: Arc::new(snapshot),
+        }
+    };
+    let view = View::merge(vec![
+        part("a", r#"{"tasks":{"requests":{"tools":{"call":{}}}}}"#),
+        part("b", r#"{"tasks":{}}"#),
+    ]);
+    let list = view.list(Kind::Tools);
+    let (new, old) = (
+        list.page(NEW, None).unwrap(),
+        list.page(Revision::V2025_06_18, None).unwrap(),
+    );
+    assert_eq!(new.as_str().matches("taskSupport").count(), 2, "{new:?}");
+    assert_eq!(old.as_str().matches("taskSupport").count(), 0, "{old:?}");
+    assert!(
+        old.as_str().contains(r#""execution":{"y":null}"#) && old.as_str().contains(r#""x":1.0}"#),
+        "{old:?}"
+    );
+    assert!(list.needs_task("a__long") && !list.needs_task("a__both") && !list.needs_task("b__long"));
 }

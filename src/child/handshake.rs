@@ -40,7 +40,13 @@ pub fn initialize_params(persona: Option<&Persona>) -> Raw {
     let with = |raw: &Raw, key: &str, value: &Raw| {
         Object::of(raw).map_or_else(|| raw.clone(), |raw| raw.with(key, value))
     };
-    let params = with(&plain, "capabilities", &persona.capabilities);
+    // A client's own tasks stay out of it: nobody in between could tell whose they are.
+    let capabilities = Object::of(&persona.capabilities).map(|all| all.without(&["tasks"]));
+    let params = with(
+        &plain,
+        "capabilities",
+        &capabilities.unwrap_or_else(Raw::empty_object),
+    );
     with(
         &params,
         "clientInfo",

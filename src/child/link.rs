@@ -4,6 +4,7 @@
 //! bounded queue, both under one lock, so that the queue holds ids in order and "was a byte of it written?" is
 //! one comparison. Nobody waits in here.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,6 +35,14 @@ pub struct ReplyTo {
     pub place: Option<OwnedSemaphorePermit>,
     /// The last progress value: they must grow (MCP, progress).
     pub last_progress: f64,
+    /// Who has to see the answer where it is read.
+    pub witness: Option<Arc<dyn Witness>>,
+}
+
+/// Sees an answer before whatever the child says next is read: for answers that later messages refer to.
+pub trait Witness: Send + Sync + fmt::Debug {
+    /// The answer to the call `id` on this link. Never waits.
+    fn answered(&self, link: &Link, id: WireId, outcome: &Outcome);
 }
 
 /// One call, before it has an id.
@@ -68,7 +77,12 @@ pub struct Link {
     heard: AtomicBool,
     born: Instant,
     last_call_ms: AtomicU64,
+    holds: Arc<()>,
 }
+
+/// As long as it is there, the process is in use, though no call may be in flight.
+#[derive(Debug, Clone)]
+pub struct Hold(#[allow(dead_code, reason = "it is there to be dropped")] Arc<()>);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -91,6 +105,7 @@ impl Link {
             heard: AtomicBool::new(false),
             born: Instant::now(),
             last_call_ms: AtomicU64::new(0),
+            holds: Arc::default(),
         };
         (Arc::new(link), queue)
     }
@@ -184,6 +199,9 @@ impl Link {
                 if waiter.reply.place.is_some() {
                     self.note_use(Instant::now());
                 }
+                if let (Some(witness), Ok(outcome)) = (&waiter.reply.witness, &outcome) {
+                    witness.answered(self, id, outcome);
+                }
                 settle(waiter.reply, outcome);
                 self.ring_if_idle();
                 true
@@ -193,9 +211,12 @@ impl Link {
         }
     }
 
-    /// Progress has come: on to the caller, under the caller's own token.
-    pub fn progress(&self, params: &Raw) {
-        let Some(object) = Object::of(params) else { return };
+    /// Progress has come: on to the caller, under the caller's own token. `false` when no call in flight has this
+    /// token.
+    pub fn progress(&self, params: &Raw) -> bool {
+        let Some(object) = Object::of(params) else {
+            return true;
+        };
         let token = object
             .get("progressToken")
             .and_then(|token| token.as_str().parse().ok());
@@ -203,23 +224,25 @@ impl Link {
             .get("progress")
             .and_then(|value| value.as_str().parse::<f64>().ok());
         let (Some(token), Some(value)) = (token, value) else {
-            return;
+            return true;
         };
         let mut table = self.table();
         let Some(reply) = table.calls.touch(WireId(token), Instant::now()) else {
-            return;
+            return false;
         };
         if value <= reply.last_progress {
-            return;
+            return true;
         }
         reply.last_progress = value;
         let lane = reply.lane.clone();
         drop(table);
-        let Some(lane) = lane else { return };
-        if let Some(token) = &lane.progress_token {
+        if let Some(lane) = lane
+            && let Some(token) = &lane.progress_token
+        {
             let params = object.with("progressToken", token);
             lane.push(notification_line(mcp::method::PROGRESS, Some(&params)));
         }
+        true
     }
 
     /// Gives up every call whose time has come; the child is told.
@@ -281,8 +304,21 @@ impl Link {
         self.table().calls.len()
     }
 
-    /// Whether a call is in flight that is not our own.
+    /// Says that the process is in use.
+    pub fn hold(&self) -> Hold {
+        Hold(Arc::clone(&self.holds))
+    }
+
+    /// Whether somebody holds the process.
+    pub fn is_held(&self) -> bool {
+        Arc::strong_count(&self.holds) > 1
+    }
+
+    /// Whether the process is held, or a call is in flight that is not our own.
     pub(super) fn is_used(&self) -> bool {
+        if self.is_held() {
+            return true;
+        }
         let table = self.table();
         table.calls.replies().any(|(_, reply)| reply.place.is_some())
     }
@@ -347,6 +383,7 @@ mod tests {
             answer,
             place: None,
             last_progress: f64::NEG_INFINITY,
+            witness: None,
         };
         let patience = Duration::from_secs(60);
         let hard_deadline = Instant::now() + Duration::from_secs(600);

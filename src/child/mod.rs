@@ -26,6 +26,7 @@ pub mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
@@ -37,7 +38,7 @@ use crate::config::spec::Policy;
 use crate::event::Cause;
 use crate::ids::{Instance, ServerName};
 use crate::rpc::{Outcome, Text};
-use link::{Link, ReplyTo, Sending};
+use link::{Link, ReplyTo, Sending, Witness};
 use outgoing::Params;
 use reader::Noise;
 use status::{ChildStatus, Gate};
@@ -54,6 +55,24 @@ pub struct Call {
     pub lane: Option<Arc<Lane>>,
     /// Whether it may be repeated on a fresh process although the old one had received it: reads only.
     pub repeatable: bool,
+    /// Patience of its own, instead of `call_timeout`: for calls whose nature it is to wait.
+    pub patience: Option<Duration>,
+    /// Who has to see the answer where it is read.
+    pub witness: Option<Arc<dyn Witness>>,
+}
+
+impl Call {
+    /// A call of our own: a read that may be repeated, for which no client waits.
+    pub fn ours(method: &'static str, params: Params) -> Self {
+        Self {
+            method: Text::fixed(method),
+            params,
+            lane: None,
+            repeatable: true,
+            patience: None,
+            witness: None,
+        }
+    }
 }
 
 /// What the operator can tell a child.
@@ -200,6 +219,14 @@ impl Child {
         }
     }
 
+    /// Whether its process is in use, though no call may be in flight.
+    pub fn is_held(&self) -> bool {
+        match &self.0.status.borrow().gate {
+            Gate::Open(link) => link.is_held(),
+            Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => false,
+        }
+    }
+
     /// Waits for a process that takes calls, at most `queue_wait`.
     async fn open_link(&self, lane: Option<&Lane>) -> Result<Arc<Link>, CallError> {
         if let Gate::Open(link) = &self.0.status.borrow().gate
@@ -263,8 +290,9 @@ impl Child {
             answer,
             place: Some(place),
             last_progress: f64::NEG_INFINITY,
+            witness: call.witness.clone(),
         };
-        let patience = self.0.policy.call_timeout;
+        let patience = call.patience.unwrap_or(self.0.policy.call_timeout);
         let (method, params) = (call.method.clone(), call.params.clone());
         let id = link
             .send(Sending {

@@ -10,8 +10,11 @@ use tokio::time::Instant;
 
 use super::ask;
 use super::attribute::{Attribution, attribute};
-use super::questions::Question;
+use super::backward::{to_task, with_tasks};
+use super::questions::{Question, TaskTie};
+use super::related;
 use super::router::Router;
+use super::task_table::Belongs;
 use crate::child::Lane;
 use crate::child::link::Link;
 use crate::event::{SupervisionEvent, What};
@@ -82,7 +85,7 @@ impl Asks {
         if !ask::is_for_clients(asked) {
             return Err(Refusal::error(RpcError::unknown_method(asked)));
         }
-        let lane = lane_of(asking, candidates, router)?;
+        let Whose { lane, task } = whose(asking, candidates, router)?;
         let client = router.listeners().client(&lane.session);
         let Some((client, profile)) = client
             .as_ref()
@@ -96,7 +99,8 @@ impl Asks {
             asking.request.params.as_ref(),
             profile,
         )
-        .map_err(Refusal::error)?;
+        .map_err(Refusal::error)?
+        .map(|params| named_for_client(&params, task.as_ref()));
         self.remember_url(asking.instance, params.as_ref(), &lane.session);
         let question = Question {
             instance: asking.instance.clone(),
@@ -104,13 +108,17 @@ impl Asks {
             child_id: asking.request.id.compact(),
             asked: asked.to_owned(),
             lane,
+            task: task.as_ref().map(TaskTie::of),
             since: Instant::now(),
         };
         match client.questions.ask(question, params.as_ref()) {
             Ok(None) => Ok(()),
-            // The call's own exchange is over; the client's other streams are not.
+            // The call's own exchange is over; the task's may be open, and the client's other streams are.
             Ok(Some(line)) => {
-                client.outbox.message(line);
+                match &task {
+                    Some(task) => to_task(task, line, router),
+                    None => client.outbox.message(line),
+                }
                 Ok(())
             }
             Err(_too_many) => Err(Refusal::error(RpcError::new(
@@ -182,6 +190,48 @@ impl Asks {
         // Nobody may be listening.
         drop(self.events.send(event));
     }
+}
+
+/// Whose a request is.
+struct Whose {
+    lane: Arc<Lane>,
+    /// The task that it names.
+    task: Option<Belongs>,
+}
+
+/// Whose a request is: the task says so that it names, or the call that it belongs to.
+fn whose(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Result<Whose, Refusal> {
+    let Some(own) = asking.request.params.as_ref().and_then(related::task_id) else {
+        let candidates = with_tasks(asking.instance, candidates, router);
+        let lane = lane_of(asking, &candidates, router)?;
+        return Ok(Whose { lane, task: None });
+    };
+    let found = router.task_table().belongs(asking.instance, &own);
+    let Some((_, task)) = found else {
+        return Err(Refusal::error(RpcError::invalid_params(
+            "the request names a task that no client has",
+        )));
+    };
+    // A task that we drive is one call to its client. Else it outlives each of the client's requests, and so does what
+    // it asks.
+    let driven = task.lane.clone().filter(|_| task.ours.is_none());
+    let lane = driven.unwrap_or_else(|| Arc::new(Lane::closed(task.session.clone())));
+    Ok(Whose {
+        lane,
+        task: Some(task),
+    })
+}
+
+/// The parameters with the task as the client knows it, if it knows of one.
+///
+/// Clients are not told of tasks of their own (`task`): to us they have declared them, to the child we have not.
+fn named_for_client(params: &Raw, task: Option<&Belongs>) -> Raw {
+    let params = match task {
+        None => params.clone(),
+        Some(Belongs { ours: Some(ours), .. }) => related::with_task_id(params, ours),
+        Some(Belongs { ours: None, .. }) => related::without_task(params),
+    };
+    Object::of(&params).map_or_else(|| params.clone(), |object| object.without(&["task"]))
 }
 
 /// The call that a request belongs to.

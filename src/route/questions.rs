@@ -11,6 +11,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
+use super::related;
+use super::task_table::Belongs;
 use crate::child::Lane;
 use crate::child::link::Link;
 use crate::ids::{Generation, Instance};
@@ -47,8 +49,35 @@ pub struct Question {
     pub asked: String,
     /// The call that it belongs to.
     pub lane: Arc<Lane>,
+    /// The task that it belongs to, where it belongs to one.
+    pub task: Option<TaskTie>,
     /// When it was asked.
     pub since: Instant,
+}
+
+/// A question's task, under both its names.
+#[derive(Debug, Clone)]
+pub struct TaskTie {
+    ours: Option<String>,
+    own: String,
+}
+
+impl TaskTie {
+    /// The tie of a question to this task.
+    pub fn of(belongs: &Belongs) -> Self {
+        Self {
+            ours: belongs.ours.clone(),
+            own: belongs.own.clone(),
+        }
+    }
+
+    /// The client's answer with the task under the child's name. A client that knows of no task cannot name it.
+    fn answer(&self, result: &Raw) -> Raw {
+        match &self.ours {
+            Some(_) => related::with_task_id(result, &self.own),
+            None => related::belonging_to(result, &self.own),
+        }
+    }
 }
 
 impl Questions {
@@ -77,7 +106,10 @@ impl Questions {
     pub fn answer(&self, id: &RequestId, outcome: &Outcome) -> bool {
         let question = id.as_u64().and_then(|id| self.open().open.remove(&id));
         let Some(question) = question else { return false };
-        question.end(outcome);
+        match (&question.task, outcome) {
+            (Some(task), Ok(result)) => question.end(&Ok(task.answer(result))),
+            (_, outcome) => question.end(outcome),
+        }
         true
     }
 
@@ -197,6 +229,7 @@ mod tests {
             child_id: RequestId::number(child_id),
             asked: method::ELICIT.to_owned(),
             lane: Arc::clone(lane),
+            task: None,
             since: Instant::now(),
         }
     }

@@ -11,6 +11,8 @@ use super::client::Profile;
 use super::context::CallContext;
 use super::listeners::{Listeners, N_SUBSCRIPTIONS_MAX};
 use super::project;
+use super::task_calls::{self, Way};
+use super::task_table::TaskTable;
 use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
 use crate::child::handshake::Persona;
@@ -62,6 +64,15 @@ pub enum RouteError {
         /// The bound.
         n_max: usize,
     },
+    /// No such task, or another session's (MCP 2025-11-25, tasks, "Protocol Errors").
+    #[error("Failed to retrieve task: Task not found")]
+    NoTask,
+    /// As many tasks as allowed run for this session.
+    #[error("{n_max} tasks of this session run already; wait for one, or cancel it")]
+    TooManyTasks {
+        /// The bound.
+        n_max: usize,
+    },
     /// The child gave no answer.
     #[error("server `{server}`: {error}")]
     Child {
@@ -78,6 +89,7 @@ pub struct Router {
     directory: watch::Receiver<Arc<Directory>>,
     catalog: Catalog,
     listeners: Arc<Listeners>,
+    task_table: Arc<TaskTable>,
 }
 
 impl Router {
@@ -91,6 +103,7 @@ impl Router {
             directory,
             catalog,
             listeners,
+            task_table: Arc::default(),
         }
     }
 
@@ -102,6 +115,11 @@ impl Router {
     /// What sessions want to hear.
     pub fn listeners(&self) -> &Arc<Listeners> {
         &self.listeners
+    }
+
+    /// The tasks that children run for clients.
+    pub fn task_table(&self) -> &Arc<TaskTable> {
+        &self.task_table
     }
 
     /// `tools/call`.
@@ -150,10 +168,45 @@ impl Router {
             name: name.clone(),
         })?;
         let renamed = (owner.own != name).then(|| object.with("name", &Raw::of(&owner.own)));
-        let params = Params::with_token(renamed.as_ref().or(params));
+        let params = renamed.as_ref().or(params);
         // A tool may have effects; filling in a prompt has none.
-        let outcome = self.ask(&entry, context, method, params, !is_tool).await?;
+        let outcome = if is_tool {
+            let asks_for_task = object.get("task").is_some_and(|task| task.is_object());
+            let way = task_calls::way(&view, &owner.server, &name, context.revision, asks_for_task);
+            self.tool(&entry, context, params, way).await?
+        } else {
+            self.ask(&entry, context, method, Params::with_token(params), true)
+                .await?
+        };
         Ok(projected(context, is_tool, outcome))
+    }
+
+    async fn tool(
+        &self,
+        entry: &Entry,
+        context: &CallContext,
+        params: Option<&Raw>,
+        way: Way,
+    ) -> Result<Outcome, RouteError> {
+        let child = || self.child_for(entry, context);
+        match (way, params) {
+            (Way::Task, _) => {
+                self.make_task(&child()?, context, Params::with_token(params))
+                    .await
+            }
+            (Way::Driven, Some(params)) => self.drive_task(&child()?, context, params).await,
+            (Way::PlainWithoutTask, Some(params)) => {
+                let params = Object::of(params).map(|params| params.without(&["task"]));
+                let params = Params::with_token(params.as_ref());
+                self.ask(entry, context, mcp::method::TOOLS_CALL, params, false)
+                    .await
+            }
+            (Way::Plain | Way::Driven | Way::PlainWithoutTask, params) => {
+                let params = Params::with_token(params);
+                self.ask(entry, context, mcp::method::TOOLS_CALL, params, false)
+                    .await
+            }
+        }
     }
 
     /// A name that nobody offers now: unknown, or of a server that does not run.
@@ -262,6 +315,7 @@ impl Router {
 
     /// A session is gone: children are told of resources that nobody wants to hear of any more.
     pub async fn forget(&self, session: &SessionId) {
+        self.abandon_tasks(session).await;
         let orphaned = self.listeners.remove(session);
         let own_process = OwnerKey::session(session);
         let directory = Arc::clone(&self.directory.borrow());
@@ -447,21 +501,31 @@ impl Router {
         params: Params,
         repeatable: bool,
     ) -> Result<Outcome, RouteError> {
-        let child = &self.child_for(entry, context)?;
-        let lane = Some(Arc::clone(&context.lane));
         let call = Call {
             method: Text::fixed(method),
             params,
-            lane,
+            lane: Some(Arc::clone(&context.lane)),
             repeatable,
+            patience: None,
+            witness: None,
         };
+        self.put(&self.child_for(entry, context)?, context, call).await
+    }
+
+    /// One call to one child.
+    pub(super) async fn put(
+        &self,
+        child: &Child,
+        context: &CallContext,
+        call: Call,
+    ) -> Result<Outcome, RouteError> {
         // Made only where debug is logged; its fields are names and ids, never payloads.
         let span = tracing::debug_span!(
             "call",
             server = %child.name(),
             session = %context.lane.session,
             request = ?context.lane.request,
-            method,
+            method = call.method.as_str(),
         );
         child
             .call(call)
@@ -474,14 +538,9 @@ impl Router {
     }
 
     /// A call of our own; nobody waits for it longer than this.
-    async fn ours(&self, child: &Child, method: &'static str, params: Params) -> Option<Outcome> {
+    pub(super) async fn ours(&self, child: &Child, method: &'static str, params: Params) -> Option<Outcome> {
         const PATIENCE: Duration = Duration::from_secs(10);
-        let call = Call {
-            method: Text::fixed(method),
-            params,
-            lane: None,
-            repeatable: true,
-        };
+        let call = Call::ours(method, params);
         let answered = tokio::time::timeout(PATIENCE, child.call(call)).await.ok()?;
         answered
             .inspect_err(|error| tracing::debug!(server = %child.name(), method, %error, "no answer"))
@@ -513,11 +572,11 @@ fn uri_of<'a>(params: Option<&'a Raw>, method: &str) -> Result<(Object<'a>, Stri
     Ok((object, uri))
 }
 
-fn needs_object(method: &str) -> RouteError {
+pub(super) fn needs_object(method: &str) -> RouteError {
     RouteError::BadParams(format!("`params` of {method} must be an object"))
 }
 
-fn needs_string(member: &str) -> RouteError {
+pub(super) fn needs_string(member: &str) -> RouteError {
     RouteError::BadParams(format!("`{member}` must be a string"))
 }
 

@@ -109,8 +109,9 @@ impl Sessions {
             .collect()
     }
 
-    /// Ends questions that nobody has answered for too long.
-    pub fn expire_questions(&self, now: Instant) {
+    /// Ends questions that nobody has answered for too long, and tasks whose time is over.
+    pub fn expire(&self, now: Instant) {
+        self.0.router.task_table().sweep(now);
         for session in self.all().values() {
             session.client.questions.expire(now, &session.client.outbox);
         }

@@ -105,7 +105,9 @@ impl Instances {
     pub async fn reap(&self, now: Instant) {
         let idle = self.0.spec.policy.instance_idle;
         let is_idle = |owned: &Owned| {
-            owned.child.n_inflight() == 0 && now.saturating_duration_since(owned.used) >= idle
+            owned.child.n_inflight() == 0
+                && !owned.child.is_held()
+                && now.saturating_duration_since(owned.used) >= idle
         };
         let gone: Vec<(OwnerKey, Owned)> = self.all().extract_if(|_, owned| is_idle(owned)).collect();
         for (owner, owned) in gone {

@@ -15,6 +15,7 @@
 )]
 
 mod deeds;
+mod jobs;
 mod journal;
 mod methods;
 mod options;

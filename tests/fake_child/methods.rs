@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::deeds;
+use crate::jobs::Jobs;
 use crate::world::World;
 
 /// Whether to read on.
@@ -40,6 +41,10 @@ pub(crate) fn hear(world: &Arc<World>, line: &[u8]) -> Then {
     let params = message.params.unwrap_or_default();
     match (message.method.as_deref(), message.id.map(RawValue::get)) {
         (Some("tools/call"), Some(id)) => call_tool(world, id, &params),
+        (Some(method), Some(id)) if world.options.tasks && method.starts_with("tasks/") => {
+            Jobs::answer(world, id, method, &params);
+            Then::ReadOn
+        }
         (Some(method), Some(id)) => {
             answer(world, id, method, &params);
             Then::ReadOn
@@ -88,7 +93,26 @@ fn call_tool(world: &Arc<World>, id: &str, params: &Members<'_>) -> Then {
         world.refuse(id, -32602, &format!("Unknown tool: {name}"));
         return Then::ReadOn;
     }
+    let supports = task_support(world, &name);
+    if supports.is_some() && params.contains_key("task") {
+        Jobs::make(world, id, params);
+        return Then::ReadOn;
+    }
+    if supports == Some("required") {
+        world.refuse(id, -32601, "this tool runs as a task only");
+        return Then::ReadOn;
+    }
     deeds::run(world, id, &name, params)
+}
+
+/// What a tool says of tasks.
+fn task_support(world: &World, tool: &str) -> Option<&'static str> {
+    let told = match tool {
+        _ if tool.starts_with("must_") => "required",
+        _ if tool.starts_with("may_") => "optional",
+        _ => return None,
+    };
+    world.options.tasks.then_some(told)
 }
 
 fn answer(world: &World, id: &str, method: &str, params: &Members<'_>) {
@@ -156,6 +180,9 @@ fn initialize(world: &World, id: &str, params: &Members<'_>) {
         return;
     }
     let mut capabilities = json!({ "tools": { "listChanged": true }, "logging": {}, "completions": {} });
+    if options.tasks {
+        capabilities["tasks"] = json!({ "list": {}, "cancel": {}, "requests": { "tools": { "call": {} } } });
+    }
     if !options.prompts.is_empty() {
         capabilities["prompts"] = json!({ "listChanged": true });
     }
@@ -179,14 +206,13 @@ fn list_tools(world: &World, id: &str, params: &Members<'_>) {
         return;
     }
     let tools = world.tools.lock().unwrap().clone();
-    list(
-        world,
-        id,
-        params,
-        "tools",
-        &tools,
-        |name| json!({ "name": name, "description": format!("fake tool {name}"), "inputSchema": { "type": "object" } }),
-    );
+    list(world, id, params, "tools", &tools, |name| {
+        let mut tool = json!({ "name": name, "description": format!("fake tool {name}"), "inputSchema": { "type": "object" } });
+        if let Some(support) = task_support(world, name) {
+            tool["execution"] = json!({ "taskSupport": support });
+        }
+        tool
+    });
 }
 
 /// One page of a list. The cursor of the second page may be empty; the others are `at-OFFSET`.

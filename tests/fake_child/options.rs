@@ -61,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) silent_ping: bool,
     /// `--no-ping`: answers `ping` with -32601.
     pub(crate) no_ping: bool,
+    /// `--tasks`: runs tools named `must_…` and `may_…` as tasks (see `jobs.rs`).
+    pub(crate) tasks: bool,
 }
 
 impl Options {
@@ -93,6 +95,7 @@ impl Options {
             never_read: false,
             silent_ping: false,
             no_ping: false,
+            tasks: false,
         }
     }
 
@@ -127,6 +130,7 @@ impl Options {
             "--never-read" => &mut self.never_read,
             "--silent-ping" => &mut self.silent_ping,
             "--no-ping" => &mut self.no_ping,
+            "--tasks" => &mut self.tasks,
             _ => return false,
         };
         *on = true;

@@ -29,4 +29,5 @@ mod shim;
 mod shutdown;
 mod sse_door;
 mod streamable;
+mod tasks;
 mod timeouts;

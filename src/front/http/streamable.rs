@@ -198,7 +198,8 @@ pub(super) async fn one(front: Shared, session: Arc<Session>, message: Message) 
             StatusCode::ACCEPTED.into_response()
         }
         Message::Request(request) => {
-            let at_once = handshake(&front, &session, &request).or_else(|| front.engine.at_once(&request));
+            let at_once = handshake(&front, &session, &request)
+                .or_else(|| front.engine.at_once(session.revision(), &request));
             match at_once {
                 Some(outcome) => answered(&request.id, &outcome),
                 None => call(front, session, request).await,
