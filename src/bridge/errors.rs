@@ -36,6 +36,15 @@ pub fn to_rpc(error: &RouteError) -> RpcError {
     }
 }
 
+/// The error of a call that was in flight when the daemon ended.
+pub fn lost_in_a_restart() -> RpcError {
+    let text =
+        "mcp-wrapper was restarted while this request was in flight; whether it was carried out is not known";
+    let data =
+        json!({ "source": "mcp-wrapper", "reason": "daemon_restarted", "sent": true, "retryable": false });
+    RpcError::new(code::SHUTTING_DOWN, text).with_data(data)
+}
+
 fn of_child(server: &ServerName, error: &CallError, text: String) -> RpcError {
     let mut data = json!({ "source": "mcp-wrapper", "server": server, "reason": reason(error) });
     let mut put = |key: &str, value: serde_json::Value| {

@@ -8,6 +8,10 @@ use crate::rpc::mcp::{Implementation, Revision};
 use crate::rpc::object::Object;
 use crate::rpc::{Raw, RpcError};
 use crate::session::Session;
+use crate::session::sessions::first_question_id;
+
+/// In `_meta` of a handshake: the client has spoken with an earlier daemon, and says so through the shim.
+pub const RESUMED: &str = "mcp-wrapper/resumed";
 
 impl Engine {
     /// Answers `initialize`.
@@ -39,6 +43,14 @@ impl Engine {
             return Err(RpcError::invalid_request(
                 "Invalid request: this session is initialized already",
             ));
+        }
+        let meta = object.get("_meta");
+        let mark = meta
+            .as_ref()
+            .and_then(Object::of)
+            .and_then(|meta| meta.get(RESUMED));
+        if mark.is_some() {
+            session.client.questions.begin_after(first_question_id());
         }
         tracing::info!(session = %session.id, client, revision = revision.as_str(), "session opened");
         // 2024-10-07 is the same wire as 2024-11-05; its clients want to hear their own name.

@@ -65,6 +65,21 @@ impl Listeners {
         }
     }
 
+    /// The level that a session has set, and what it subscribes to, with the exposed URI.
+    pub fn state_of(&self, session: &SessionId) -> (Option<LogLevel>, Vec<(Resource, String)>) {
+        let wants = self.wants();
+        let Some(known) = wants.sessions.get(session) else {
+            return (None, Vec::new());
+        };
+        let exposed = |resource: &Resource| wants.subscribers.get(resource)?.get(session).cloned();
+        let subscribed = known
+            .subscribed
+            .iter()
+            .filter_map(|resource| Some((resource.clone(), exposed(resource)?)))
+            .collect();
+        (known.level, subscribed)
+    }
+
     /// Whether a session wants a message of this level.
     pub fn wants_level(&self, session: &SessionId, level: LogLevel) -> bool {
         let wanted = self
@@ -129,6 +144,19 @@ impl Listeners {
                 session.client.outbox.resource_updated(uri);
             }
         }
+    }
+
+    /// Sessions that subscribe to something of a process which is not shared, with that process.
+    pub fn subscribed_of_own(&self) -> Vec<(SessionId, Instance)> {
+        let wants = self.wants();
+        let own = wants
+            .subscribers
+            .iter()
+            .filter(|((instance, _), _)| instance.owner.is_some());
+        own.flat_map(|((instance, _), sessions)| {
+            sessions.keys().map(|session| (session.clone(), instance.clone()))
+        })
+        .collect()
     }
 
     /// A child's resources that somebody subscribes to.

@@ -81,6 +81,12 @@ impl TaskTie {
 }
 
 impl Questions {
+    /// From now on ids begin after this one: lower ones may still be open at the client, from before a restart.
+    pub fn begin_after(&self, id: u64) {
+        let mut open = self.open();
+        open.n_asked = open.n_asked.max(id);
+    }
+
     /// Asks: the line for the client goes onto the call's own way; or comes back, where that is closed, to go another.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
 use crate::child::handshake::Persona;
 use crate::child::outgoing::Params;
-use crate::child::{Call, CallError, Child};
+use crate::child::{Call, CallError, Child, Control, Lane};
 use crate::config::spec::Sharing;
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::message::notification_line;
@@ -453,6 +453,24 @@ impl Router {
             server: entry.spec.name.clone(),
             n_max,
         })
+    }
+
+    /// Processes that are one client's alone start again after the daemon's restart, where it subscribes to something:
+    /// once ready they are asked for it.
+    pub async fn revive(&self) {
+        for (session, instance) in self.listeners.subscribed_of_own() {
+            let Some(entry) = self.entry(&instance.server) else {
+                continue;
+            };
+            let context = CallContext {
+                revision: mcp::Revision::NEWEST_LEGACY,
+                lane: Arc::new(Lane::closed(session)),
+            };
+            match self.child_for(&entry, &context) {
+                Ok(child) => child.tell(Control::Demand).await,
+                Err(error) => tracing::warn!(%error, "a subscription of before the restart is lost"),
+            }
+        }
     }
 
     /// One line of processes, if it is still there.

@@ -20,6 +20,7 @@ pub async fn run(sessions: Sessions, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
         }
         sessions.expire(Instant::now());
+        sessions.keep_used(Instant::now(), EVERY);
         for session in sessions.idle_since(Instant::now(), idle_ms) {
             tracing::info!(session = %session.id, "session ended: not used for {} s", IDLE_MAX.as_secs());
             sessions.end(&session).await;

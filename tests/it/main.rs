@@ -18,6 +18,7 @@ mod identity;
 mod lists;
 mod mcpctl;
 mod noise;
+mod outlive;
 mod progress;
 mod questions;
 mod reload;

@@ -75,6 +75,7 @@ async fn line(front: Shared, session: Arc<Session>, request: Request) -> Bytes {
                 lane,
             };
             let answer = carried(&front, &session, &context, &request).await;
+            super::keep_changes(&front, &session, &request).await;
             drop(in_flight);
             match answer {
                 Answer::Outcome(outcome) => outcome,
