@@ -37,6 +37,7 @@ use crate::config::spec::Policy;
 use crate::event::Cause;
 use crate::ids::{Instance, ServerName};
 use crate::rpc::{Outcome, Text};
+use handshake::Handshake;
 use link::{Link, ReplyTo, Sending};
 use outgoing::Params;
 use reader::Noise;
@@ -197,6 +198,32 @@ impl Child {
         match &self.0.status.borrow().gate {
             Gate::Open(link) => link.n_inflight(),
             Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => 0,
+        }
+    }
+
+    /// The pipes to the present process, while it takes calls.
+    pub fn present(&self) -> Option<Arc<Link>> {
+        match &self.0.status.borrow().gate {
+            Gate::Open(link) => Some(Arc::clone(link)),
+            Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => None,
+        }
+    }
+
+    /// Waits for a process that takes calls, at most `queue_wait`: its pipes, and what it said of itself.
+    ///
+    /// # Errors
+    /// There is none, or the caller no longer wants it.
+    pub async fn greeted(
+        &self,
+        lane: Option<&Lane>,
+    ) -> Result<(Arc<Link>, Option<Arc<Handshake>>), CallError> {
+        loop {
+            self.open_link(lane).await?;
+            let status = self.status();
+            if let Gate::Open(link) = status.gate {
+                return Ok((link, status.handshake));
+            }
+            // It has gone since; the next wait is for the one after it.
         }
     }
 

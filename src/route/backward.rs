@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast;
 
 use super::asks::{Asking, Asks};
-use super::attribute::{Attribution, attribute};
+use super::attribute::Attribution;
 use super::client::ClientSide;
 use super::router::Router;
+use super::trace;
 use crate::catalog::{Catalog, Kind};
 use crate::child::Lane;
 use crate::child::hub::{FromChild, Upward};
@@ -124,7 +125,9 @@ fn notified(
         method::RESOURCE_UPDATED => {
             let params = notification.params.as_ref().and_then(Object::of);
             if let Some(uri) = params.and_then(|params| params.get_string("uri")) {
-                router.listeners().resource_updated(instance, &uri);
+                for session in router.listeners().resource_updated(instance, &uri) {
+                    router.provenance().note(&session, server, &uri);
+                }
             }
         }
         method::MESSAGE => log_message(instance, candidates, notification.params.as_ref(), router),
@@ -136,7 +139,7 @@ fn notified(
 /// A log message goes to whom it certainly concerns, if that wants its level: to the session whose call it belongs
 /// to, to the owner of the process, or to the only client there is.
 fn log_message(instance: &Instance, candidates: &[Arc<Lane>], params: Option<&Raw>, router: &Router) {
-    let Some(object) = params.and_then(Object::of) else {
+    let Some((raw, object)) = params.and_then(|raw| Some((raw, Object::of(raw)?))) else {
         return;
     };
     let Some(level) = object
@@ -154,7 +157,7 @@ fn log_message(instance: &Instance, candidates: &[Arc<Lane>], params: Option<&Ra
     let params = object.with("logger", &Raw::of(&logger));
     let line = notification_line(method::MESSAGE, Some(&params));
     let listeners = router.listeners();
-    if let Attribution::Call(lane) = attribute(candidates) {
+    if let Attribution::Call(lane) = trace::attribute(candidates, Some(raw)) {
         if listeners.wants_level(&lane.session, level) {
             // The call may have been answered in the meantime by its end.
             if !lane.push(line.clone())

@@ -13,8 +13,11 @@ pub mod context;
 pub mod listeners;
 pub mod outbox;
 pub mod project;
+pub mod provenance;
 pub mod questions;
+pub mod roots;
 pub mod router;
+pub mod trace;
 
 pub use client::ClientSide;
 pub use context::CallContext;

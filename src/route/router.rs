@@ -11,15 +11,18 @@ use super::client::Profile;
 use super::context::CallContext;
 use super::listeners::{Listeners, N_SUBSCRIPTIONS_MAX};
 use super::project;
+use super::provenance::{self, Provenance};
 use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
-use crate::child::handshake::Persona;
+use crate::child::handshake::{Handshake, Persona};
+use crate::child::link::Link;
 use crate::child::outgoing::Params;
 use crate::child::{Call, CallError, Child};
 use crate::config::spec::Sharing;
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::message::notification_line;
 use crate::rpc::object::{Object, elements};
+use crate::rpc::trace::Spans;
 use crate::rpc::{Outcome, Raw, Text, mcp};
 use crate::supervise::instances::{Instances, TooMany};
 use crate::supervise::{Directory, Entry};
@@ -78,6 +81,8 @@ pub struct Router {
     directory: watch::Receiver<Arc<Directory>>,
     catalog: Catalog,
     listeners: Arc<Listeners>,
+    provenance: Arc<Provenance>,
+    spans: Arc<Spans>,
 }
 
 impl Router {
@@ -91,7 +96,14 @@ impl Router {
             directory,
             catalog,
             listeners,
+            provenance: Arc::default(),
+            spans: Arc::new(Spans::random()),
         }
+    }
+
+    /// What clients were shown by whom.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
     }
 
     /// The merged lists.
@@ -150,9 +162,10 @@ impl Router {
             name: name.clone(),
         })?;
         let renamed = (owner.own != name).then(|| object.with("name", &Raw::of(&owner.own)));
-        let params = Params::with_token(renamed.as_ref().or(params));
+        let params = self.marked(&entry, context, renamed.as_ref().or(params));
         // A tool may have effects; filling in a prompt has none.
         let outcome = self.ask(&entry, context, method, params, !is_tool).await?;
+        self.remember(context, &owner.server, &outcome);
         Ok(projected(context, is_tool, outcome))
     }
 
@@ -181,19 +194,21 @@ impl Router {
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_READ)?;
-        let (owner, entry) = self.resource(&uri)?;
+        let (owner, entry) = self.resource(context, &uri)?;
         let own = object.with("uri", &Raw::of(&owner.own));
-        let params = Params::with_token(Some(&own));
+        let params = self.marked(&entry, context, Some(&own));
         let outcome = self
             .ask(&entry, context, mcp::method::RESOURCES_READ, params, true)
             .await?;
+        self.remember(context, &owner.server, &outcome);
+        let outcome = projected(context, false, outcome);
         if owner.own == uri {
             return Ok(outcome);
         }
         Ok(outcome.map(|result| with_exposed_uri(&result, &owner.own, &uri)))
     }
 
-    /// `resources/subscribe`: the child is asked for the first session only.
+    /// `resources/subscribe`: the child is asked unless it has agreed to tell of the resource already.
     ///
     /// # Errors
     /// See [`RouteError`].
@@ -203,14 +218,15 @@ impl Router {
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_SUBSCRIBE)?;
-        let (owner, entry) = self.resource(&uri)?;
-        can_subscribe(&entry)?;
-        let resource = (
-            self.child_for(&entry, context)?.instance().clone(),
-            owner.own.clone(),
-        );
+        let (owner, entry) = self.resource(context, &uri)?;
+        let child = self.child_for(&entry, context)?;
+        // First there is a process, then a subscription: it must not be taken for one that a fresh process has to
+        // be told of.
+        let (link, handshake) = greeted(&child, context).await?;
+        can_subscribe(&entry, handshake.as_deref())?;
+        let resource = (child.instance().clone(), owner.own.clone());
         let session = &context.lane.session;
-        let is_first = self
+        let must_ask = self
             .listeners
             .subscribe(session, &resource, &uri)
             .map_err(|_too_many| {
@@ -218,7 +234,7 @@ impl Router {
                     "this session subscribes to {N_SUBSCRIPTIONS_MAX} resources already"
                 ))
             })?;
-        if !is_first {
+        if !must_ask {
             return Ok(Ok(Raw::empty_object()));
         }
         let own = object.with("uri", &Raw::of(&owner.own));
@@ -226,6 +242,15 @@ impl Router {
         let outcome = self.ask(&entry, context, method, Params::Plain(own), true).await;
         if !matches!(outcome, Ok(Ok(_))) {
             self.listeners.unsubscribe(session, &resource);
+            return outcome;
+        }
+        self.listeners.agreed(&resource, &link);
+        // It may have ended since, and then its successor may have looked too early for what to ask for.
+        if child
+            .present()
+            .is_some_and(|present| !Arc::ptr_eq(&present, &link))
+        {
+            self.resubscribe(&child).await;
         }
         outcome
     }
@@ -240,16 +265,22 @@ impl Router {
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_UNSUBSCRIBE)?;
-        let (owner, entry) = self.resource(&uri)?;
-        can_subscribe(&entry)?;
-        let resource = (
-            self.child_for(&entry, context)?.instance().clone(),
-            owner.own.clone(),
-        );
-        if !self.listeners.unsubscribe(&context.lane.session, &resource) {
+        let session = &context.lane.session;
+        let Some(resource) = self.listeners.subscribed_as(session, &uri) else {
+            let (_, entry) = self.resource(context, &uri)?;
+            can_subscribe(&entry, entry.child.status().handshake.as_deref())?;
             return Ok(Ok(Raw::empty_object()));
-        }
-        let own = object.with("uri", &Raw::of(&owner.own));
+        };
+        let is_last = self.listeners.unsubscribe(session, &resource);
+        let (instance, own) = &resource;
+        // A process that is not there has nothing to be told.
+        let is_there = self
+            .child(instance)
+            .is_some_and(|child| child.present().is_some());
+        let Some(entry) = self.entry(&instance.server).filter(|_| is_last && is_there) else {
+            return Ok(Ok(Raw::empty_object()));
+        };
+        let own = object.with("uri", &Raw::of(own));
         self.ask(
             &entry,
             context,
@@ -263,6 +294,7 @@ impl Router {
     /// A session is gone: children are told of resources that nobody wants to hear of any more.
     pub async fn forget(&self, session: &SessionId) {
         let orphaned = self.listeners.remove(session);
+        self.provenance.forget(session);
         let own_process = OwnerKey::session(session);
         let directory = Arc::clone(&self.directory.borrow());
         for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
@@ -294,30 +326,32 @@ impl Router {
         let reference =
             reference.ok_or_else(|| RouteError::BadParams("`ref` must be an object".to_owned()))?;
         let reference = Object::of(&reference).ok_or_else(|| needs_object(method))?;
-        let (key, owner, entry) = self.referred(&reference)?;
-        if entry
-            .child
-            .status()
-            .handshake
-            .is_some_and(|handshake| !handshake.can("completions"))
-            && entry
-                .child
-                .status()
-                .handshake
-                .is_some_and(|shake| shake.revision >= mcp::Revision::V2025_03_26)
-        {
+        let (key, owner, entry) = self.referred(context, &reference)?;
+        let known = entry.child.status().handshake;
+        let handshake = match known {
+            Some(known) => Some(known),
+            None => greeted(&self.child_for(&entry, context)?, context).await?.1,
+        };
+        let revision = handshake.as_ref().map(|handshake| handshake.revision);
+        let has_capability = handshake.is_none_or(|handshake| handshake.can("completions"));
+        if !has_capability && revision >= Some(mcp::Revision::V2025_03_26) {
             // We declare the capability for all, so we answer for those that lack it.
             return Ok(Ok(Raw::of(
                 &serde_json::json!({ "completion": { "values": [], "hasMore": false } }),
             )));
         }
         let params = object.with("ref", &reference.with(key, &Raw::of(&owner.own)));
+        let params = project::completion_for(revision, params);
         self.ask(&entry, context, method, Params::Plain(params), true)
             .await
     }
 
     /// What a completion's `ref` refers to: the member that names it, its owner, and the owner's child.
-    fn referred(&self, reference: &Object<'_>) -> Result<(&'static str, Owner, Entry), RouteError> {
+    fn referred(
+        &self,
+        context: &CallContext,
+        reference: &Object<'_>,
+    ) -> Result<(&'static str, Owner, Entry), RouteError> {
         let view = self.view();
         if let Some(name) = reference.get_string("name") {
             let unknown = || RouteError::Unknown {
@@ -335,7 +369,7 @@ impl Router {
             let entry = self.entry(&owner.server).ok_or(RouteError::NoResource { uri })?;
             return Ok(("uri", owner.clone(), entry));
         }
-        let (owner, entry) = self.resource(&uri)?;
+        let (owner, entry) = self.resource(context, &uri)?;
         Ok(("uri", owner, entry))
     }
 
@@ -362,12 +396,18 @@ impl Router {
         }
     }
 
-    /// Asks a fresh process again for what sessions subscribe to, and tells them that they may have missed something.
+    /// Asks a fresh process again for what another had agreed to tell of, and tells those who listen that they may
+    /// have missed something.
     pub async fn resubscribe(&self, child: &Child) {
-        for own in self.listeners.subscriptions_of(child.instance()) {
+        let Some(link) = child.present() else { return };
+        for own in self.listeners.agreed_by_others(child.instance(), &link) {
             let params = Params::Plain(Raw::of(&serde_json::json!({ "uri": own })));
-            drop(self.ours(child, mcp::method::RESOURCES_SUBSCRIBE, params).await);
-            self.listeners.resource_updated(child.instance(), &own);
+            let outcome = self.ours(child, mcp::method::RESOURCES_SUBSCRIBE, params).await;
+            let resource = (child.instance().clone(), own);
+            if matches!(outcome, Some(Ok(_))) {
+                self.listeners.agreed(&resource, &link);
+            }
+            self.listeners.resource_updated(child.instance(), &resource.1);
         }
     }
 
@@ -432,11 +472,42 @@ impl Router {
         self.directory.borrow().get(server.as_str()).cloned()
     }
 
-    fn resource(&self, uri: &str) -> Result<(Owner, Entry), RouteError> {
+    /// Whose resource a URI is, for this client.
+    fn resource(&self, context: &CallContext, uri: &str) -> Result<(Owner, Entry), RouteError> {
         let missing = || RouteError::NoResource { uri: uri.to_owned() };
-        let owner = self.view().owner_of_uri(uri).ok_or_else(missing)?;
+        let seen = || {
+            let server = self.provenance.of(&context.lane.session, uri)?;
+            self.entry(&server).map(|_| server)
+        };
+        let owner = self.view().owner_of_uri(uri, seen).ok_or_else(missing)?;
         let entry = self.entry(&owner.server).ok_or_else(missing)?;
         Ok((owner, entry))
+    }
+
+    /// Parameters with our progress token, and with a span where several sessions use a process: by it the child
+    /// may say whose its own messages are.
+    fn marked(&self, entry: &Entry, context: &CallContext, params: Option<&Raw>) -> Params {
+        match entry.spec.policy.sharing {
+            Sharing::Shared | Sharing::PerClient => Params::traced(params, &self.spans, &context.lane),
+            Sharing::PerSession => Params::with_token(params),
+        }
+    }
+
+    /// Remembers which unlisted URIs a result shows to the client.
+    fn remember(&self, context: &CallContext, server: &ServerName, outcome: &Outcome) {
+        let Ok(result) = outcome else { return };
+        let mut uris = provenance::uris_in(result);
+        if uris.is_empty() {
+            return;
+        }
+        let (view, session) = (self.view(), &context.lane.session);
+        uris.retain(|uri| view.list(Kind::Resources).owner(uri).is_none());
+        // A session that has ended meanwhile would never be forgotten.
+        if !uris.is_empty() && self.listeners.client(session).is_some() {
+            for uri in &uris {
+                self.provenance.note(session, server, uri);
+            }
+        }
     }
 
     async fn ask(
@@ -497,8 +568,19 @@ fn projected(context: &CallContext, is_tool: bool, outcome: Outcome) -> Outcome 
     }
 }
 
-fn can_subscribe(entry: &Entry) -> Result<(), RouteError> {
-    match entry.child.status().handshake {
+async fn greeted(
+    child: &Child,
+    context: &CallContext,
+) -> Result<(Arc<Link>, Option<Arc<Handshake>>), RouteError> {
+    let greeted = child.greeted(Some(&context.lane)).await;
+    greeted.map_err(|error| RouteError::Child {
+        server: child.name().clone(),
+        error,
+    })
+}
+
+fn can_subscribe(entry: &Entry, handshake: Option<&Handshake>) -> Result<(), RouteError> {
+    match handshake {
         Some(handshake) if !handshake.can_also("resources", "subscribe") => Err(RouteError::NotOffered {
             server: entry.spec.name.clone(),
             what: "resource subscriptions",

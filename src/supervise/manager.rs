@@ -12,7 +12,7 @@ use super::instances::Instances;
 use crate::child::task::{self, Surroundings};
 use crate::child::{Child, Control};
 use crate::config::spec::{ServerSpec, Sharing, SpecChange, diff};
-use crate::ids::ServerName;
+use crate::ids::{Instance, ServerName};
 
 /// The owner of all children. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -172,11 +172,11 @@ impl ProcessManager {
         }
     }
 
-    /// Ends processes that clients do not share and nobody has used for long.
-    pub async fn reap_instances(&self) {
+    /// Ends processes that clients do not share and nobody has used for long, but for those that are held.
+    pub async fn reap_instances(&self, is_held: impl Fn(&Instance) -> bool) {
         let directory = Arc::clone(&self.0.directory.borrow());
         for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
-            instances.reap(Instant::now()).await;
+            instances.reap(Instant::now(), &is_held).await;
         }
     }
 
