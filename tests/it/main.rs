@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     reason = "a test may fail loudly"
 )]
+mod aliases;
 mod control;
 mod crash;
 mod ctl_api;
@@ -19,14 +20,18 @@ mod lists;
 mod mcpctl;
 mod noise;
 mod progress;
+mod provenance;
 mod questions;
 mod reload;
 mod resources;
 mod resume;
+mod roots;
 mod security;
 mod sharing;
 mod shim;
 mod shutdown;
 mod sse_door;
 mod streamable;
+mod subscriptions;
 mod timeouts;
+mod trace;
