@@ -108,11 +108,13 @@ impl ProcessManager {
                     Control::Disable
                 };
                 tell(before, spec.name.as_str(), control).await;
-                format!(
-                    "{}: {}",
-                    spec.name,
-                    if spec.enabled { "enabled" } else { "disabled" }
-                )
+                let was_enabled = before.get(spec.name.as_str()).map(|entry| entry.spec.enabled);
+                let what = match (was_enabled == Some(spec.enabled), spec.enabled) {
+                    (true, _) => "has other names, keeps its process",
+                    (false, true) => "enabled",
+                    (false, false) => "disabled",
+                };
+                format!("{}: {what}", spec.name)
             }
         }
     }

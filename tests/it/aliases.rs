@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::harness::fake::MARK;
 use crate::harness::{Daemon, HttpClient, fake, names_of, text_of, until};
 
 async fn tools(client: &HttpClient) -> Vec<String> {
@@ -107,7 +108,7 @@ async fn a_name_that_hosts_refuse_is_told_with_its_line_and_changes_nothing() {
 async fn a_server_is_added_with_names_and_folders_of_its_own() {
     let daemon = Daemon::start(&[]).await;
     let child = env!("CARGO_BIN_EXE_fake-child");
-    let mark = format!("{}={}", crate::harness::fake::MARK, daemon.setup.mark);
+    let mark = format!("{}={}", MARK, daemon.setup.mark);
     let added = [
         "add", "x", "--alias", "echo=say", "--root", "/srv/a b", "--env", &mark, "--",
     ];

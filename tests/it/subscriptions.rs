@@ -1,6 +1,6 @@
 //! Subscriptions and the processes behind them: asked once, asked again after a new start, and no reason to end.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::fake::Fake;
 use crate::harness::{Daemon, HttpClient, fake, text_of, until};
@@ -85,7 +85,7 @@ async fn ones_own_process_is_asked_again_after_a_crash_and_after_another_definit
     daemon.setup.declare(&[owned.arg("--name", "other")]);
     until("no process of before", async || {
         let server = daemon.server("a").await;
-        (server["state"] == "ready" && server["generation"] == Value::from(2)).then_some(())
+        (server["state"] == "ready" && server["generation"] == 2).then_some(())
     })
     .await;
     pid(&client).await;
