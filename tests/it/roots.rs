@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::fake::Fake;
-use crate::harness::{Daemon, HttpClient, able, fake, text_of};
+use crate::harness::{Daemon, HttpClient, able, fake, soon, text_of};
 
 const FOLDERS: &str = r#"["/srv/a b", "~/docs"]"#;
 
@@ -23,7 +23,8 @@ fn declared(daemon: &Daemon) -> Value {
 
 /// The answer that the child gets when it asks for folders during a call.
 async fn asked(client: &HttpClient) -> Value {
-    let answer = client.call("a__ask", json!({ "method": "roots/list" })).await;
+    let answer = client.call("a__ask", json!({ "method": "roots/list" }));
+    let answer = soon("an answer without a question to the client", answer).await;
     serde_json::from_str(text_of(&answer)).unwrap()
 }
 
