@@ -327,9 +327,10 @@ impl House {
             "declarations",
             self.front.declarations.clone().watch(self.inner.token()),
         );
+        let listeners = Arc::clone(self.front.engine.router().listeners());
         self.inner.spawn(
             "reap instances",
-            records::reap(self.front.manager.clone(), self.inner.token()),
+            records::reap(self.front.manager.clone(), listeners, self.inner.token()),
         );
         self.inner.spawn(
             "session sweep",

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::names;
+use super::names::{self, Naming};
 use super::snapshot::{Item, Kind, Snapshot};
 use super::uris;
 use crate::ids::ServerName;
@@ -23,8 +23,8 @@ const ALL_INSTRUCTIONS_BYTES_MAX: usize = 8192;
 pub struct Part {
     /// Whose.
     pub server: ServerName,
-    /// What stands before its names; empty for nothing.
-    pub prefix: String,
+    /// How its names are exposed.
+    pub naming: Naming,
     /// What it offers.
     pub snapshot: Arc<Snapshot>,
 }
@@ -74,6 +74,7 @@ impl View {
         let mut list = |kind| List::merge(kind, &parts, &mut warnings);
         let (tools, prompts) = (list(Kind::Tools), list(Kind::Prompts));
         let (resources, templates) = (list(Kind::Resources), list(Kind::Templates));
+        idle_aliases(&parts, &mut warnings);
         let instructions = instructions(&parts);
         Self {
             tools,
@@ -101,11 +102,16 @@ impl View {
         self.parts.iter().find(|part| part.server == *server)
     }
 
-    /// Whose resource a URI is, in this order: its tag, the lists, the templates (the longest literal wins), a
-    /// scheme that only one server uses.
-    pub fn owner_of_uri(&self, uri: &str) -> Option<Owner> {
+    /// Whose resource a URI is, in this order: its tag, the lists, the server in whose messages the client has
+    /// `seen` it, the templates (the longest literal wins), a scheme that only one server uses.
+    pub fn owner_of_uri(&self, uri: &str, seen: impl FnOnce() -> Option<ServerName>) -> Option<Owner> {
+        let as_seen = |server| Owner {
+            server,
+            own: uri.to_owned(),
+        };
         self.tagged(uri)
             .or_else(|| self.resources.owners.get(uri).cloned())
+            .or_else(|| seen().map(as_seen))
             .or_else(|| self.by_template(uri))
             .or_else(|| self.by_scheme(uri))
     }
@@ -161,11 +167,12 @@ impl View {
 impl List {
     fn merge(kind: Kind, parts: &[Part], warnings: &mut Vec<(ServerName, String)>) -> Self {
         let mut list = Self::default();
+        let claims = Claims::of(kind, parts);
         let mut items = Vec::new();
         let mut has_tasks = false;
         for part in parts {
             for item in part.snapshot.items(kind) {
-                let Some((key, raw)) = list.exposed(kind, part, item, warnings) else {
+                let Some((key, raw)) = list.exposed(kind, part, item, &claims, warnings) else {
                     continue;
                 };
                 let (support, raw) = task_support(kind, part, raw);
@@ -198,13 +205,18 @@ impl List {
         kind: Kind,
         part: &Part,
         item: &Item,
+        claims: &Claims<'_>,
         warnings: &mut Vec<(ServerName, String)>,
     ) -> Option<(String, Raw)> {
         let bare = match kind {
-            Kind::Tools | Kind::Prompts => names::exposed(part.server.as_str(), &part.prefix, &item.key),
+            Kind::Tools | Kind::Prompts => claims.name_of(part, &item.key, warnings),
             Kind::Resources | Kind::Templates => item.key.clone(),
         };
-        let Some(first) = self.owners.get(&bare) else {
+        let claimed = claims
+            .first_of(&bare)
+            .filter(|(claimer, own)| claimer.server != part.server || **own != item.key);
+        let taken = self.owners.get(&bare).map(|owner| &owner.server);
+        let Some(first) = taken.or(claimed.map(|(claimer, _)| &claimer.server)) else {
             let raw = if bare == item.key {
                 item.raw.clone()
             } else {
@@ -212,10 +224,11 @@ impl List {
             };
             return Some((bare, raw));
         };
-        let (what, first) = (kind.member(), &first.server);
         if matches!(kind, Kind::Tools | Kind::Prompts) {
+            let what = kind.member();
             let told = format!(
-                "{what}: `{bare}` is already offered by `{first}`, which comes first; give one of the two servers another prefix"
+                "{what}: `{bare}` is already offered by `{first}`, which comes first; give one of the two servers another prefix, or `{}` an alias",
+                item.key
             );
             warnings.push((part.server.clone(), told));
             return None;
@@ -322,6 +335,64 @@ fn without_execution(tool: &Raw) -> Raw {
     }
 }
 
+/// The names that operators chose for what there is: they are given away before all others.
+#[derive(Debug, Default)]
+struct Claims<'a>(HashMap<&'a str, (&'a Part, &'a String)>);
+
+impl<'a> Claims<'a> {
+    /// Of two claims to a name the first in order holds.
+    fn of(kind: Kind, parts: &'a [Part]) -> Self {
+        let mut claims = Self::default();
+        if !matches!(kind, Kind::Tools | Kind::Prompts) {
+            return claims;
+        }
+        for part in parts.iter().filter(|part| !part.naming.aliases.is_empty()) {
+            for item in part.snapshot.items(kind) {
+                if let Some(alias) = part.naming.alias(&item.key) {
+                    claims.0.entry(alias).or_insert((part, &item.key));
+                }
+            }
+        }
+        claims
+    }
+
+    fn first_of(&self, exposed: &str) -> Option<(&'a Part, &'a String)> {
+        self.0.get(exposed).copied()
+    }
+
+    /// The chosen name where there is one and it is free, else the one with the prefix.
+    fn name_of(&self, part: &Part, own: &String, warnings: &mut Vec<(ServerName, String)>) -> String {
+        let prefixed = || names::exposed(part.server.as_str(), &part.naming.prefix, own);
+        let Some(alias) = part.naming.alias(own) else {
+            return prefixed();
+        };
+        match self.first_of(alias) {
+            Some((first, _)) if first.server != part.server => {
+                let told = format!(
+                    "aliases: `{alias}` is already an alias of `{}`, which comes first; `{own}` keeps its name with the prefix",
+                    first.server
+                );
+                warnings.push((part.server.clone(), told));
+                prefixed()
+            }
+            _its_own => alias.to_owned(),
+        }
+    }
+}
+
+/// Aliases for what a server offers neither as a tool nor as a prompt: most likely slips.
+fn idle_aliases(parts: &[Part], warnings: &mut Vec<(ServerName, String)>) {
+    for part in parts {
+        let has = |kind, own: &str| part.snapshot.items(kind).iter().any(|item| item.key == own);
+        let idle = part.naming.aliases.keys();
+        let idle = idle.filter(|own| !has(Kind::Tools, own) && !has(Kind::Prompts, own));
+        warnings.extend(idle.map(|own| {
+            let told = format!("aliases: the server offers no tool or prompt `{own}`");
+            (part.server.clone(), told)
+        }));
+    }
+}
+
 fn renamed(kind: Kind, item: &Item, key: &str) -> Raw {
     let object = Object::of(&item.raw);
     object.map_or_else(
@@ -364,14 +435,18 @@ fn instructions(parts: &[Part]) -> Option<String> {
             continue;
         };
         let own = cut(own, INSTRUCTIONS_BYTES_MAX);
-        let names = if part.prefix.is_empty() {
-            String::new()
-        } else {
-            format!(
-                " (its tools and prompts begin with `{}{}`)",
-                part.prefix,
+        let prefix = &part.naming.prefix;
+        let names = match (prefix.is_empty(), part.naming.aliases.is_empty()) {
+            (true, _) => String::new(),
+            (false, is_all) => format!(
+                " ({} begin with `{prefix}{}`)",
+                if is_all {
+                    "its tools and prompts"
+                } else {
+                    "most of its tools and prompts"
+                },
                 names::SEPARATOR
-            )
+            ),
         };
         let block = format!("# {}{names}\n{own}\n\n", part.server);
         if text.len() + block.len() > ALL_INSTRUCTIONS_BYTES_MAX {

@@ -30,13 +30,16 @@ fn part(server: &str, prefix: &str, tools: &[&str], uris: &[&str], templates: &[
     snapshot.take(Kind::Templates, &all(templates.iter().map(template).collect()));
     Part {
         server: ServerName::parse(server).unwrap(),
-        prefix: prefix.to_owned(),
+        naming: Naming {
+            prefix: prefix.to_owned(),
+            aliases: Arc::default(),
+        },
         snapshot: Arc::new(snapshot),
     }
 }
 
 fn owner(view: &View, uri: &str) -> Option<(String, String)> {
-    view.owner_of_uri(uri)
+    view.owner_of_uri(uri, || None)
         .map(|owner| (owner.server.as_str().to_owned(), owner.own))
 }
 
@@ -75,6 +78,89 @@ fn of_two_equal_names_the_first_keeps_it_and_the_other_is_reported() {
         server.as_str() == "b" && told.contains("already offered by `a`"),
         "{told}"
     );
+}
+
+fn called(mut part: Part, aliases: &[(&str, &str)]) -> Part {
+    let pairs = aliases
+        .iter()
+        .map(|(own, exposed)| ((*own).to_owned(), (*exposed).to_owned()));
+    part.naming.aliases = Arc::new(pairs.collect());
+    part
+}
+
+fn tools_of(view: &View) -> Vec<(&str, &str, &str)> {
+    let tools = view.list(Kind::Tools).iter();
+    tools
+        .map(|(name, owner)| (name, owner.server.as_str(), owner.own.as_str()))
+        .collect()
+}
+
+#[test]
+fn an_alias_wins_over_the_prefix_and_leaves_the_order() {
+    let view = View::merge(vec![called(
+        part("a", "a", &["x", "y", "z"], &[], &[]),
+        &[("y", "why"), ("z", "a__x2")],
+    )]);
+    assert_eq!(
+        tools_of(&view),
+        [("a__x", "a", "x"), ("why", "a", "y"), ("a__x2", "a", "z")]
+    );
+    assert!(view.warnings.is_empty());
+    let page = view.list(Kind::Tools).page(NEW, None).unwrap().as_str();
+    assert!(page.contains(r#""name":"why""#) && !page.contains(r#""name":"y""#));
+    assert!(view.instructions.unwrap().contains("most of its tools"));
+}
+
+#[test]
+fn two_names_of_a_server_may_be_swapped() {
+    let view = View::merge(vec![called(
+        part("a", "", &["x", "y"], &[], &[]),
+        &[("x", "y"), ("y", "x")],
+    )]);
+    assert_eq!(tools_of(&view), [("y", "a", "x"), ("x", "a", "y")]);
+    assert!(view.warnings.is_empty());
+}
+
+#[test]
+fn a_chosen_name_is_taken_from_whoever_has_it_by_chance_and_both_are_named() {
+    let view = View::merge(vec![
+        part("a", "", &["x", "y"], &[], &[]),
+        called(part("b", "b", &["t"], &[], &[]), &[("t", "x")]),
+    ]);
+    assert_eq!(tools_of(&view), [("y", "a", "y"), ("x", "b", "t")]);
+    let [(server, told)] = view.warnings.as_slice() else {
+        panic!("{:?}", view.warnings)
+    };
+    assert!(
+        server.as_str() == "a" && told.contains("`x`") && told.contains("`b`"),
+        "{told}"
+    );
+}
+
+#[test]
+fn of_two_equal_aliases_the_first_holds_and_the_other_keeps_its_prefix() {
+    let view = View::merge(vec![
+        called(part("a", "a", &["x"], &[], &[]), &[("x", "same")]),
+        called(part("b", "b", &["x"], &[], &[]), &[("x", "same"), ("typo", "z")]),
+    ]);
+    assert_eq!(tools_of(&view), [("same", "a", "x"), ("b__x", "b", "x")]);
+    let told: Vec<&str> = view.warnings.iter().map(|(_, told)| told.as_str()).collect();
+    assert!(told[0].contains("`same` is already an alias of `a`"), "{told:?}");
+    assert!(told[1].contains("no tool or prompt `typo`"), "{told:?}");
+    assert_eq!(told.len(), 2);
+}
+
+#[test]
+fn a_uri_that_was_seen_comes_after_the_lists_and_before_the_templates() {
+    let view = View::merge(vec![
+        part("a", "a", &[], &["f:///1"], &["f:///{x}"]),
+        part("b", "b", &[], &[], &[]),
+    ]);
+    let b = || Some(ServerName::parse("b").unwrap());
+    let of = |uri: &str| view.owner_of_uri(uri, b).unwrap().server.as_str().to_owned();
+    assert_eq!((of("f:///1").as_str(), of("f:///2").as_str()), ("a", "b"));
+    assert_eq!(of("f:///2?mcp-server=a"), "a");
+    assert_eq!(owner(&view, "f:///2").unwrap().0, "a");
 }
 
 #[test]
@@ -172,7 +258,10 @@ fn what_a_tool_says_of_tasks_is_shown_to_those_who_know_tasks_and_only_where_it_
         snapshot.take(Kind::Tools, &tools.map(raw));
         Part {
             server: ServerName::parse(server).unwrap(),
-            prefix: server.to_owned(),
+            naming: Naming {
+                prefix: server.to_owned(),
+                aliases: Arc::default(),
+            },
             snapshot: Arc::new(snapshot),
         }
     };

@@ -38,6 +38,7 @@ use crate::config::spec::Policy;
 use crate::event::Cause;
 use crate::ids::{Instance, ServerName};
 use crate::rpc::{Outcome, Text};
+use handshake::Handshake;
 use link::{Link, ReplyTo, Sending, Witness};
 use outgoing::Params;
 use reader::Noise;
@@ -221,9 +222,32 @@ impl Child {
 
     /// Whether its process is in use, though no call may be in flight.
     pub fn is_held(&self) -> bool {
+        self.present().is_some_and(|link| link.is_held())
+    }
+
+    /// The pipes to the present process, while it takes calls.
+    pub fn present(&self) -> Option<Arc<Link>> {
         match &self.0.status.borrow().gate {
-            Gate::Open(link) => link.is_held(),
-            Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => false,
+            Gate::Open(link) => Some(Arc::clone(link)),
+            Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => None,
+        }
+    }
+
+    /// Waits for a process that takes calls, at most `queue_wait`: its pipes, and what it said of itself.
+    ///
+    /// # Errors
+    /// There is none, or the caller no longer wants it.
+    pub async fn greeted(
+        &self,
+        lane: Option<&Lane>,
+    ) -> Result<(Arc<Link>, Option<Arc<Handshake>>), CallError> {
+        loop {
+            self.open_link(lane).await?;
+            let status = self.status();
+            if let Gate::Open(link) = status.gate {
+                return Ok((link, status.handshake));
+            }
+            // It has gone since; the next wait is for the one after it.
         }
     }
 

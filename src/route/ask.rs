@@ -2,6 +2,8 @@
 //!
 //! Source of the refusals: MCP 2025-11-25, client features, "Error Handling" of sampling, elicitation and roots.
 
+use std::borrow::Cow;
+
 use super::client::Profile;
 use super::project;
 use crate::ids::ServerName;
@@ -42,12 +44,16 @@ fn sampling(params: Option<&Raw>, client: &Profile) -> Result<Option<Raw>, RpcEr
             .iter()
             .any(|key| params.get(key).is_some())
     });
-    if has_tools && client.capability_part("sampling", "tools").is_none() {
+    let can_tools =
+        client.revision >= Revision::V2025_11_25 && client.capability_part("sampling", "tools").is_some();
+    if has_tools && !can_tools {
         return Err(RpcError::invalid_params(
             "the client does not support sampling with tools",
         ));
     }
-    Ok(params.cloned())
+    let asked = params.map(|params| project::sampling_for(client.revision, can_tools, params));
+    let asked = asked.transpose().map_err(RpcError::invalid_params)?;
+    Ok(asked.map(Cow::into_owned))
 }
 
 fn elicitation(server: &ServerName, params: Option<&Raw>, client: &Profile) -> Result<Option<Raw>, RpcError> {

@@ -8,13 +8,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::ask;
-use super::attribute::{Attribution, attribute};
+use super::attribute::Attribution;
 use super::backward::{to_task, with_tasks};
 use super::questions::{Question, TaskTie};
-use super::related;
 use super::router::Router;
 use super::task_table::Belongs;
+use super::{ask, related, roots, trace};
 use crate::child::Lane;
 use crate::child::link::Link;
 use crate::event::{SupervisionEvent, What};
@@ -64,6 +63,11 @@ impl Asks {
 
     /// Puts a child's request to the client it belongs to, or refuses it.
     pub fn put(&mut self, asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) {
+        if let Some(roots) = roots::of_the_operator(asking, router) {
+            let answer = response_line(Some(&asking.request.id), &Ok(roots));
+            asking.link.post(answer);
+            return;
+        }
         let Err(refusal) = self.try_put(asking, candidates, router) else {
             return;
         };
@@ -240,7 +244,7 @@ fn named_for_client(params: &Raw, task: Option<&Belongs>) -> Raw {
 /// of any call, a process that is one client's alone asks that client; one that is shared asks nobody.
 fn lane_of(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Result<Arc<Lane>, Refusal> {
     let asked = asking.request.method.as_str();
-    match attribute(candidates) {
+    match trace::attribute(candidates, asking.request.params.as_ref()) {
         Attribution::Call(lane) => return Ok(lane),
         Attribution::Ambiguous => return Err(ambiguous(asked)),
         Attribution::Unsolicited => {}

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use super::asks::{Asking, Asks};
-use super::attribute::{Attribution, attribute};
+use super::attribute::Attribution;
 use super::client::ClientSide;
 use super::related;
 use super::router::Router;
 use super::task_table::Belongs;
+use super::trace;
 use crate::catalog::{Catalog, Kind};
 use crate::child::Lane;
 use crate::child::hub::{FromChild, Upward};
@@ -136,7 +137,9 @@ fn notified(said: &Said<'_>, asked: &str, router: &Router, catalog: &Catalog) {
         method::RESOURCE_UPDATED => {
             let params = said.params.and_then(Object::of);
             if let Some(uri) = params.and_then(|params| params.get_string("uri")) {
-                router.listeners().resource_updated(said.instance, &uri);
+                for session in router.listeners().resource_updated(said.instance, &uri) {
+                    router.provenance().note(&session, server, &uri);
+                }
             }
         }
         method::MESSAGE => log_message(said, router),
@@ -150,7 +153,7 @@ fn notified(said: &Said<'_>, asked: &str, router: &Router, catalog: &Catalog) {
 /// A log message goes to whom it certainly concerns, if that wants its level: to the session of the task or call it
 /// belongs to, to the owner of the process, or to the only client there is.
 fn log_message(said: &Said<'_>, router: &Router) {
-    let Some(object) = said.params.and_then(Object::of) else {
+    let Some((raw, object)) = said.params.and_then(|raw| Some((raw, Object::of(raw)?))) else {
         return;
     };
     let Some(level) = object
@@ -179,7 +182,7 @@ fn log_message(said: &Said<'_>, router: &Router) {
     }
     let line = notification_line(method::MESSAGE, Some(&params));
     let candidates = with_tasks(said.instance, said.candidates, router);
-    if let Attribution::Call(lane) = attribute(&candidates) {
+    if let Attribution::Call(lane) = trace::attribute(&candidates, Some(raw)) {
         if listeners.wants_level(&lane.session, level) {
             // The call may have been answered in the meantime by its end.
             if !lane.push(line.clone())

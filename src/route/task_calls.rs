@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::context::CallContext;
+use super::error::RouteError;
 use super::related;
-use super::router::{RouteError, Router, needs_object, needs_string};
+use super::router::{Router, needs_object, needs_string};
 use super::task_table::{Creation, N_TASKS_MAX, Task, task_of};
 use crate::catalog::{Kind, View};
 use crate::child::link::Witness;

@@ -83,7 +83,7 @@ impl Sessions {
             listeners.set_level(&session.id, level);
         }
         for (resource, exposed) in &recalled.subscribed {
-            if listeners.subscribe(&session.id, resource, exposed).is_err() {
+            if listeners.resume(&session.id, resource, exposed).is_err() {
                 tracing::warn!(session = %session.id, "too many subscriptions were written down");
             }
         }

@@ -25,6 +25,8 @@ struct Call {
     arguments: String,
     /// As it came, when the caller wants progress.
     progress_token: Option<String>,
+    /// The trace context that came with it.
+    traceparent: String,
 }
 
 /// Does what the call asks for.
@@ -35,6 +37,7 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
         id: id.to_owned(),
         arguments: raw(params, "arguments").unwrap_or_else(|| "{}".to_owned()),
         progress_token: raw(&object(params, "_meta"), "progressToken"),
+        traceparent: text(&object(params, "_meta"), "traceparent"),
     };
     let told = call.text("do");
     let deed = if told.is_empty() { tool } else { &told };
@@ -217,12 +220,16 @@ impl Call {
         self.world.write(line.as_bytes());
     }
 
-    /// `n` log messages of `level`, then the answer.
+    /// `n` log messages of `level`, then the answer; with `traced` they bear the call's trace context.
     fn log(&self) {
         let level = self.text("level");
         let level = if level.is_empty() { "info" } else { &level };
         for n in 1..=self.number("n", 1) {
-            let params = json!({ "level": level, "logger": "fake-child", "data": format!("message {n}") });
+            let mut params =
+                json!({ "level": level, "logger": "fake-child", "data": format!("message {n}") });
+            if !self.text("traced").is_empty() {
+                params["_meta"] = json!({ "traceparent": self.traceparent });
+            }
             self.world.notify("notifications/message", &params.to_string());
         }
         self.echo();
@@ -266,7 +273,7 @@ impl Call {
 
     /// After `ms`, asks the client `method` with `params`; answers with the line that came back.
     ///
-    /// With `at_once` the call is answered before that, and the question belongs to no call.
+    /// `$TRACEPARENT` in the params is the call's own trace context. With `at_once` the call is answered before that, and the question belongs to no call.
     fn ask(&self) {
         let before = Duration::from_millis(self.number("ms", 0));
         if !self.text("at_once").is_empty() {
@@ -275,7 +282,10 @@ impl Call {
         } else if !self.world.wait(&self.id, before) {
             return;
         }
-        let answer = self.world.ask(&self.text("method"), &self.raw("params", "{}"));
+        let params = self
+            .raw("params", "{}")
+            .replace("$TRACEPARENT", &self.traceparent);
+        let answer = self.world.ask(&self.text("method"), &params);
         let line = answer.recv().expect("the sender is kept until an answer comes");
         self.finish(&line);
     }

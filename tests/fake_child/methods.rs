@@ -264,11 +264,16 @@ fn get_prompt(world: &World, id: &str, params: &Members<'_>) {
 fn read_resource(world: &World, id: &str, params: &Members<'_>) {
     let uri = text(params, "uri");
     let options = &world.options;
+    if let Some(error) = &options.read_error {
+        world.write(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).as_bytes());
+        return;
+    }
     let from_template = |template: &String| {
         let start = template.split('{').next().unwrap_or_default();
         !start.is_empty() && uri.starts_with(start)
     };
-    if options.resources.contains(&uri) || options.templates.iter().any(from_template) {
+    let is_known = options.resources.contains(&uri) || options.unlisted.contains(&uri);
+    if is_known || options.templates.iter().any(from_template) {
         let result = json!({ "contents": [{ "uri": uri, "text": format!("text of {uri}") }] });
         world.answer(id, result.to_string().as_bytes());
     } else {

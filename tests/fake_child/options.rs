@@ -15,6 +15,10 @@ pub(crate) struct Options {
     pub(crate) resources: Vec<String>,
     /// `--templates T,T`: URI templates; a URI that starts as one of them can be read.
     pub(crate) templates: Vec<String>,
+    /// `--unlisted URI,URI`: can be read, and stand in no list.
+    pub(crate) unlisted: Vec<String>,
+    /// `--read-error JSON`: the error to every `resources/read`, verbatim.
+    pub(crate) read_error: Option<String>,
     /// `--page-size N`: all lists in pages of N.
     pub(crate) page_size: Option<usize>,
     /// `--empty-cursor`: the cursor of the second page is the empty string.
@@ -72,6 +76,8 @@ impl Options {
             prompts: Vec::new(),
             resources: Vec::new(),
             templates: Vec::new(),
+            unlisted: Vec::new(),
+            read_error: None,
             page_size: None,
             empty_cursor: false,
             revision: None,
@@ -143,6 +149,8 @@ impl Options {
             "--prompts" => self.prompts = list(&value),
             "--resources" => self.resources = list(&value),
             "--templates" => self.templates = list(&value),
+            "--unlisted" => self.unlisted = list(&value),
+            "--read-error" => self.read_error = Some(value),
             "--page-size" => self.page_size = Some(number(flag, &value)?),
             "--revision" => self.revision = Some(value),
             "--name" => self.name = value,

@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     reason = "a test may fail loudly"
 )]
+mod aliases;
 mod control;
 mod crash;
 mod ctl_api;
@@ -20,15 +21,19 @@ mod mcpctl;
 mod noise;
 mod outlive;
 mod progress;
+mod provenance;
 mod questions;
 mod reload;
 mod resources;
 mod resume;
+mod roots;
 mod security;
 mod sharing;
 mod shim;
 mod shutdown;
 mod sse_door;
 mod streamable;
+mod subscriptions;
 mod tasks;
 mod timeouts;
+mod trace;
