@@ -1,5 +1,6 @@
 //! The handshake with a child: what we offer, and what it answered.
 
+use crate::config::spec::Sharing;
 use crate::ids::OwnerKey;
 use crate::rpc::mcp::{Implementation, Revision};
 use crate::rpc::object::Object;
@@ -30,9 +31,9 @@ pub struct Persona {
 }
 
 /// The parameters of our `initialize`: in a client's name where the process is its alone.
-pub fn initialize_params(persona: Option<&Persona>) -> Raw {
+pub fn initialize_params(persona: Option<&Persona>, sharing: Sharing) -> Raw {
     let Some(persona) = persona else {
-        return shared_params();
+        return shared_params(sharing);
     };
     let ours = Raw::of(&Implementation::ourselves());
     let plain = Raw::of(&serde_json::json!({ "protocolVersion": Revision::NEWEST_LEGACY.as_str() }));
@@ -51,11 +52,16 @@ pub fn initialize_params(persona: Option<&Persona>) -> Raw {
 /// The parameters of our `initialize` to a process that many clients share.
 ///
 /// Declared is what is refused well when the client in question cannot do it. Folders (roots) are not: a server
-/// that takes one client's folders for its own would take them for all clients.
-fn shared_params() -> Raw {
+/// that takes one client's folders for its own would take them for all clients. Where every client has a process of
+/// its own, this one only tells the lists, and some servers list a tool for folders only if there may be any.
+fn shared_params(sharing: Sharing) -> Raw {
+    let mut capabilities = serde_json::json!({ "sampling": {}, "elicitation": { "form": {}, "url": {} } });
+    if sharing != Sharing::Shared {
+        capabilities["roots"] = serde_json::json!({});
+    }
     Raw::of(&serde_json::json!({
         "protocolVersion": Revision::NEWEST_LEGACY.as_str(),
-        "capabilities": { "sampling": {}, "elicitation": { "form": {}, "url": {} } },
+        "capabilities": capabilities,
         "clientInfo": Implementation::ourselves(),
     }))
 }

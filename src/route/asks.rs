@@ -14,6 +14,7 @@ use super::questions::Question;
 use super::router::Router;
 use crate::child::Lane;
 use crate::child::link::Link;
+use crate::config::spec::Sharing;
 use crate::event::{SupervisionEvent, What};
 use crate::ids::{Generation, Instance, SessionId};
 use crate::rpc::error::code;
@@ -61,6 +62,13 @@ impl Asks {
 
     /// Puts a child's request to the client it belongs to, or refuses it.
     pub fn put(&mut self, asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) {
+        if is_for_nobodys_roots(asking, router) {
+            let none = Ok(Raw::of(&serde_json::json!({ "roots": [] })));
+            asking
+                .link
+                .post(response_line(Some(&asking.request.id), &none));
+            return;
+        }
         let Err(refusal) = self.try_put(asking, candidates, router) else {
             return;
         };
@@ -182,6 +190,16 @@ impl Asks {
         // Nobody may be listening.
         drop(self.events.send(event));
     }
+}
+
+/// Whether the process that only tells the lists of a server asks for folders: it was told that there may be some,
+/// so that its lists are those of its clients' processes, and it has no client.
+fn is_for_nobodys_roots(asking: &Asking<'_>, router: &Router) -> bool {
+    let of_nobody = asking.request.method.as_str() == method::ROOTS_LIST && asking.instance.owner.is_none();
+    of_nobody
+        && router
+            .entry(&asking.instance.server)
+            .is_some_and(|entry| entry.spec.policy.sharing != Sharing::Shared)
 }
 
 /// The call that a request belongs to.

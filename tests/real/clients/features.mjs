@@ -16,7 +16,7 @@ for (const kind of kinds) {
   const report = new FeatureReport(name, clientName, kind);
   const featured = await open(gateway, clientName, kind);
   await askedFeatures(report, gateway, featured);
-  await askingFeatures(report, gateway, featured);
+  await askingFeatures(report, featured);
   await featured.close();
   status = Math.max(status, report.status());
 }
