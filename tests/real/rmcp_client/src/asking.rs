@@ -31,6 +31,8 @@ async fn log_level(client: &Client) -> Checked {
         all.iter().filter(is_it).map(|one| format!("{} {}", text(one, "level"), text(one, "logger"))).collect()
     };
     let uris = [61, 62, 63].map(of_own);
+    // A process that starts for a subscription is subscribed twice: by it, and as every fresh process is.
+    text_of(client, "own__echo", json!({ "message": "start" })).await?;
     for (level, uri) in ["info", "error", "debug"].iter().zip(&uris) {
         client.set_level(typed(json!({ "level": level }))).await?;
         client.subscribe(typed(json!({ "uri": tagged(uri) }))).await?;
