@@ -64,9 +64,7 @@ impl Asks {
     pub fn put(&mut self, asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) {
         if is_for_nobodys_roots(asking, router) {
             let none = Ok(Raw::of(&serde_json::json!({ "roots": [] })));
-            asking
-                .link
-                .post(response_line(Some(&asking.request.id), &none));
+            asking.link.post(response_line(Some(&asking.request.id), &none));
             return;
         }
         let Err(refusal) = self.try_put(asking, candidates, router) else {

@@ -288,7 +288,10 @@ async fn a_level_does_not_wait_long_for_a_server_that_says_nothing() {
     assert_eq!(answer["result"], json!({}), "{answer}");
     assert!(since.elapsed() < LONG, "{:?}", since.elapsed());
     let journal = daemon.setup.journal("mute");
-    assert!(journal.iter().any(|line| line.contains("logging/setLevel")), "{journal:?}");
+    assert!(
+        journal.iter().any(|line| line.contains("logging/setLevel")),
+        "{journal:?}"
+    );
     daemon.end().await;
 }
 
@@ -300,16 +303,30 @@ async fn the_process_that_tells_the_lists_may_ask_for_folders_and_there_are_none
     let answered = async |name: &str| {
         until("an answer", async || {
             let journal = daemon.setup.journal(name);
-            journal.into_iter().find(|line| line.contains(r#""id":"ask-1""#) && line.starts_with("in "))
+            journal
+                .into_iter()
+                .find(|line| line.contains(r#""id":"ask-1""#) && line.starts_with("in "))
         })
         .await
     };
     let none = answered("a").await;
     assert!(none.contains(r#""result":{"roots":[]}"#), "{none}");
-    assert!(daemon.setup.journal("a").iter().any(|line| line.contains(r#""roots":{}"#)));
+    assert!(
+        daemon
+            .setup
+            .journal("a")
+            .iter()
+            .any(|line| line.contains(r#""roots":{}"#))
+    );
     // The folders of one client would be those of all.
     let refused = answered("b").await;
     assert!(refused.contains("-32601"), "{refused}");
-    assert!(!daemon.setup.journal("b").iter().any(|line| line.contains(r#""roots""#) && line.contains("initialize")));
+    assert!(
+        !daemon
+            .setup
+            .journal("b")
+            .iter()
+            .any(|line| line.contains(r#""roots""#) && line.contains("initialize"))
+    );
     daemon.end().await;
 }
