@@ -104,7 +104,8 @@ async function prompt(inspector) {
 
 /** It ends before a message could come, and prints none; what can be seen is that the level is taken and passed on. */
 async function logLevel(inspector) {
-  const level = { http: "debug", sse: "error", stdio: "alert" }[inspector.kind];
+  // The server hears the lowest level of all sessions, of which an earlier one may still be there.
+  const level = { http: "alert", sse: "error", stdio: "debug" }[inspector.kind];
   assert.deepEqual(await inspector.ask("logging/setLevel", "--log-level", level), {});
   await until(WAIT_MS, `the server is told ${level}`, () =>
     told(gateway, "every").some((one) => one.method === "logging/setLevel" && one.params.level === level));

@@ -83,6 +83,8 @@ class Side {
       this.late.push({ progress: Number(step[1]), total: Number(step[2]) });
       return;
     }
+    // The SDK wants to go on with the stream of a call that it cancelled, which the gateway need not keep so long.
+    if (/^(Failed to reconnect SSE stream: )?Streamable HTTP error: Failed to open SSE stream: Bad Request$/.test(text)) return;
     this.foreign.push(text.slice(0, 300));
   }
 
