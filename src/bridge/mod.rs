@@ -8,6 +8,9 @@ pub mod errors;
 pub mod initialize;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::catalog::Kind;
 use crate::child::CallError;
@@ -17,6 +20,9 @@ use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Request, RpcError, Text};
 use crate::tasks::Tasks;
 use errors::to_rpc;
+
+/// How long the answer to a log level waits for the servers that are told it.
+const LEVEL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a request ended.
 #[derive(Debug)]
@@ -127,12 +133,13 @@ impl Engine {
             }
             method::TASKS_RESULT => self.router.task_result(context, params).await,
             method::TASKS_LIST => self.router.task_list(context, params).await,
-            method::SET_LEVEL => self.set_level(context, params),
+            method::SET_LEVEL => self.set_level(context, params).await,
             unknown => Ok(Err(RpcError::unknown_method(unknown).raw())),
         }
     }
 
-    fn set_level(&self, context: &CallContext, params: Option<&Raw>) -> Result<Outcome, RouteError> {
+    /// The answer waits for the servers, so that it holds for the client's next request; but not for long.
+    async fn set_level(&self, context: &CallContext, params: Option<&Raw>) -> Result<Outcome, RouteError> {
         let level = params.and_then(Object::of).and_then(|params| params.get("level"));
         let level: Option<LogLevel> = level.and_then(|level| level.read().ok());
         let level = level.ok_or_else(|| {
@@ -143,12 +150,15 @@ impl Engine {
         })?;
         self.router.listeners().set_level(&context.lane.session, level);
         let (router, stop) = (self.router.clone(), self.tasks.token());
+        let (told, all_told) = oneshot::channel::<()>();
         self.tasks.spawn("spread the log level", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = router.spread_level() => {}
             }
+            drop(told);
         });
+        drop(tokio::time::timeout(LEVEL_PATIENCE, all_told).await);
         Ok(Ok(Raw::empty_object()))
     }
 }

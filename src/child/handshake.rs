@@ -1,5 +1,6 @@
 //! The handshake with a child: what we offer, and what it answered.
 
+use crate::config::spec::Sharing;
 use crate::ids::OwnerKey;
 use crate::rpc::mcp::{Implementation, Revision};
 use crate::rpc::object::Object;
@@ -32,9 +33,9 @@ pub struct Persona {
 /// The parameters of our `initialize`: in a client's name where the process is its alone.
 ///
 /// `has_roots`: the operator has named folders. They are told to whom no client tells of its own.
-pub fn initialize_params(persona: Option<&Persona>, has_roots: bool) -> Raw {
+pub fn initialize_params(persona: Option<&Persona>, has_roots: bool, sharing: Sharing) -> Raw {
     let Some(persona) = persona else {
-        return shared_params(has_roots);
+        return shared_params(has_roots || sharing != Sharing::Shared);
     };
     let ours = Raw::of(&Implementation::ourselves());
     let plain = Raw::of(&serde_json::json!({ "protocolVersion": Revision::NEWEST_LEGACY.as_str() }));
@@ -63,6 +64,8 @@ pub fn initialize_params(persona: Option<&Persona>, has_roots: bool) -> Raw {
 ///
 /// Declared is what is refused well when the client in question cannot do it. Folders (roots) are not, unless the
 /// operator has named some: a server that takes one client's folders for its own would take them for all clients.
+/// Where every client has a process of its own, this one only tells the lists, and some servers list a tool for folders
+/// only if there may be any.
 fn shared_params(has_roots: bool) -> Raw {
     let mut capabilities = serde_json::json!({ "sampling": {}, "elicitation": { "form": {}, "url": {} } });
     if let Some(all) = capabilities.as_object_mut().filter(|_| has_roots) {
@@ -163,7 +166,7 @@ mod tests {
             capabilities: Raw::parse(&capabilities.to_owned().into()).unwrap(),
             client_info: None,
         });
-        let params = initialize_params(persona.as_ref(), has_roots);
+        let params = initialize_params(persona.as_ref(), has_roots, Sharing::Shared);
         let capabilities = Object::of(&params).unwrap().get("capabilities").unwrap();
         capabilities.as_str().to_owned()
     }

@@ -436,7 +436,7 @@ impl Runner {
         let Some(run) = &self.run else { return };
         let (link, over) = (Arc::clone(&run.link), run.over.clone());
         let (reports, patience) = (self.reports_in.clone(), self.policy.start_timeout);
-        let params = handshake::initialize_params(self.persona.as_ref(), self.has_roots);
+        let params = handshake::initialize_params(self.persona.as_ref(), self.has_roots, self.policy.sharing);
         self.task("child handshake", async move {
             let generation = link.generation;
             let shaken = tokio::select! {

@@ -16,6 +16,7 @@ use super::task_table::Belongs;
 use super::{ask, related, roots, trace};
 use crate::child::Lane;
 use crate::child::link::Link;
+use crate::config::spec::Sharing;
 use crate::event::{SupervisionEvent, What};
 use crate::ids::{Generation, Instance, SessionId};
 use crate::rpc::error::code;
@@ -66,6 +67,11 @@ impl Asks {
         if let Some(roots) = roots::of_the_operator(asking, router) {
             let answer = response_line(Some(&asking.request.id), &Ok(roots));
             asking.link.post(answer);
+            return;
+        }
+        if is_for_nobodys_roots(asking, router) {
+            let none = Ok(Raw::of(&serde_json::json!({ "roots": [] })));
+            asking.link.post(response_line(Some(&asking.request.id), &none));
             return;
         }
         let Err(refusal) = self.try_put(asking, candidates, router) else {
@@ -236,6 +242,16 @@ fn named_for_client(params: &Raw, task: Option<&Belongs>) -> Raw {
         Some(Belongs { ours: None, .. }) => related::without_task(params),
     };
     Object::of(&params).map_or_else(|| params.clone(), |object| object.without(&["task"]))
+}
+
+/// Whether the process that only tells the lists of a server asks for folders: it was told that there may be some,
+/// so that its lists are those of its clients' processes, and it has no client.
+fn is_for_nobodys_roots(asking: &Asking<'_>, router: &Router) -> bool {
+    let of_nobody = asking.request.method.as_str() == method::ROOTS_LIST && asking.instance.owner.is_none();
+    of_nobody
+        && router
+            .entry(&asking.instance.server)
+            .is_some_and(|entry| entry.spec.policy.sharing != Sharing::Shared)
 }
 
 /// The call that a request belongs to.

@@ -1,7 +1,8 @@
 //! Questions that children ask one client: under ids of ours, each answered once, whichever way it ends.
 //!
 //! A question belongs to one call of this client (see `attribute`). It ends with the client's answer, with the
-//! child taking it back, with the child's process, with the session, or after [`PATIENCE`].
+//! child taking it back, with the last call that may have asked, with the child's process, with the session, or
+//! after [`PATIENCE`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -169,11 +170,15 @@ impl Questions {
     }
 
     /// A call has ended, and with it what its client was asked: the client is told before it hears of the end, and
-    /// the child hears that nobody answers any more.
+    /// the child hears that nobody answers any more. What may have been asked by another call stays open.
     pub fn call_ended(&self, lane: &Arc<Lane>, outbox: &Outbox) {
+        for question in self.open().open.values_mut() {
+            if Arc::ptr_eq(&question.lane, lane) {
+                question.move_on();
+            }
+        }
         for (id, question) in self.take(|question| Arc::ptr_eq(&question.lane, lane)) {
             question.tell(outbox, cancelled(id, "the call that asked has ended"));
-            // Of several calls in flight another may be the one that asked: it must not wait for ever.
             let outcome = gone(&question.asked);
             question.end(&outcome);
         }
@@ -190,6 +195,24 @@ impl Questions {
 }
 
 impl Question {
+    /// Its call ends. Of several calls of this client in flight another may be the one that asked; and folders are
+    /// asked for outside of any call, too, in a process that is one client's alone.
+    fn move_on(&mut self) {
+        let others = self.link.candidates();
+        let is_other =
+            |lane: &&Arc<Lane>| lane.session == self.lane.session && !Arc::ptr_eq(lane, &self.lane);
+        let next = match others.iter().rfind(is_other) {
+            Some(lane) => Arc::clone(lane),
+            None if self.instance.owner.is_some() && self.asked == method::ROOTS_LIST => {
+                Arc::new(Lane::closed(self.lane.session.clone()))
+            }
+            None => return,
+        };
+        self.lane.question_ended();
+        next.question_asked();
+        self.lane = next;
+    }
+
     /// On the way that the question took.
     fn tell(&self, outbox: &Outbox, line: Bytes) {
         if !self.lane.push(line.clone()) {
@@ -298,6 +321,31 @@ mod tests {
             posted(&mut queue).unwrap(),
             r#"{"jsonrpc":"2.0","id":5,"result":{"action":"cancel"}}"#
         );
+    }
+
+    #[tokio::test]
+    async fn folders_may_be_asked_for_outside_of_the_call_that_ends_but_only_where_the_owner_is_certain() {
+        for (is_owned, method, stays) in [
+            (true, method::ROOTS_LIST, true),
+            (true, method::ELICIT, false),
+            (false, method::ROOTS_LIST, false),
+        ] {
+            let (link, mut queue) = Link::new(Generation(1), 8);
+            let (questions, lane, outbox) = (Questions::default(), lane(), Outbox::default());
+            let mut asked = question(&link, &lane, 5);
+            asked.asked = method.to_owned();
+            if is_owned {
+                asked.instance.owner = Some(crate::ids::OwnerKey::session(&lane.session));
+            }
+            questions.ask(asked, None).unwrap();
+            questions.call_ended(&lane, &outbox);
+            assert!(!lane.is_asking());
+            assert_eq!(posted(&mut queue).is_none(), stays, "{is_owned} {method}");
+            assert_eq!(
+                questions.answer(&RequestId::number(1), &Ok(Raw::empty_object())),
+                stays
+            );
+        }
     }
 
     #[tokio::test]

@@ -77,6 +77,12 @@ pub(crate) fn object<'l>(members: &Members<'l>, name: &str) -> Members<'l> {
 fn notified(world: &World, method: &str, params: &Members<'_>) -> Then {
     match method {
         "notifications/initialized" if world.options.never_read => return Then::StopReading,
+        "notifications/initialized" => {
+            if let Some(method) = &world.options.ask_at_start {
+                // The journal tells the answer.
+                drop(world.ask(method, "{}"));
+            }
+        }
         "notifications/cancelled" => {
             if let Some(id) = params.get("requestId") {
                 world.cancel(id.get());
@@ -121,6 +127,7 @@ fn answer(world: &World, id: &str, method: &str, params: &Members<'_>) {
     let has_resources = !(options.resources.is_empty() && options.templates.is_empty());
     match method {
         "initialize" => initialize(world, id, params),
+        "logging/setLevel" if options.silent_level => {}
         "ping" if options.silent_ping => {}
         "ping" if options.no_ping => world.refuse(id, -32601, "Method not found: ping"),
         "ping" | "logging/setLevel" => world.answer(id, b"{}"),

@@ -61,6 +61,10 @@ pub(crate) struct Options {
     pub(crate) raw_tool_list: Option<Vec<u8>>,
     /// `--never-read`: stops reading stdin after the handshake.
     pub(crate) never_read: bool,
+    /// `--silent-level`: never answers `logging/setLevel`.
+    pub(crate) silent_level: bool,
+    /// `--ask-at-start METHOD`: a request of its own, right after the handshake.
+    pub(crate) ask_at_start: Option<String>,
     /// `--silent-ping`: never answers `ping`.
     pub(crate) silent_ping: bool,
     /// `--no-ping`: answers `ping` with -32601.
@@ -99,6 +103,8 @@ impl Options {
             grandchild: false,
             raw_tool_list: None,
             never_read: false,
+            silent_level: false,
+            ask_at_start: None,
             silent_ping: false,
             no_ping: false,
             tasks: false,
@@ -133,6 +139,7 @@ impl Options {
             "--ignore-sigterm" => &mut self.ignore_sigterm,
             "--hang-handshake" => &mut self.hang_handshake,
             "--grandchild" => &mut self.grandchild,
+            "--silent-level" => &mut self.silent_level,
             "--never-read" => &mut self.never_read,
             "--silent-ping" => &mut self.silent_ping,
             "--no-ping" => &mut self.no_ping,
@@ -162,6 +169,7 @@ impl Options {
             "--exit-in-handshake" => self.exit_in_handshake = Some(number(flag, &value)?),
             "--stderr-at-start" => self.stderr_at_start = Some(value),
             "--refuse-handshake" => self.refuse_handshake = Some(value),
+            "--ask-at-start" => self.ask_at_start = Some(value),
             "--noise" => self.noise = Some(number(flag, &value)?),
             "--fail-first" => self.fail_first = Some(number(flag, &value)?),
             "--state" => self.state = Some(value.into()),

@@ -329,7 +329,7 @@ async fn a_session_that_ends_while_it_is_asked_is_a_cancel_for_the_child() {
 }
 
 #[tokio::test]
-async fn the_child_hears_of_it_when_the_call_it_was_thought_to_ask_for_has_ended() {
+async fn a_question_outlives_the_call_it_was_thought_to_belong_to_while_another_may_have_asked() {
     let daemon = Daemon::start(&[asker()]).await;
     let mut client = LineClient::launch(&daemon.setup);
     client.introduce(able("2025-11-25", &all(), "it")).await;
@@ -342,15 +342,18 @@ async fn the_child_hears_of_it_when_the_call_it_was_thought_to_ask_for_has_ended
     let question = client.next_json().await;
     assert_eq!(question["method"], "elicitation/create");
     client.send(&call(3, "a__out_of_order", json!({}))).await;
-    let mut answers = Vec::new();
-    while answers.len() < 3 {
-        let line = client.next_json().await;
-        if line["method"].is_null() {
-            answers.push(line);
-        }
-    }
-    let asked = answers.iter().find(|answer| answer["id"] == 1).unwrap();
-    assert_eq!(text_of(asked), heard(1, r#""result":{"action":"cancel"}"#));
+    // Both end, in either order, and the question is not taken back.
+    let ended = [client.next_json().await, client.next_json().await];
+    assert!(
+        ended.iter().all(|line| line["id"] == 2 || line["id"] == 3),
+        "{ended:?}"
+    );
+    client
+        .send(&answering(&question["id"], r#""result":{"action":"decline"}"#))
+        .await;
+    let asked = client.next_json().await;
+    assert_eq!(asked["id"], 1, "{asked}");
+    assert_eq!(text_of(&asked), heard(1, r#""result":{"action":"decline"}"#));
     daemon.end().await;
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Real, unmodified servers behind one gateway, asked by real clients: five servers from npm and PyPI, the official
-# Python (both lines) and TypeScript clients, and LangChain, over HTTP, SSE and stdio.
+# Python (both lines), TypeScript and Rust clients, LangChain, mcp-remote and the Inspector, over HTTP, SSE and stdio.
 #
 #   tests/real/run.sh                 every case
 #   tests/real/run.sh CASE…           only these; `stop` always comes last
@@ -26,6 +26,7 @@ cases=(
   typescript-http typescript-sse typescript-stdio
   langchain-http langchain-sse langchain-stdio
   shared list-changed kill
+  features-typescript features-mcp-remote features-inspector features-rmcp two-clients
 )
 
 if [ "${1:-}" = --list ]; then
@@ -169,6 +170,7 @@ run_named() {
     shared) run_case "$name" node "$clients/shared.mjs" "$name" "$gateway" ;;
     list-changed) run_case "$name" node "$clients/list_changed.mjs" "$name" "$gateway" ;;
     kill) run_case "$name" node "$clients/kill.mjs" "$name" "$gateway" ;;
+    features-* | two-clients) run_case "$name" "$real/features.sh" "$name" ;; # with a gateway of their own
     stop) ;; # always, at the end
   esac
 }
