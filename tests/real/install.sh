@@ -71,4 +71,5 @@ rm -f "$STAMP"
 npm ci --no-audit --no-fund --loglevel=error
 python_folder .venv ""
 python_folder .venv-langchain "-langchain"
+python_folder .venv-fastmcp "-fastmcp"
 echo "$due" >"$STAMP"
