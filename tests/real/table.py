@@ -82,7 +82,8 @@ def rows_of(text: str) -> dict[tuple[str, str, str], tuple[str, str]]:
 def columns_of(rows: dict) -> list[tuple[str, str]]:
     """Client and transport of every column, each with all features."""
     present = {(client, transport) for _, client, transport in rows}
-    columns = [(known[0], transport) for known in CLIENTS for transport in TRANSPORTS if (known[0], transport) in present]
+    possible = [(known[0], transport) for known in CLIENTS for transport in TRANSPORTS]
+    columns = [column for column in possible if column in present]
     for client, transport in columns:
         left_out = [feature for feature in FEATURES if (feature, client, transport) not in rows]
         if left_out:
@@ -131,7 +132,10 @@ def table_of(rows: dict) -> str:
     lines = [
         f"| Feature | {' | '.join(heads)} |",
         f"| --- |{' :-: |' * len(columns)}",
-        *(f"| {title} | {' | '.join(cell(feature, *column) for column in columns)} |" for feature, title in FEATURES.items()),
+        *(
+            f"| {title} | {' | '.join(cell(feature, *column) for column in columns)} |"
+            for feature, title in FEATURES.items()
+        ),
         "",
         *(f"{number}. {note}" for number, note in enumerate(notes, 1)),
     ]

@@ -80,6 +80,7 @@ class Peer:
     client = ""
     lacks: dict[str, tuple[str, str]] = {}
     partly: dict[str, str] = {}
+    lists = {"prompts", "resources", "templates"}  # besides tools
     can_tell_that_roots_changed = True
     event_bytes_max: int | None = None  # the library's own bound on an event over HTTP+SSE, where nobody can change it
 
@@ -92,6 +93,30 @@ class Peer:
         raise NotImplementedError
 
     async def tools(self) -> list[dict]:
+        raise NotImplementedError
+
+    async def resources(self) -> list[dict]:
+        raise NotImplementedError
+
+    async def templates(self) -> list[dict]:
+        raise NotImplementedError
+
+    async def prompts(self) -> list[dict]:
+        raise NotImplementedError
+
+    async def complete(self, ref: dict, argument: str, value: str, context: dict | None = None) -> list[str]:
+        raise NotImplementedError
+
+    async def set_level(self, level: str) -> None:
+        raise NotImplementedError
+
+    async def subscribe(self, uri: str) -> None:
+        raise NotImplementedError
+
+    async def unsubscribe(self, uri: str) -> None:
+        raise NotImplementedError
+
+    async def tell_that_roots_changed(self) -> None:
         raise NotImplementedError
 
     async def call(self, tool: str, arguments: dict, progress=None) -> tuple[str, bool]:

@@ -34,6 +34,7 @@ def connection_to(gateway: dict, kind: str, ears: Ears) -> dict:
 
 class LangChainPeer(Peer):
     client = "langchain-mcp-adapters"
+    lists = {"resources"}
     can_tell_that_roots_changed = False
     lacks = {
         "complete": ("complet", ONLY_BELOW),
@@ -41,7 +42,7 @@ class LangChainPeer(Peer):
         "subscription": ("subscri", ONLY_BELOW),
     }
     partly = {
-        "list": "tools only: the adapters load prompts and resources by name and have no call that lists them",
+        "list": "tools, and resources by loading all of them; the adapters have no call that lists prompts or templates",
         "cancel": "the adapters end the session of a call whose caller gives up, and by that the gateway knows",
         "roots": "the adapters have no call to tell that the roots changed",
     }
@@ -62,13 +63,18 @@ class LangChainPeer(Peer):
     @staticmethod
     def public_names() -> set[str]:
         package = langchain_mcp_adapters
-        modules = [import_module(found.name) for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")]
-        # What they only import from elsewhere is not theirs.
-        own = {name for m in modules for name, it in vars(m).items() if getattr(it, "__module__", m.__name__) == m.__name__}
-        return {name for name in own | set(dir(MultiServerMCPClient)) if not name.startswith("_")}
+        names = set(dir(MultiServerMCPClient))
+        for found in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+            module = import_module(found.name)
+            # What it only imports from elsewhere is not its own.
+            names |= {name for name, it in vars(module).items() if getattr(it, "__module__", None) == module.__name__}
+        return {name for name in names if not name.startswith("_")}
 
     async def tools(self) -> list[dict]:
         return [{"name": tool.name} for tool in await load_mcp_tools(self.session)]
+
+    async def resources(self) -> list[dict]:
+        return [{"uri": str(blob.metadata["uri"])} for blob in await load_mcp_resources(self.session)]
 
     async def call(self, tool: str, arguments: dict, progress=None) -> tuple[str, bool]:
         tools = self.loaded
