@@ -93,6 +93,8 @@ def columns_of(rows: dict) -> list[tuple[str, str]]:
 
 def version(client: str) -> str:
     _, _, file, package = next(known for known in CLIENTS if known[0] == client)
+    if not (REAL / file).is_file():
+        raise NoBase(f"there is no {file}, which pins {client}")
     text = (REAL / file).read_text(encoding="utf-8")
     if file.endswith(".json"):
         found = json.loads(text)["dependencies"].get(package)
