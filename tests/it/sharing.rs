@@ -1,6 +1,8 @@
 //! Processes that clients do not share: whose they are, what they see, and when they end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use serde_json::{Value, json};
 

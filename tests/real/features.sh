@@ -15,7 +15,10 @@ source "$real/../../scripts/daemon.sh"
 
 READY_SECONDS=60
 DRAIN_SECONDS=25
-cases=(features-typescript features-mcp-remote features-inspector features-rmcp two-clients)
+cases=(
+  features-mcp-1 features-mcp-2 features-fastmcp features-langchain
+  features-typescript features-mcp-remote features-inspector features-rmcp two-clients
+)
 
 if [ "${1:-}" = --list ]; then
   printf '%s\n' "${cases[@]}"
@@ -80,9 +83,18 @@ node_of_inspector() {
   return 1
 }
 
+# python_features FOLDER LIBRARY: of the virtual environment in that folder.
+python_features() {
+  "$real/$1/bin/python" "$real/clients/features.py" "$name" "$scratch/gateway.json" "$2" http sse stdio
+}
+
 run_client() {
   local clients=$real/clients gateway=$scratch/gateway.json
   case $name in
+    features-mcp-1) python_features .venv-langchain mcp ;;
+    features-mcp-2) python_features .venv mcp ;;
+    features-fastmcp) python_features .venv-fastmcp fastmcp ;;
+    features-langchain) python_features .venv-langchain langchain ;;
     features-typescript) node "$clients/features.mjs" "$name" "$gateway" typescript http sse stdio ;;
     features-mcp-remote) node "$clients/features.mjs" "$name" "$gateway" mcp-remote http sse ;;
     features-inspector) node "$clients/inspector.mjs" "$name" "$gateway" "$(node_of_inspector)" ;;

@@ -73,4 +73,5 @@ npm ci --no-audit --no-fund --loglevel=error
 (cd inspector && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 python_folder .venv ""
 python_folder .venv-langchain "-langchain"
+python_folder .venv-fastmcp "-fastmcp"
 echo "$due" >"$STAMP"

@@ -85,6 +85,11 @@ impl LineClient {
         serde_json::from_str(&self.ask(line).await).unwrap()
     }
 
+    /// Ends it without a word, as a crash does.
+    pub(crate) async fn kill(mut self) {
+        soon("the death of the shim", self.process.kill()).await.unwrap();
+    }
+
     /// Closes stdin, and reads what still comes.
     pub(crate) async fn finish(mut self) -> (Vec<String>, i32) {
         drop(self.stdin.take());
