@@ -13,6 +13,7 @@ use super::attribute::{Attribution, attribute};
 use super::questions::Question;
 use super::router::Router;
 use crate::child::Lane;
+use crate::child::ghosts::Candidates;
 use crate::child::link::Link;
 use crate::event::{SupervisionEvent, What};
 use crate::ids::{Generation, Instance, SessionId};
@@ -60,7 +61,7 @@ impl Asks {
     }
 
     /// Puts a child's request to the client it belongs to, or refuses it.
-    pub fn put(&mut self, asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) {
+    pub fn put(&mut self, asking: &Asking<'_>, candidates: &Candidates, router: &Router) {
         let Err(refusal) = self.try_put(asking, candidates, router) else {
             return;
         };
@@ -75,7 +76,7 @@ impl Asks {
     fn try_put(
         &mut self,
         asking: &Asking<'_>,
-        candidates: &[Arc<Lane>],
+        candidates: &Candidates,
         router: &Router,
     ) -> Result<(), Refusal> {
         let asked = asking.request.method.as_str();
@@ -188,7 +189,7 @@ impl Asks {
 ///
 /// The calls in flight have to leave no doubt, also in a process of several sessions of one client program. Outside
 /// of any call, a process that is one client's alone asks that client; one that is shared asks nobody.
-fn lane_of(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Result<Arc<Lane>, Refusal> {
+fn lane_of(asking: &Asking<'_>, candidates: &Candidates, router: &Router) -> Result<Arc<Lane>, Refusal> {
     let asked = asking.request.method.as_str();
     match attribute(candidates) {
         Attribution::Call(lane) => return Ok(lane),
@@ -200,7 +201,8 @@ fn lane_of(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Re
     };
     match router.listeners().clients_of(owner).as_slice() {
         // It goes out on the client's other streams.
-        [(session, _)] => Ok(Arc::new(Lane::closed(session.clone()))),
+        // Nor may it be another session's, which has given up its call.
+        [(session, _)] if candidates.may_all_be_of(session) => Ok(Arc::new(Lane::closed(session.clone()))),
         [] => Err(Refusal::gone(asked)),
         _several => Err(unsolicited(asked)),
     }
@@ -234,7 +236,7 @@ impl Refusal {
 fn ambiguous(asked: &str) -> Refusal {
     /// "User rejected sampling request" (MCP, sampling, "Error Handling").
     const REJECTED: i64 = -1;
-    let why = "calls of several clients are in flight, and nothing says whose this request is; \
+    let why = "calls of several clients are in flight, or were given up a moment ago, and nothing says whose this request is; \
                with sharing = \"per-session\" every client has a process of its own";
     match asked {
         method::SAMPLE => Refusal::error(RpcError::new(REJECTED, why)),

@@ -9,7 +9,7 @@ use super::attribute::{Attribution, attribute};
 use super::client::ClientSide;
 use super::router::Router;
 use crate::catalog::{Catalog, Kind};
-use crate::child::Lane;
+use crate::child::ghosts::Candidates;
 use crate::child::hub::{FromChild, Upward};
 use crate::event::SupervisionEvent;
 use crate::ids::{Instance, SessionId};
@@ -111,7 +111,7 @@ fn ready(instance: &Instance, router: &Router, catalog: &Catalog, tasks: &Tasks)
 
 fn notified(
     instance: &Instance,
-    candidates: &[Arc<Lane>],
+    candidates: &Candidates,
     notification: &Notification,
     router: &Router,
     catalog: &Catalog,
@@ -135,7 +135,7 @@ fn notified(
 
 /// A log message goes to whom it certainly concerns, if that wants its level: to the session whose call it belongs
 /// to, to the owner of the process, or to the only client there is.
-fn log_message(instance: &Instance, candidates: &[Arc<Lane>], params: Option<&Raw>, router: &Router) {
+fn log_message(instance: &Instance, candidates: &Candidates, params: Option<&Raw>, router: &Router) {
     let Some(object) = params.and_then(Object::of) else {
         return;
     };
@@ -147,11 +147,11 @@ fn log_message(instance: &Instance, candidates: &[Arc<Lane>], params: Option<&Ra
     };
     // Behind us the client sees one server only: the logger's name says which of ours it was.
     let server = &instance.server;
-    let logger = match object.get_string("logger") {
-        Some(logger) => format!("{server}/{logger}"),
-        None => server.to_string(),
-    };
-    let params = object.with("logger", &Raw::of(&logger));
+    let logger = object
+        .get("logger")
+        .and_then(|logger| logger.prefixed(&format!("{server}/")))
+        .unwrap_or_else(|| Raw::of(&server.as_str()));
+    let params = object.with("logger", &logger);
     let line = notification_line(method::MESSAGE, Some(&params));
     let listeners = router.listeners();
     if let Attribution::Call(lane) = attribute(candidates) {
@@ -178,7 +178,7 @@ fn unknown(instance: &Instance, method: &str, params: Option<&Raw>, router: &Rou
         tracing::debug!(server = %instance, method, "a notification that concerns nobody");
         return;
     }
-    for (_, client) in concerned(instance, &[], router) {
+    for (_, client) in concerned(instance, &Candidates::default(), router) {
         client.outbox.message(notification_line(method, params));
     }
 }
@@ -186,12 +186,17 @@ fn unknown(instance: &Instance, method: &str, params: Option<&Raw>, router: &Rou
 /// Whom something concerns that belongs to no call.
 fn concerned(
     instance: &Instance,
-    candidates: &[Arc<Lane>],
+    candidates: &Candidates,
     router: &Router,
 ) -> Vec<(SessionId, Arc<ClientSide>)> {
     match &instance.owner {
         Some(owner) => router.listeners().clients_of(owner),
-        None if candidates.is_empty() => router.listeners().only_client().into_iter().collect(),
+        None if candidates.live.is_empty() => {
+            let only = router.listeners().only_client();
+            only.into_iter()
+                .filter(|(session, _)| candidates.may_all_be_of(session))
+                .collect()
+        }
         // Calls of several sessions are in flight: it may be any of theirs.
         None => Vec::new(),
     }
