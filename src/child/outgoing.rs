@@ -33,11 +33,13 @@ impl Params {
         let Some(object) = Object::of(params) else {
             return Self::Plain(params.clone());
         };
+        // `null` is as good as none.
         let meta = object
             .get("_meta")
-            .filter(Raw::is_object)
+            .filter(|meta| !meta.is_null())
             .unwrap_or_else(Raw::empty_object);
         let Some(meta) = Object::of(&meta).map(|meta| meta.around("progressToken")) else {
+            // What is no object is the child's to refuse.
             return Self::Plain(params.clone());
         };
         let (mut before, after_meta) = object.around("_meta");
@@ -159,6 +161,7 @@ mod tests {
         assert!(line("{}").contains(r#""params":{"_meta":{"progressToken":17}}"#));
         assert!(line(r#"{"a":1}"#).contains(r#""params":{"a":1,"_meta":{"progressToken":17}}"#));
         assert!(line(r#"{"_meta":null}"#).contains(r#""params":{"_meta":{"progressToken":17}}"#));
+        assert!(line(r#"{"_meta":[1.0]}"#).contains(r#""params":{"_meta":[1.0]}"#));
     }
 
     #[test]
