@@ -9,6 +9,7 @@
 )]
 mod control;
 mod crash;
+mod crossing;
 mod ctl_api;
 mod ctl_offline;
 mod downgrade;
