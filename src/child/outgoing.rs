@@ -91,7 +91,7 @@ impl OutLine {
                 buffer.extend_from_slice(b"}\n");
             }
             Self::Other(line) => {
-                buffer.extend_from_slice(line);
+                append_on_one_line(line, buffer);
                 buffer.push(b'\n');
             }
         }
@@ -169,5 +169,12 @@ mod tests {
         let text = line("{\r\n  \"a\": \"x\\ny\"\n}");
         assert_eq!(text.matches('\n').count(), 1);
         assert!(text.contains(r#""a": "x\ny""#));
+    }
+
+    #[test]
+    fn a_pretty_printed_answer_becomes_one_line() {
+        let mut buffer = Vec::new();
+        OutLine::Other(Bytes::from_static(b"{\"id\":1,\"result\":{\r\n}}")).write_to(&mut buffer);
+        assert_eq!(buffer, b"{\"id\":1,\"result\":{  }}\n");
     }
 }
