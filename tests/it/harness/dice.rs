@@ -23,8 +23,8 @@ impl Dice {
         self.below(n) == 0
     }
 
-    pub(crate) fn pick<'l, T>(&mut self, all: &'l [T]) -> &'l T {
-        &all[self.below(all.len())]
+    pub(crate) fn pick<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod http;
 pub(crate) mod lines;
 pub(crate) mod peer;
 pub(crate) mod sse;
+pub(crate) mod text;
 
 use std::fmt::Display;
 use std::time::Duration;
