@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     reason = "a test may fail loudly"
 )]
+mod batches;
 mod control;
 mod crash;
 mod crossing;
@@ -31,3 +32,4 @@ mod shutdown;
 mod sse_door;
 mod streamable;
 mod timeouts;
+mod withdrawn;
