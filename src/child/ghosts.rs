@@ -71,7 +71,7 @@ mod tests {
         ghosts.add(WireId(2), session.clone(), now);
         ghosts.answered(WireId(1));
         ghosts.answered(WireId(7));
-        assert_eq!(ghosts.sessions(now), [session.clone()]);
+        assert_eq!(ghosts.sessions(now).len(), 1);
         assert!(ghosts.sessions(now + GHOST_KEPT).is_empty());
         for id in 0..2000 {
             ghosts.add(WireId(id), session.clone(), now);

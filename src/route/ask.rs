@@ -120,17 +120,17 @@ mod tests {
     #[test]
     fn a_stamp_keeps_every_byte_of_the_message() {
         let server = ServerName::parse("a").unwrap();
-        let stamped = |params: &str| {
+        let after = |params: &str| {
             let params = raw(params);
-            let stamped = super::stamped(&server, &Object::of(&params).unwrap());
-            stamped.map(|params| params.as_str().to_owned())
+            let with_stamp = stamped(&server, &Object::of(&params).unwrap());
+            with_stamp.map(|params| params.as_str().to_owned())
         };
         assert_eq!(
-            stamped(r#"{"message": "\ud800\u0061\/" ,"n":1.0}"#).unwrap(),
+            after(r#"{"message": "\ud800\u0061\/" ,"n":1.0}"#).unwrap(),
             r#"{"message": "[a] \ud800\u0061\/" ,"n":1.0}"#
         );
-        assert_eq!(stamped("{}").unwrap(), r#"{"message":"[a] "}"#);
-        let refused = stamped(r#"{"message":7}"#).unwrap_err();
+        assert_eq!(after("{}").unwrap(), r#"{"message":"[a] "}"#);
+        let refused = after(r#"{"message":7}"#).unwrap_err();
         assert_eq!(refused.code, code::INVALID_PARAMS);
     }
 

@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::harness::fake::Fake;
-use crate::harness::{Daemon, LineClient, SseClient, able, call, fake, text_of};
+use crate::harness::{Daemon, LineClient, SseClient, able, call, fake, text_of, until};
 
 const FORM: &str = r#"{"_meta":{"x":1.0e3},"message":"Sure?","requestedSchema":{"type":"object","properties":{"n":{"type":"number","default":1.0}}}}"#;
 const SAMPLE: &str =
@@ -164,11 +164,14 @@ async fn with_calls_of_two_clients_in_flight_nobody_is_asked_and_the_operator_ca
     ids.sort_unstable();
     assert_eq!(ids, [1, 2], "no line but the two answers");
     for command in ["why", "events"] {
-        let ran = daemon.mcpctl(&[command, "a"]).await;
-        assert_eq!(ran.code, 0, "{ran:?}");
-        for word in ["elicitation/create", "sampling/createMessage", "per-session"] {
-            assert!(ran.stdout.contains(word), "`{word}` in {command}: {ran:?}");
-        }
+        // What has happened is written down a moment later.
+        until(format!("the refusals in {command}"), async || {
+            let ran = daemon.mcpctl(&[command, "a"]).await;
+            assert_eq!(ran.code, 0, "{ran:?}");
+            let words = ["elicitation/create", "sampling/createMessage", "per-session"];
+            words.iter().all(|word| ran.stdout.contains(word)).then_some(())
+        })
+        .await;
     }
     daemon.end().await;
 }

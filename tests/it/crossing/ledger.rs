@@ -111,7 +111,7 @@ impl Ledger {
     /// Ids are the same in every client: 0, "0", 1, "1", and so on; tokens are too, each of the other kind.
     fn names(call: usize) -> (Value, Value) {
         let (number, text) = (json!(call / 2), json!((call / 2).to_string()));
-        if call % 2 == 0 {
+        if call.is_multiple_of(2) {
             (number, text)
         } else {
             (text, number)
@@ -223,11 +223,6 @@ impl Ledger {
         let told = message["result"]["content"][0]["text"]
             .as_str()
             .unwrap_or_default();
-        let n_steps = if call.op.has_token {
-            call.n_steps
-        } else {
-            usize::MAX
-        };
         match call.op.deed {
             Deed::Fail => self.must(
                 message["error"]["message"] == json!(stamp),
@@ -250,10 +245,11 @@ impl Ledger {
         }
         match call.op.deed {
             Deed::Progress { n, .. } if call.op.has_token => {
-                self.must(n_steps == n, "came before all of its progress", text);
+                self.must(call.n_steps == n, "came before all of its progress", text);
             }
             Deed::Log { n } if self.is_alone => self.must(call.n_logs == n, "came before its log", text),
-            _ => {}
+            Deed::Sleep { .. } | Deed::Progress { .. } | Deed::Log { .. } | Deed::Ask { .. } | Deed::Fail => {
+            }
         }
     }
 
