@@ -173,7 +173,9 @@ pub fn lane_of(session: &crate::session::Session, request: &Request) -> Arc<crat
     let token = meta
         .as_ref()
         .and_then(Object::of)
-        .and_then(|meta| meta.get("progressToken"));
+        .and_then(|meta| meta.get("progressToken"))
+        // "Progress tokens MUST be a string or integer value": `null` asks for nothing.
+        .filter(|token| matches!(token.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9')));
     Arc::new(crate::child::Lane::new(
         session.id.clone(),
         request.id.compact(),

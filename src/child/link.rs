@@ -15,6 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::error::CallError;
+use super::ghosts::{Candidates, Ghosts};
 use super::lane::Lane;
 use super::outgoing::{OutLine, Params};
 use super::pending::{Found, Pending, Waiter};
@@ -87,8 +88,18 @@ pub struct Hold(#[allow(dead_code, reason = "it is there to be dropped")] Arc<()
 #[derive(Debug, Default)]
 struct Table {
     calls: Pending<ReplyTo>,
+    given_up: Ghosts,
     /// Set when the process is gone: nothing is taken in any more.
     closed: Option<Cause>,
+}
+
+impl Table {
+    /// Nobody waits for this call any more, but the child may go on with it.
+    fn give_up(&mut self, id: WireId, reply: &ReplyTo, now: Instant) {
+        if let Some(lane) = &reply.lane {
+            self.given_up.add(id, lane.session.clone(), now);
+        }
+    }
 }
 
 impl Link {
@@ -182,9 +193,13 @@ impl Link {
 
     /// The caller no longer wants the answer: the child is told, under its own id.
     pub fn cancel(&self, id: WireId, reason: &str) {
-        let Some(waiter) = self.table().calls.cancel(id, Instant::now()) else {
+        let now = Instant::now();
+        let mut table = self.table();
+        let Some(waiter) = table.calls.cancel(id, now) else {
             return;
         };
+        table.give_up(id, &waiter.reply, now);
+        drop(table);
         let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": reason }));
         self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
         settle(waiter.reply, Err(CallError::Cancelled));
@@ -193,7 +208,10 @@ impl Link {
 
     /// An answer has come. Whether it was for anybody.
     pub fn answer(&self, id: WireId, outcome: Result<Outcome, CallError>) -> bool {
-        let found = self.table().calls.complete(id);
+        let mut table = self.table();
+        let found = table.calls.complete(id);
+        table.given_up.answered(id);
+        drop(table);
         match found {
             Found::Waiter(waiter) => {
                 if waiter.reply.place.is_some() {
@@ -247,9 +265,14 @@ impl Link {
 
     /// Gives up every call whose time has come; the child is told.
     pub fn expire(&self, now: Instant) {
-        let due = self.table().calls.expire(now, |reply| {
+        let mut table = self.table();
+        let due = table.calls.expire(now, |reply| {
             reply.lane.as_ref().is_some_and(|lane| lane.is_asking())
         });
+        for (id, waiter) in &due {
+            table.give_up(*id, &waiter.reply, now);
+        }
+        drop(table);
         for (id, waiter) in due {
             let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": "timeout" }));
             self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
@@ -329,16 +352,20 @@ impl Link {
         Duration::from_millis(age.saturating_sub(self.last_call_ms.load(Ordering::Relaxed)))
     }
 
-    /// The lanes of all calls in flight, newest last: whose call a message of the child's own may belong to.
-    pub fn candidates(&self) -> Vec<Arc<Lane>> {
-        let table = self.table();
+    /// Whose call a message of the child's own may belong to.
+    pub fn candidates(&self) -> Candidates {
+        let mut table = self.table();
+        let given_up = table.given_up.sessions(Instant::now());
         let mut lanes: Vec<_> = table
             .calls
             .replies()
             .filter_map(|(id, reply)| reply.lane.clone().map(|lane| (id, lane)))
             .collect();
         lanes.sort_by_key(|(id, _)| *id);
-        lanes.into_iter().map(|(_, lane)| lane).collect()
+        Candidates {
+            live: lanes.into_iter().map(|(_, lane)| lane).collect(),
+            given_up,
+        }
     }
 
     fn ring_if_idle(&self) {
@@ -460,6 +487,25 @@ mod tests {
             "{line:?}"
         );
         assert!(lane.pop().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_given_up_still_counts_until_its_late_answer() {
+        let (link, _queue) = Link::new(Generation(1), 8);
+        let lane = |n| Arc::new(Lane::new(SessionId::random(), RequestId::number(n), None));
+        let (one, two) = (lane(1), lane(1));
+        let cancelled = link.send(sending(Some(Arc::clone(&one))).0).unwrap();
+        let expired = link.send(sending(Some(Arc::clone(&one))).0).unwrap();
+        link.cancel(cancelled, "");
+        link.expire(Instant::now() + Duration::from_secs(60));
+        link.send(sending(Some(Arc::clone(&two))).0).unwrap();
+        for (late, n_left) in [(cancelled, 1), (expired, 0)] {
+            let candidates = link.candidates();
+            assert_eq!(candidates.live.len(), 1);
+            assert!(!candidates.may_all_be_of(&two.session) && candidates.may_all_be_of(&one.session));
+            link.answer(late, Ok(Ok(Raw::empty_object())));
+            assert_eq!(link.candidates().given_up.len(), n_left);
+        }
     }
 
     #[tokio::test]

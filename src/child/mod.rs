@@ -6,6 +6,7 @@
 
 mod around;
 pub mod error;
+pub mod ghosts;
 pub mod handshake;
 pub mod hub;
 pub mod inputs;

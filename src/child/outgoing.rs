@@ -53,12 +53,14 @@ impl Params {
         let Some(object) = Object::of(params) else {
             return Self::Plain(params.clone());
         };
+        // `null` is as good as none.
         let meta = object
             .get("_meta")
-            .filter(Raw::is_object)
+            .filter(|meta| !meta.is_null())
             .unwrap_or_else(Raw::empty_object);
         let meta = edited(meta);
         let Some(meta) = Object::of(&meta).map(|meta| meta.around("progressToken")) else {
+            // What is no object is the child's to refuse.
             return Self::Plain(params.clone());
         };
         let (mut before, after_meta) = object.around("_meta");
@@ -110,7 +112,7 @@ impl OutLine {
                 buffer.extend_from_slice(b"}\n");
             }
             Self::Other(line) => {
-                buffer.extend_from_slice(line);
+                append_on_one_line(line, buffer);
                 buffer.push(b'\n');
             }
         }
@@ -180,6 +182,7 @@ mod tests {
         assert!(line("{}").contains(r#""params":{"_meta":{"progressToken":17}}"#));
         assert!(line(r#"{"a":1}"#).contains(r#""params":{"a":1,"_meta":{"progressToken":17}}"#));
         assert!(line(r#"{"_meta":null}"#).contains(r#""params":{"_meta":{"progressToken":17}}"#));
+        assert!(line(r#"{"_meta":[1.0]}"#).contains(r#""params":{"_meta":[1.0]}"#));
     }
 
     #[test]
@@ -224,5 +227,12 @@ mod tests {
         let text = line("{\r\n  \"a\": \"x\\ny\"\n}");
         assert_eq!(text.matches('\n').count(), 1);
         assert!(text.contains(r#""a": "x\ny""#));
+    }
+
+    #[test]
+    fn a_pretty_printed_answer_becomes_one_line() {
+        let mut buffer = Vec::new();
+        OutLine::Other(Bytes::from_static(b"{\"id\":1,\"result\":{\r\n}}")).write_to(&mut buffer);
+        assert_eq!(buffer, b"{\"id\":1,\"result\":{  }}\n");
     }
 }

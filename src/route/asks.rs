@@ -15,6 +15,7 @@ use super::router::Router;
 use super::task_table::Belongs;
 use super::{ask, related, roots, trace};
 use crate::child::Lane;
+use crate::child::ghosts::Candidates;
 use crate::child::link::Link;
 use crate::config::spec::Sharing;
 use crate::event::{SupervisionEvent, What};
@@ -63,7 +64,7 @@ impl Asks {
     }
 
     /// Puts a child's request to the client it belongs to, or refuses it.
-    pub fn put(&mut self, asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) {
+    pub fn put(&mut self, asking: &Asking<'_>, candidates: &Candidates, router: &Router) {
         if let Some(roots) = roots::of_the_operator(asking, router) {
             let answer = response_line(Some(&asking.request.id), &Ok(roots));
             asking.link.post(answer);
@@ -88,7 +89,7 @@ impl Asks {
     fn try_put(
         &mut self,
         asking: &Asking<'_>,
-        candidates: &[Arc<Lane>],
+        candidates: &Candidates,
         router: &Router,
     ) -> Result<(), Refusal> {
         let asked = asking.request.method.as_str();
@@ -210,7 +211,7 @@ struct Whose {
 }
 
 /// Whose a request is: the task says so that it names, or the call that it belongs to.
-fn whose(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Result<Whose, Refusal> {
+fn whose(asking: &Asking<'_>, candidates: &Candidates, router: &Router) -> Result<Whose, Refusal> {
     let Some(own) = asking.request.params.as_ref().and_then(related::task_id) else {
         let candidates = with_tasks(asking.instance, candidates, router);
         let lane = lane_of(asking, &candidates, router)?;
@@ -258,7 +259,7 @@ fn is_for_nobodys_roots(asking: &Asking<'_>, router: &Router) -> bool {
 ///
 /// The calls in flight have to leave no doubt, also in a process of several sessions of one client program. Outside
 /// of any call, a process that is one client's alone asks that client; one that is shared asks nobody.
-fn lane_of(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Result<Arc<Lane>, Refusal> {
+fn lane_of(asking: &Asking<'_>, candidates: &Candidates, router: &Router) -> Result<Arc<Lane>, Refusal> {
     let asked = asking.request.method.as_str();
     match trace::attribute(candidates, asking.request.params.as_ref()) {
         Attribution::Call(lane) => return Ok(lane),
@@ -270,7 +271,8 @@ fn lane_of(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Re
     };
     match router.listeners().clients_of(owner).as_slice() {
         // It goes out on the client's other streams.
-        [(session, _)] => Ok(Arc::new(Lane::closed(session.clone()))),
+        // Nor may it be another session's, which has given up its call.
+        [(session, _)] if candidates.may_all_be_of(session) => Ok(Arc::new(Lane::closed(session.clone()))),
         [] => Err(Refusal::gone(asked)),
         _several => Err(unsolicited(asked)),
     }
@@ -304,7 +306,7 @@ impl Refusal {
 fn ambiguous(asked: &str) -> Refusal {
     /// "User rejected sampling request" (MCP, sampling, "Error Handling").
     const REJECTED: i64 = -1;
-    let why = "calls of several clients are in flight, and nothing says whose this request is; \
+    let why = "calls of several clients are in flight, or were given up a moment ago, and nothing says whose this request is; \
                with sharing = \"per-session\" every client has a process of its own";
     match asked {
         method::SAMPLE => Refusal::error(RpcError::new(REJECTED, why)),

@@ -13,7 +13,7 @@ use super::router::Router;
 use super::task_table::Belongs;
 use super::trace;
 use crate::catalog::{Catalog, Kind};
-use crate::child::Lane;
+use crate::child::ghosts::Candidates;
 use crate::child::hub::{FromChild, Upward};
 use crate::event::SupervisionEvent;
 use crate::ids::{Generation, Instance, SessionId, WireId};
@@ -123,8 +123,8 @@ fn ready(instance: &Instance, router: &Router, catalog: &Catalog, tasks: &Tasks)
 struct Said<'a> {
     instance: &'a Instance,
     generation: Generation,
-    /// The calls in flight, newest last.
-    candidates: &'a [Arc<Lane>],
+    /// The calls it may belong to.
+    candidates: &'a Candidates,
     params: Option<&'a Raw>,
 }
 
@@ -164,11 +164,11 @@ fn log_message(said: &Said<'_>, router: &Router) {
     };
     // Behind us the client sees one server only: the logger's name says which of ours it was.
     let server = &said.instance.server;
-    let logger = match object.get_string("logger") {
-        Some(logger) => format!("{server}/{logger}"),
-        None => server.to_string(),
-    };
-    let params = object.with("logger", &Raw::of(&logger));
+    let logger = object
+        .get("logger")
+        .and_then(|logger| logger.prefixed(&format!("{server}/")))
+        .unwrap_or_else(|| Raw::of(&server.as_str()));
+    let params = object.with("logger", &logger);
     let listeners = router.listeners();
     if let Some((belongs, params)) = of_task(said.instance, &params, router) {
         if listeners.wants_level(&belongs.session, level) {
@@ -201,10 +201,13 @@ fn log_message(said: &Said<'_>, router: &Router) {
 }
 
 /// The calls in flight, and before them the tasks that run: a message that names neither may be any of theirs.
-pub(super) fn with_tasks(instance: &Instance, candidates: &[Arc<Lane>], router: &Router) -> Vec<Arc<Lane>> {
-    let mut all = router.task_table().lanes_on(instance);
-    all.extend(candidates.iter().cloned());
-    all
+pub(super) fn with_tasks(instance: &Instance, candidates: &Candidates, router: &Router) -> Candidates {
+    let mut live = router.task_table().lanes_on(instance);
+    live.extend(candidates.live.iter().cloned());
+    Candidates {
+        live,
+        given_up: candidates.given_up.clone(),
+    }
 }
 
 /// The task that these parameters name, and the parameters as its client knows it.
@@ -276,7 +279,7 @@ fn unknown(instance: &Instance, method: &str, params: Option<&Raw>, router: &Rou
         tracing::debug!(server = %instance, method, "a notification that concerns nobody");
         return;
     }
-    for (_, client) in concerned(instance, &[], router) {
+    for (_, client) in concerned(instance, &Candidates::default(), router) {
         client.outbox.message(notification_line(method, params));
     }
 }
@@ -284,12 +287,17 @@ fn unknown(instance: &Instance, method: &str, params: Option<&Raw>, router: &Rou
 /// Whom something concerns that belongs to no call.
 fn concerned(
     instance: &Instance,
-    candidates: &[Arc<Lane>],
+    candidates: &Candidates,
     router: &Router,
 ) -> Vec<(SessionId, Arc<ClientSide>)> {
     match &instance.owner {
         Some(owner) => router.listeners().clients_of(owner),
-        None if candidates.is_empty() => router.listeners().only_client().into_iter().collect(),
+        None if candidates.live.is_empty() => {
+            let only = router.listeners().only_client();
+            only.into_iter()
+                .filter(|(session, _)| candidates.may_all_be_of(session))
+                .collect()
+        }
         // Calls of several sessions are in flight: it may be any of theirs.
         None => Vec::new(),
     }

@@ -201,7 +201,7 @@ impl Question {
         let others = self.link.candidates();
         let is_other =
             |lane: &&Arc<Lane>| lane.session == self.lane.session && !Arc::ptr_eq(lane, &self.lane);
-        let next = match others.iter().rfind(is_other) {
+        let next = match others.live.iter().rfind(is_other) {
             Some(lane) => Arc::clone(lane),
             None if self.instance.owner.is_some() && self.asked == method::ROOTS_LIST => {
                 Arc::new(Lane::closed(self.lane.session.clone()))

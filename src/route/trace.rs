@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use super::attribute::{self, Attribution};
 use crate::child::Lane;
+use crate::child::ghosts::Candidates;
 use crate::rpc::Raw;
 use crate::rpc::object::Object;
 use crate::rpc::trace::Trace;
 
 /// Decides from the message's own trace context, else from the calls in flight on the child, newest last.
-pub fn attribute(candidates: &[Arc<Lane>], params: Option<&Raw>) -> Attribution {
-    match trace_of(params).and_then(|trace| call_of(candidates, &trace)) {
+pub fn attribute(candidates: &Candidates, params: Option<&Raw>) -> Attribution {
+    match trace_of(params).and_then(|trace| call_of(&candidates.live, &trace)) {
         Some(lane) => Attribution::Call(lane),
         None => attribute::attribute(candidates),
     }
@@ -62,7 +63,11 @@ mod tests {
 
     fn found(candidates: &[Arc<Lane>], params: &str) -> Option<RequestId> {
         let params = Raw::parse(&params.to_owned().into()).unwrap();
-        match attribute(candidates, Some(&params)) {
+        let candidates = Candidates {
+            live: candidates.to_vec(),
+            given_up: Vec::new(),
+        };
+        match attribute(&candidates, Some(&params)) {
             Attribution::Call(lane) => Some(lane.request.clone()),
             Attribution::Ambiguous | Attribution::Unsolicited => None,
         }
@@ -103,6 +108,6 @@ mod tests {
         // It has to stand where it belongs.
         let elsewhere = format!(r#"{{"data":{{"traceparent":"{ONE}"}},"_meta":{{}}}}"#);
         assert_eq!(found(&all, &elsewhere), None);
-        assert!(matches!(attribute(&[], None), Attribution::Unsolicited));
+        assert!(matches!(attribute(&Candidates::default(), None), Attribution::Unsolicited));
     }
 }

@@ -194,6 +194,10 @@ impl Call {
             "raw" => self.world.answer(&self.id, self.raw("result", "{}").as_bytes()),
             "raw_error" => self.raw_error(),
             "log" => self.log(),
+            "notify" => {
+                self.world.notify(&self.text("method"), &self.raw("params", "{}"));
+                self.echo();
+            }
             "stderr" => {
                 for _ in 0..self.number("lines", 1) {
                     eprintln!("{}", self.text("text"));
@@ -220,17 +224,20 @@ impl Call {
         self.world.write(line.as_bytes());
     }
 
-    /// `n` log messages of `level`, then the answer; with `traced` they bear the call's trace context.
+    /// `n` log messages of `level`, with `logger` and `data` as they came, then the answer; with `traced` they bear the
+    /// call's trace context.
     fn log(&self) {
         let level = self.text("level");
         let level = if level.is_empty() { "info" } else { &level };
         for n in 1..=self.number("n", 1) {
-            let mut params =
-                json!({ "level": level, "logger": "fake-child", "data": format!("message {n}") });
-            if !self.text("traced").is_empty() {
-                params["_meta"] = json!({ "traceparent": self.traceparent });
-            }
-            self.world.notify("notifications/message", &params.to_string());
+            let data = self.raw("data", &format!("\"message {n}\""));
+            let logger = self.raw("logger", "\"fake-child\"");
+            let meta = match self.text("traced").is_empty() {
+                true => String::new(),
+                false => format!(r#","_meta":{}"#, json!({ "traceparent": self.traceparent })),
+            };
+            let params = format!(r#"{{"data":{data},"level":"{level}","logger":{logger}{meta}}}"#);
+            self.world.notify("notifications/message", &params);
         }
         self.echo();
     }
@@ -253,15 +260,21 @@ impl Call {
         self.finish(&self.arguments);
     }
 
-    /// `n` steps, `ms` apart, each told under the caller's token; then the answer.
+    /// `n` steps, `ms` apart, each told under the caller's token with `message` as it came; then the answer.
     fn progress(&self) {
         let (n, pause) = (
             self.number("n", 3_u64),
             Duration::from_millis(self.number("ms", 0)),
         );
+        let message = self.raw("message", "");
+        let message = if message.is_empty() {
+            message
+        } else {
+            format!(r#","message":{message}"#)
+        };
         for step in 1..=n {
             if let Some(token) = &self.progress_token {
-                let params = format!(r#"{{"progressToken":{token},"progress":{step},"total":{n}}}"#);
+                let params = format!(r#"{{"progressToken":{token},"progress":{step},"total":{n}{message}}}"#);
                 self.world.notify("notifications/progress", &params);
             }
             if !self.world.wait(&self.id, pause) {
@@ -273,12 +286,19 @@ impl Call {
 
     /// After `ms`, asks the client `method` with `params`; answers with the line that came back.
     ///
-    /// `$TRACEPARENT` in the params is the call's own trace context. With `at_once` the call is answered before that, and the question belongs to no call.
+    /// `$TRACEPARENT` in the params is the call's own trace context. With `at_once` the call is answered before that,
+    /// and the question belongs to no call; with `deaf` it goes on when it is cancelled, and answers late.
     fn ask(&self) {
         let before = Duration::from_millis(self.number("ms", 0));
         if !self.text("at_once").is_empty() {
             self.finish("asks later");
             thread::sleep(before);
+        } else if !self.text("deaf").is_empty() {
+            thread::sleep(before);
+            let answer = self.world.ask(&self.text("method"), &self.raw("params", "{}"));
+            let line = answer.recv().expect("the sender is kept until an answer comes");
+            self.world.finish(&self.id);
+            return self.answer_text(&line);
         } else if !self.world.wait(&self.id, before) {
             return;
         }

@@ -19,7 +19,26 @@ pub(crate) enum Then {
 }
 
 /// Members of an object, each as it was written.
-pub(crate) type Members<'l> = BTreeMap<String, &'l RawValue>;
+pub(crate) type Members<'l> = BTreeMap<Key, &'l RawValue>;
+
+/// The key of a member; one with escapes that stand for no character is taken as it was written.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(
+            serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned()),
+        ))
+    }
+}
+
+impl std::borrow::Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 #[derive(Deserialize)]
 struct Envelope<'l> {
@@ -123,6 +142,11 @@ fn task_support(world: &World, tool: &str) -> Option<&'static str> {
 
 fn answer(world: &World, id: &str, method: &str, params: &Members<'_>) {
     let options = &world.options;
+    // Whoever asks may say what the answer shall be, byte for byte.
+    if let Some(result) = params.get("x-answer") {
+        world.answer(id, result.get().as_bytes());
+        return;
+    }
     let has_prompts = !options.prompts.is_empty();
     let has_resources = !(options.resources.is_empty() && options.templates.is_empty());
     match method {

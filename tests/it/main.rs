@@ -8,8 +8,10 @@
     reason = "a test may fail loudly"
 )]
 mod aliases;
+mod batches;
 mod control;
 mod crash;
+mod crossing;
 mod ctl_api;
 mod ctl_offline;
 mod downgrade;
@@ -37,3 +39,4 @@ mod subscriptions;
 mod tasks;
 mod timeouts;
 mod trace;
+mod withdrawn;

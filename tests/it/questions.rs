@@ -164,8 +164,8 @@ async fn with_calls_of_two_clients_in_flight_nobody_is_asked_and_the_operator_ca
     ids.sort_unstable();
     assert_eq!(ids, [1, 2], "no line but the two answers");
     for command in ["why", "events"] {
-        // What happened is written down a moment later.
-        until(format!("the refusals in `mcpctl {command}`"), async || {
+        // What has happened is written down a moment later.
+        until(format!("the refusals in {command}"), async || {
             let ran = daemon.mcpctl(&[command, "a"]).await;
             assert_eq!(ran.code, 0, "{ran:?}");
             let words = ["elicitation/create", "sampling/createMessage", "per-session"];
@@ -317,13 +317,16 @@ async fn a_session_that_ends_while_it_is_asked_is_a_cancel_for_the_child() {
     let daemon = Daemon::start(&[asker()]).await;
     for n in 1..=5 {
         let client = daemon.introduced(able("2025-11-25", &all(), "it")).await;
-        let mut reply = client.post(&asking(1, "elicitation/create", FORM)).await;
+        let asked = asking_with(1, "elicitation/create", FORM, r#"{"deaf":"yes"}"#);
+        let mut reply = client.post(&asked).await;
         reply.next_json().await;
         assert_eq!(client.mcp("DELETE", &[], "").await.status, 204);
         daemon
             .setup
             .noted("a", &heard(n, r#""result":{"action":"cancel"}"#))
             .await;
+        // Before its late answer the child still works for the session that is gone, and may ask no other.
+        daemon.setup.noted("a", &format!(r#"\"id\":\"ask-{n}\""#)).await;
     }
     daemon.end().await;
 }
@@ -370,5 +373,47 @@ async fn an_older_client_gets_the_form_that_it_knows() {
     let outcome = r#""result":{"action":"accept","content":{"a":"x"}}"#;
     client.post(&answering(&json!(1), outcome)).await;
     assert_eq!(text_of(&reply.next_json().await), heard(1, outcome));
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn what_a_cancelled_call_still_asks_is_put_to_no_other_client() {
+    let daemon = Daemon::start(&[asker()]).await;
+    let mut one = LineClient::launch(&daemon.setup);
+    one.introduce(able("2025-11-25", &all(), "one")).await;
+    let two = daemon.introduced(able("2025-11-25", &all(), "two")).await;
+    // The child does not mind that it is cancelled, and asks when the other's call alone is in flight.
+    one.send(&asking_with(
+        1,
+        "elicitation/create",
+        FORM,
+        r#"{"deaf":"yes","ms":400}"#,
+    ))
+    .await;
+    daemon.setup.called("a", "ask").await;
+    one.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#)
+        .await;
+    daemon.setup.noted("a", "cancelled ").await;
+    let held = call(1, "a__out_of_order", json!({ "n": 1 }));
+    let (reply, ()) = tokio::join!(two.post(&held), async {
+        let told = daemon
+            .setup
+            .noted("a", r#"in {"jsonrpc":"2.0","id":"ask-1""#)
+            .await;
+        assert!(
+            told.ends_with(&heard(1, r#""result":{"action":"cancel"}"#)),
+            "{told}"
+        );
+        // The late answer is there: from now on the child works for the other one only.
+        daemon.setup.noted("a", r#""text":"{\"jsonrpc"#).await;
+        two.call("a__out_of_order", json!({ "n": 2 })).await;
+    });
+    assert!(!reply.is_stream(), "the client was sent something");
+    let mut reply = two.post(&asking(5, "elicitation/create", FORM)).await;
+    assert!(reply.is_stream(), "nobody else calls");
+    let question = reply.next_json().await;
+    let outcome = r#""result":{"action":"decline"}"#;
+    two.post(&answering(&question["id"], outcome)).await;
+    assert_eq!(text_of(&reply.next_json().await), heard(2, outcome));
     daemon.end().await;
 }

@@ -90,6 +90,11 @@ impl LineClient {
         soon("the death of the shim", self.process.kill()).await.unwrap();
     }
 
+    /// The process and its two pipes.
+    pub(crate) fn into_parts(self) -> (Child, ChildStdin, Lines<BufReader<ChildStdout>>) {
+        (self.process, self.stdin.expect("stdin is open"), self.stdout)
+    }
+
     /// Closes stdin, and reads what still comes.
     pub(crate) async fn finish(mut self) -> (Vec<String>, i32) {
         drop(self.stdin.take());
