@@ -55,10 +55,12 @@ pub fn initialize_params(persona: Option<&Persona>, sharing: Sharing) -> Raw {
 /// that takes one client's folders for its own would take them for all clients. Where every client has a process of
 /// its own, this one only tells the lists, and some servers list a tool for folders only if there may be any.
 fn shared_params(sharing: Sharing) -> Raw {
-    let mut capabilities = serde_json::json!({ "sampling": {}, "elicitation": { "form": {}, "url": {} } });
-    if sharing != Sharing::Shared {
-        capabilities["roots"] = serde_json::json!({});
-    }
+    let capabilities = match sharing {
+        Sharing::Shared => serde_json::json!({ "sampling": {}, "elicitation": { "form": {}, "url": {} } }),
+        Sharing::PerSession | Sharing::PerClient => {
+            serde_json::json!({ "sampling": {}, "elicitation": { "form": {}, "url": {} }, "roots": {} })
+        }
+    };
     Raw::of(&serde_json::json!({
         "protocolVersion": Revision::NEWEST_LEGACY.as_str(),
         "capabilities": capabilities,
