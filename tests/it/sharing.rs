@@ -1,8 +1,9 @@
 //! Processes that clients do not share: whose they are, what they see, and when they end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::harness::fake::Fake;
 use crate::harness::{Daemon, HttpClient, able, call, fake, request, text_of, until};
