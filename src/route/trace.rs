@@ -108,6 +108,9 @@ mod tests {
         // It has to stand where it belongs.
         let elsewhere = format!(r#"{{"data":{{"traceparent":"{ONE}"}},"_meta":{{}}}}"#);
         assert_eq!(found(&all, &elsewhere), None);
-        assert!(matches!(attribute(&Candidates::default(), None), Attribution::Unsolicited));
+        assert!(matches!(
+            attribute(&Candidates::default(), None),
+            Attribution::Unsolicited
+        ));
     }
 }

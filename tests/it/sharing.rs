@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::harness::fake::Fake;
 use crate::harness::{Daemon, HttpClient, able, call, fake, request, text_of, until};
