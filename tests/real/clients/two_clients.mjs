@@ -20,7 +20,7 @@ import { Report, call, gatewayOf } from "./gateway.mjs";
 import { messages, processesOf, said } from "./tape.mjs";
 
 const N_WORKERS = 8;
-const N_ROUNDS = 40;
+const N_ROUNDS = 100;
 const LONG = "every__trigger-long-running-operation";
 const LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
