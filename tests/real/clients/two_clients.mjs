@@ -20,8 +20,10 @@ import { Report, call, gatewayOf } from "./gateway.mjs";
 import { messages, processesOf, said } from "./tape.mjs";
 
 const N_WORKERS = 8;
-const N_ROUNDS = 40;
+const N_ROUNDS = 100;
 const LONG = "every__trigger-long-running-operation";
+const NOT_RESUMED =
+  /^(Maximum reconnection attempts \(2\) exceeded\.|(Failed to reconnect SSE stream: )?Streamable HTTP error: Failed to open SSE stream: Bad Request)$/;
 const LEVELS = ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
 
 const [name, gatewayFile] = process.argv.slice(2);
@@ -84,7 +86,7 @@ class Side {
       return;
     }
     // The SDK wants to go on with the stream of a call that it cancelled, which the gateway need not keep so long.
-    if (/^(Failed to reconnect SSE stream: )?Streamable HTTP error: Failed to open SSE stream: Bad Request$/.test(text)) return;
+    if (NOT_RESUMED.test(text)) return;
     this.foreign.push(text.slice(0, 300));
   }
 
