@@ -15,6 +15,7 @@ mod crossing;
 mod ctl_api;
 mod ctl_offline;
 mod downgrade;
+mod faults;
 mod fidelity;
 mod harness;
 mod identity;

@@ -55,14 +55,16 @@ async fn the_last_answers_on_a_line_are_written_however_many_and_long_they_are()
     })
     .await;
     let mut ids = Vec::new();
-    while let Some(line) = client.maybe_next().await {
-        let answer: serde_json::Value = serde_json::from_str(&line).unwrap();
+    for _ in 0..N_CALLS {
+        let answer = client.next_json().await;
         assert!(text_of(&answer).len() > N_BYTES, "{answer}");
         ids.push(answer["id"].as_u64().unwrap());
     }
     ids.sort_unstable();
     assert_eq!(ids, (0..N_CALLS).collect::<Vec<_>>());
     daemon.ended().await;
+    let (more, code) = client.finish().await;
+    assert_eq!((more.len(), code), (0, 0), "{more:?}");
 }
 
 #[tokio::test]
