@@ -65,11 +65,11 @@ pub(super) async fn keep(
     }
     loop {
         tokio::select! {
-            () = process.group_gone() => break,
+            () = process.tree_gone() => break,
             rung = rungs.recv() => {
                 let Some(rung) = rung else {
                     process.ask(Rung::Killed);
-                    process.group_gone().await;
+                    process.tree_gone().await;
                     break;
                 };
                 process.ask(rung);

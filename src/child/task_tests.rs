@@ -28,6 +28,7 @@ fn fixture(n_starts: usize) -> Fixture {
         starts: Arc::new(Semaphore::new(n_starts)),
         path: Arc::from("/usr/bin:/bin"),
         log_dir: logs.path().to_owned(),
+        keeping: Keeping::Grouped,
     };
     Fixture {
         surroundings,
