@@ -3,12 +3,17 @@
 //! that somebody waits for.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
+use tokio::process::Child;
+
 use super::tree;
 
+/// The number of the first process of a machine or container.
+const FIRST: i32 = 1;
 /// The leashes that are waited for.
 static AWAITED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 
@@ -17,10 +22,35 @@ static AWAITED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 pub(super) struct Awaited(i32);
 
 impl Awaited {
-    pub(super) fn new(pid: i32) -> Self {
-        awaited().insert(pid);
-        Self(pid)
+    /// Makes a child that is never taken for a stray: nobody can look between its beginning and its entry.
+    pub(super) fn make(spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<(Child, Self)> {
+        let mut all = awaited();
+        let child = spawn()?;
+        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+        all.insert(pid);
+        Ok((child, Self(pid)))
     }
+
+    pub(super) fn pid(&self) -> i32 {
+        self.0
+    }
+}
+
+/// Which of these came to us from a leash that was killed and began at `start`: they live, are our children, and
+/// nobody waits for them. What had been our child before, it cannot be.
+///
+/// Look first, then ask: a child made meanwhile is not among `seen`.
+pub(super) fn orphans(seen: &[tree::Seen], start: u64) -> Vec<tree::Seen> {
+    let ourselves = rustix::process::getpid().as_raw_nonzero().get();
+    if ourselves == FIRST {
+        // The first process gets everybody's orphans.
+        return Vec::new();
+    }
+    let awaited = awaited();
+    let is_orphan =
+        |seen: &&tree::Seen| seen.parent == ourselves && seen.start >= start && !awaited.contains(&seen.pid);
+    seen.iter().filter(is_orphan).copied().collect()
 }
 
 impl Drop for Awaited {
@@ -48,8 +78,8 @@ pub struct Strays {
 }
 
 impl Strays {
-    /// Reaps what was there, dead, at the last look already: whoever made a child reaps it sooner than that, so the
-    /// exit of a process that has just been made is safe even before it is entered among the awaited.
+    /// Reaps what was there, dead, at the last look already: the few children that are no leashes (a login shell
+    /// that is asked for its PATH) are reaped sooner by those who made them.
     ///
     /// One system call when there is nothing to do.
     pub fn look(&mut self) {

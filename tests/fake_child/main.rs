@@ -15,6 +15,7 @@
 )]
 
 mod deeds;
+mod family;
 mod journal;
 mod methods;
 mod options;
@@ -41,6 +42,7 @@ fn main() {
     };
     // Before SIGTERM is blocked: a process inherits the mask of the thread that starts it.
     let grandchild = options.grandchild.then(spawn_grandchild);
+    family::start(&options.family);
     let term = SigSet::from(Signal::SIGTERM);
     term.thread_block().expect("SIGTERM can be blocked");
     let world = Arc::new(World::new(options));

@@ -30,3 +30,4 @@ mod shutdown;
 mod sse_door;
 mod streamable;
 mod timeouts;
+mod trees;

@@ -1,7 +1,7 @@
 //! A process below a leash, as the daemon sees it. What the leash does is told in [`crate::child::leash`].
 //!
 //! Should the leash itself be killed, its tree becomes the daemon's own: the daemon is a subreaper too. Then the
-//! daemon finds the tree by its session and its token, ends it, and reaps it.
+//! daemon finds the tree by its session, by its token and among its own new children, ends it, and reaps it.
 
 use std::ffi::OsString;
 use std::io::{self, IoSlice};
@@ -19,7 +19,7 @@ use tokio::process::{Child, ChildStdin};
 
 use super::Pipes;
 use crate::child::leash::order::{HEAD_BYTES, KILL, Order, TERMINATE, WORD_BYTES, Word};
-use crate::child::strays::Awaited;
+use crate::child::strays::{self, Awaited};
 use crate::child::{leash, tree};
 use crate::event::{Exit, Rung};
 
@@ -43,7 +43,9 @@ pub(super) struct Leashed {
     token: String,
     exit: Option<Exit>,
     state: State,
-    _awaited: Awaited,
+    awaited: Awaited,
+    /// When the leash began, see [`tree::Seen::start`].
+    start: u64,
 }
 
 #[derive(Debug)]
@@ -92,12 +94,7 @@ impl Leashed {
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut leash = command.spawn()?;
-        let pid = leash
-            .id()
-            .and_then(|pid| i32::try_from(pid).ok())
-            .unwrap_or_default();
-        let awaited = Awaited::new(pid);
+        let (mut leash, awaited) = Awaited::make(|| command.spawn())?;
         // With its end still open here, we would never see the leash die.
         drop(command);
         pass(&ours, bytes.len(), &stdin.into())?;
@@ -114,7 +111,8 @@ impl Leashed {
             token: order.token.clone(),
             exit: None,
             state: State::Held,
-            _awaited: awaited,
+            start: tree::one(awaited.pid()).map_or(u64::MAX, |seen| seen.start),
+            awaited,
         };
         Ok((
             made,
@@ -234,20 +232,19 @@ impl Leashed {
         let State::Lost { known, .. } = &self.state else {
             return Vec::new();
         };
-        let session = self.leash.id().and_then(|pid| i32::try_from(pid).ok());
+        let session = self.awaited.pid();
         let all = tree::all();
+        let orphans = strays::orphans(&all, self.start);
         let ours = tree::Token::Child(self.token.clone());
         let found = tree::with_descendants(&all, |seen| {
-            Some(seen.session) == session
+            seen.session == session
+                || orphans.contains(seen)
                 || known
                     .iter()
                     .any(|one| (one.pid, one.start) == (seen.pid, seen.start))
                 || tree::token_of(seen.pid).as_ref() == Some(&ours)
         });
-        found
-            .into_iter()
-            .filter(|seen| Some(seen.pid) != session)
-            .collect()
+        found.into_iter().filter(|seen| seen.pid != session).collect()
     }
 
     /// Looks, kills if that is wanted, reaps what has become ours. True when nothing is left.
