@@ -24,7 +24,10 @@ pub(crate) fn start(kinds: &[String]) {
             "zombies" => format!("i=0; while [ $i -lt {n} ]; do true & i=$((i+1)); done; exec sleep 1000"),
             // Holds stdout and stderr open, as the real process below a package runner does.
             "pipe" => "exec setsid sleep 1000".to_owned(),
-            _ => panic!("fake-child has no relatives of the kind `{kind}`"),
+            _ => {
+                eprintln!("fake-child: it has no relatives of the kind `{kind}`");
+                std::process::exit(2);
+            }
         };
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", &script]).stdin(Stdio::null());

@@ -270,6 +270,35 @@ async fn p11_a_leash_that_is_killed_takes_its_tree_along_and_the_server_comes_ba
 }
 
 #[tokio::test]
+async fn p11_the_dead_that_come_from_elsewhere_are_reaped_and_the_living_are_left_alone() {
+    let setup = Setup::new(&[fake("a")]);
+    let program = env!("CARGO_BIN_EXE_mcp-wrapper");
+    // A shell that becomes the daemon leaves it its children.
+    let script = format!("sleep 0.1 & sleep 1000 & exec '{program}'");
+    let daemon = setup.through(&["/bin/sh", "-c", &script]).start().await;
+    daemon.ready("a").await;
+    let sleepers = || {
+        let children = below(daemon.pid().as_raw()).into_iter();
+        children.filter(|one| one.name == "sleep").collect::<Vec<_>>()
+    };
+    until("one sleeper and no zombie", async || {
+        (sleepers().len() == 1).then_some(())
+    })
+    .await;
+    let before = daemon.child_pid("a").await;
+    end_hard(seen(before).unwrap().parent);
+    until("another process", async || {
+        let server = daemon.server("a").await;
+        (server["state"] == "ready" && server["pid"] != json!(before)).then_some(())
+    })
+    .await;
+    let living = sleepers();
+    assert_eq!(living.len(), 1, "it began before any leash");
+    end_hard(living[0].pid);
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn p13_below_a_shell_or_a_runner_the_whole_tree_goes() {
     let setup = Setup::new(&[]);
     let script = format!(
@@ -453,16 +482,12 @@ async fn p12_a_daemon_that_is_killed_again_and_again_leaves_no_survivor() {
         daemon.process.wait().await.unwrap();
         longest = longest.max(tree.is_dead_within(AFTER_KILL).await);
         setup = daemon.setup;
-        let marked = setup.processes();
-        until("the end of what was being made", async || {
+        // What was being made when we looked bears the mark.
+        until("the end of all that bears the mark", async || {
             setup.processes().is_empty().then_some(())
         })
         .await;
-        eprintln!(
-            "P12: round {round}: {} processes, {} of them made at the last moment",
-            tree.0.len(),
-            marked.len()
-        );
+        eprintln!("P12: round {round}: {} processes", tree.0.len());
     }
     eprintln!("P12: {rounds} rounds, the last survivor was gone after {longest:?} at most");
     let daemon = setup.start().await;

@@ -265,9 +265,11 @@ fn receive(daemon: &mut UnixStream) -> io::Result<(Order, OwnedFd)> {
     let mut passed = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::WAITALL;
     let received = recvmsg(&*daemon, &mut [IoSliceMut::new(&mut head)], &mut passed, flags)?;
-    let stdin = passed.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _other => None,
+    let stdin = passed.drain().find_map(|message| {
+        let RecvAncillaryMessage::ScmRights(mut descriptors) = message else {
+            return None;
+        };
+        descriptors.next()
     });
     let length = usize::try_from(u32::from_le_bytes(head)).map_err(|_too_long| bad())?;
     if received.bytes != HEAD_BYTES || length > ORDER_BYTES_MAX {
