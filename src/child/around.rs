@@ -80,7 +80,7 @@ pub(super) async fn keep(
     let [stdout, stderr] = &read;
     let all_read = async { tokio::join!(stdout.cancelled(), stderr.cancelled()) };
     if tokio::time::timeout(LAST_WORDS, all_read).await.is_err() {
-        tracing::debug!("something outside the group holds the pipes of a dead process");
+        tracing::debug!("something outside the tree holds the pipes of a dead process");
     }
     over.cancel();
     let exit = process.reap().await;

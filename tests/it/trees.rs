@@ -419,14 +419,9 @@ async fn p14_a_server_begins_with_no_signal_blocked_and_none_ignored_by_us() {
     };
     assert_eq!(bits("SigBlk"), 0);
     // Others may be ignored wherever these tests are started.
-    for signal in [
-        Signal::SIGPIPE,
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGCHLD,
-    ] {
-        assert_eq!(bits("SigIgn") & (1 << (signal as u64 - 1)), 0, "{signal}");
+    let (hup, int, pipe, term, chld) = (1, 2, 13, 15, 17);
+    for signal in [hup, int, pipe, term, chld] {
+        assert_eq!(bits("SigIgn") & (1 << (signal - 1)), 0, "signal {signal}");
     }
     daemon.end().await;
 }
@@ -444,6 +439,17 @@ async fn p12_a_leash_ends_with_its_tree_and_by_no_gentle_signal() {
     assert_eq!(daemon.child_pid("a").await, pid);
     daemon.end().await;
     assert_eq!(seen(leash), None);
+}
+
+#[tokio::test]
+async fn p12_a_leash_that_somebody_has_stopped_is_woken() {
+    let daemon = Daemon::start(&[relatives("a", "setsid")]).await;
+    let tree = tree_of(&daemon, 1).await;
+    let leash = seen(daemon.child_pid("a").await).unwrap().parent;
+    kill(Pid::from_raw(leash), Signal::SIGSTOP).unwrap();
+    assert_eq!(daemon.mcpctl(&["stop", "a"]).await.code, 0);
+    tree.is_gone_within(AFTER_STOP).await;
+    daemon.end().await;
 }
 
 // === Without the daemon ===

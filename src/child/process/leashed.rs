@@ -11,8 +11,8 @@ use std::os::unix::net::UnixStream as Pair;
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-use rustix::process::{WaitOptions, waitpid};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, send, sendmsg};
+use rustix::process::{Signal, WaitOptions, kill_process, waitpid};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin};
@@ -42,6 +42,8 @@ pub(super) struct Leashed {
     leader: i32,
     token: String,
     exit: Option<Exit>,
+    /// The whole tree was to be killed: should the leash be killed too, that holds.
+    killing: bool,
     state: State,
     awaited: Awaited,
     /// When the leash began, see [`tree::Seen::start`].
@@ -55,7 +57,7 @@ enum State {
     /// Nothing of the tree is left.
     Gone,
     /// The leash was killed. These were seen of its tree.
-    Lost { known: Vec<tree::Seen>, killing: bool },
+    Lost { known: Vec<tree::Seen> },
 }
 
 /// Why there is no process.
@@ -110,6 +112,7 @@ impl Leashed {
             leader: 0,
             token: order.token.clone(),
             exit: None,
+            killing: false,
             state: State::Held,
             start: tree::one(awaited.pid()).map_or(u64::MAX, |seen| seen.start),
             awaited,
@@ -159,13 +162,24 @@ impl Leashed {
             Rung::Terminated => TERMINATE,
             Rung::Killed => KILL,
         };
-        match &mut self.state {
-            // A handful of bytes in all: they always find room, unless nobody is there to read them.
-            State::Held => drop(self.control.try_write(&[byte])),
+        self.killing |= rung == Rung::Killed;
+        match &self.state {
+            State::Held => self.say(byte),
             State::Gone => {}
-            State::Lost { killing, .. } if rung == Rung::Killed => *killing = true,
-            State::Lost { .. } => tree::terminate(&self.look()),
+            State::Lost { .. } if rung == Rung::Terminated => tree::terminate(&self.look()),
+            // The next look kills.
+            State::Lost { .. } => {}
         }
+    }
+
+    fn say(&self, byte: u8) {
+        // A leash that somebody has stopped would not hear it.
+        if let Some(leash) = rustix::process::Pid::from_raw(self.awaited.pid()) {
+            kill_process(leash, Signal::CONT).ok();
+        }
+        // A handful of bytes in all: they find room, unless nobody is there any more, and that is seen elsewhere.
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        send(&self.control, &[byte], flags).ok();
     }
 
     /// Waits until nothing of the tree is left.
@@ -203,10 +217,7 @@ impl Leashed {
             Some(Word::Runs(_) | Word::Refused(_)) => {}
             None => {
                 tracing::error!(token = self.token, "a leash was killed; its processes are ended");
-                self.state = State::Lost {
-                    known: Vec::new(),
-                    killing: false,
-                };
+                self.state = State::Lost { known: Vec::new() };
             }
         }
     }
@@ -229,7 +240,7 @@ impl Leashed {
 
     /// What is left of the tree. The session's number cannot be another's yet: the dead leash still holds it.
     fn look(&self) -> Vec<tree::Seen> {
-        let State::Lost { known, .. } = &self.state else {
+        let State::Lost { known } = &self.state else {
             return Vec::new();
         };
         let session = self.awaited.pid();
@@ -262,10 +273,10 @@ impl Leashed {
                 waitpid(Some(pid), WaitOptions::NOHANG).ok();
             }
         }
-        let State::Lost { known, killing } = &mut self.state else {
+        let State::Lost { known } = &mut self.state else {
             return true;
         };
-        if *killing {
+        if self.killing {
             tree::kill(&found);
         }
         // The dead whose parents live are reaped by these, or come to us with the next look.
