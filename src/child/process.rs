@@ -1,7 +1,7 @@
 //! One process in the operating system: made, asked to go, seen to be gone with all that it has started.
 //!
-//! On Linux it lives below a [leash](super::leash), which nothing it starts can leave ([`leashed`]). Elsewhere it
-//! leads a process group ([`grouped`]).
+//! On Linux it lives below a [leash](super::leash), which nothing it starts can leave (`leashed`). Elsewhere it
+//! leads a process group (`grouped`).
 
 mod grouped;
 #[cfg(target_os = "linux")]

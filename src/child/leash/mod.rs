@@ -6,7 +6,7 @@
 //! gone" is no guess from process groups but the kernel's own word (`ECHILD`), and every zombie is reaped here.
 //!
 //! It holds one end of a socket. As long as the daemon holds the other, the daemon decides; when that end closes
-//! without the tree being gone, the daemon was killed, and the leash takes the tree down by itself ([`Rungs`]).
+//! without the tree being gone, the daemon was killed, and the leash takes the tree down by itself (`rungs`).
 //!
 //! Why one per server and not one for all: only so the kernel keeps the trees apart. And why it starts the server
 //! rather than watch it from beside: a watcher would know the tree only from looking at `/proc` now and then.
