@@ -47,7 +47,10 @@ fn sampling(params: Option<&Raw>, client: &Profile) -> Result<Option<Raw>, RpcEr
             "the client does not support sampling with tools",
         ));
     }
-    Ok(params.cloned())
+    let Some(params) = params else { return Ok(None) };
+    project::sampling_for(client.revision, params)
+        .map(|params| Some(params.into_owned()))
+        .map_err(RpcError::invalid_params)
 }
 
 fn elicitation(server: &ServerName, params: Option<&Raw>, client: &Profile) -> Result<Option<Raw>, RpcError> {

@@ -91,6 +91,42 @@ pub fn result_for(revision: Revision, result: &Raw) -> Cow<'_, Raw> {
     Cow::Borrowed(result)
 }
 
+/// A sampling request as a client of this revision understands it.
+///
+/// Audio came with 2025-03-26, and becomes text. Several blocks in one message came with 2025-11-25.
+///
+/// # Errors
+/// A sentence: a message has several blocks, which the client's revision cannot carry.
+pub fn sampling_for(revision: Revision, params: &Raw) -> Result<Cow<'_, Raw>, String> {
+    if revision >= Revision::V2025_11_25 {
+        return Ok(Cow::Borrowed(params));
+    }
+    let object = Object::of(params);
+    let messages = object
+        .as_ref()
+        .and_then(|object| object.get("messages"))
+        .as_ref()
+        .and_then(elements);
+    let (Some(object), Some(messages)) = (object, messages) else {
+        return Ok(Cow::Borrowed(params));
+    };
+    let content = |message: &Raw| Object::of(message).and_then(|message| message.get("content"));
+    if messages
+        .iter()
+        .any(|message| content(message).is_some_and(|content| elements(&content).is_some()))
+    {
+        return Err("the client's revision has no messages with several blocks of content".to_owned());
+    }
+    if revision >= Revision::V2025_03_26 || !may_hold_newer_blocks(params) {
+        return Ok(Cow::Borrowed(params));
+    }
+    let older: Vec<Raw> = messages
+        .iter()
+        .map(|message| older_message(revision, message))
+        .collect();
+    Ok(Cow::Owned(object.with("messages", &Raw::array(&older))))
+}
+
 /// A look at the text is enough to leave almost every result alone.
 fn may_hold_newer_blocks(result: &Raw) -> bool {
     let text = result.as_str();
@@ -208,6 +244,28 @@ mod tests {
             oldest.ends_with(r#"{"type":"text","text":"\"audio\"","x":null}],"z":1}"#),
             "{oldest}"
         );
+    }
+
+    #[test]
+    fn a_question_to_the_model_is_left_alone_where_the_client_understands_it() {
+        let heard = raw(
+            r#"{"messages":[{"role":"user","content":{"type":"audio","data":"AAAAAAAA","mimeType":"audio/wav"}}],"x":1e400}"#,
+        );
+        let of = |revision, params| sampling_for(revision, params).map(|params| params.as_str().to_owned());
+        for revision in [Revision::V2025_03_26, Revision::V2025_11_25] {
+            assert_eq!(of(revision, &heard).unwrap(), heard.as_str());
+        }
+        let oldest = of(Revision::V2024_11_05, &heard).unwrap();
+        assert!(
+            oldest.contains("[audio, audio/wav, about 6 bytes") && oldest.ends_with(r#""x":1e400}"#),
+            "{oldest}"
+        );
+        let several = raw(r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}"#);
+        assert!(of(Revision::V2025_06_18, &several).is_err());
+        assert_eq!(of(Revision::V2025_11_25, &several).unwrap(), several.as_str());
+        for odd in ["[]", "{}", r#"{"messages":7}"#, r#"{"messages":[7]}"#] {
+            assert_eq!(of(Revision::V2024_11_05, &raw(odd)).unwrap(), odd);
+        }
     }
 
     #[test]
