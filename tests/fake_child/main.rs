@@ -15,6 +15,7 @@
 )]
 
 mod deeds;
+mod era;
 mod journal;
 mod methods;
 mod options;
