@@ -29,9 +29,10 @@ use crate::declare::Declarations;
 use crate::front::http::guard::Guard;
 use crate::front::{self, Front, shim, socket, stream};
 use crate::registry::Registry;
+use crate::registry::sessions::SessionStore;
 use crate::route::backward::Backward;
 use crate::route::{Listeners, Router};
-use crate::session::{Sessions, sweep};
+use crate::session::{Sessions, keep, sweep};
 use crate::supervise::ProcessManager;
 use crate::tasks::Tasks;
 use crate::{login_path, telemetry};
@@ -156,6 +157,7 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     let listener = bind(&settings).await.map_err(Refusal::Other)?;
     let house = House::build(settings, registry, path, &listener);
     house.recall_lists().await;
+    house.recall_sessions().await;
     let reloaded = house.front.declarations.reload().await;
     if !reloaded.problems.is_empty() {
         house.take_down().await;
@@ -163,6 +165,7 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     }
     // The first client finds the lists that are known, however fast it is.
     house.front.catalog.rebuild();
+    house.revive();
     house.open(listener).map_err(Refusal::Other)?;
     banner::greet(&house.front, project_dir, &house.doors).await;
     house.live(&mut signals).await;
@@ -185,6 +188,8 @@ struct House {
     doors: Tasks,
     /// Tasks of the children and of what serves them.
     inner: Tasks,
+    /// The task that writes sessions down: it has to be done before they end.
+    keeping: Tasks,
 }
 
 impl House {
@@ -248,6 +253,7 @@ impl House {
             front: Arc::new(front),
             doors,
             inner,
+            keeping: Tasks::new(),
         }
     }
 
@@ -263,6 +269,34 @@ impl House {
                 tracing::warn!(%error, "the lists of the last run could not be read; servers tell them again");
             }
         }
+    }
+
+    /// Takes in the sessions of the last run, before the children start: those are told what to subscribe to.
+    async fn recall_sessions(&self) {
+        let data_dir = &self.front.declarations.settings().data_dir;
+        match SessionStore::open(data_dir).await {
+            Ok(store) => {
+                keep::recall(&self.front.sessions, &store).await;
+                let keep = keep::run(self.front.sessions.clone(), store, self.keeping.token());
+                self.keeping.spawn("keep sessions", keep);
+            }
+            Err(error) => {
+                self.front.sessions.keeper().close();
+                tracing::warn!(%error, "sessions are not kept: after a restart clients have to begin anew");
+            }
+        }
+    }
+
+    /// Processes of sessions of the last run start, where those subscribe to something.
+    fn revive(&self) {
+        let router = self.front.engine.router().clone();
+        let stop = self.inner.token();
+        self.inner.spawn("revive", async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = router.revive() => {}
+            }
+        });
     }
 
     /// Opens the doors.
@@ -293,9 +327,10 @@ impl House {
             "declarations",
             self.front.declarations.clone().watch(self.inner.token()),
         );
+        let listeners = Arc::clone(self.front.engine.router().listeners());
         self.inner.spawn(
             "reap instances",
-            records::reap(self.front.manager.clone(), self.inner.token()),
+            records::reap(self.front.manager.clone(), listeners, self.inner.token()),
         );
         self.inner.spawn(
             "session sweep",
@@ -355,6 +390,10 @@ impl House {
             .is_err()
         {
             tracing::error!("some processes did not end even when killed; the kernel holds them");
+        }
+        // Before they end in memory: on disk they stay.
+        if let Err(left) = self.keeping.drain(LAST_TASKS).await {
+            tracing::warn!(?left, "sessions could not be written down in time");
         }
         self.front.sessions.end_all();
         if let Err(left) = self.doors.drain(LAST_TASKS).await {

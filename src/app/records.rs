@@ -11,6 +11,7 @@ use crate::catalog::Catalog;
 use crate::catalog::refresh::Saved;
 use crate::event::SupervisionEvent;
 use crate::registry::Registry;
+use crate::route::Listeners;
 use crate::supervise::{Directory, ProcessManager};
 
 /// Events written at once.
@@ -88,12 +89,16 @@ pub(super) async fn rebuild(
 }
 
 /// Ends processes that clients do not share and nobody has used for long.
-pub(super) async fn reap(manager: ProcessManager, stop: CancellationToken) {
+///
+/// A process is used as well when its client listens to one of its resources.
+pub(super) async fn reap(manager: ProcessManager, listeners: Arc<Listeners>, stop: CancellationToken) {
     const EVERY: Duration = Duration::from_secs(5);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => manager.reap_instances().await,
+            () = tokio::time::sleep(EVERY) => {
+                manager.reap_instances(|instance| listeners.is_listened_to(instance)).await;
+            }
         }
     }
 }

@@ -27,8 +27,22 @@ pub fn to_rpc(error: &RouteError) -> RpcError {
             let data = json!({ "source": "mcp-wrapper", "server": server, "reason": "overloaded" });
             RpcError::new(code::OVERLOADED, text).with_data(data)
         }
+        RouteError::NoTask => RpcError::invalid_params(text),
+        RouteError::TooManyTasks { .. } => {
+            let data = json!({ "source": "mcp-wrapper", "reason": "overloaded" });
+            RpcError::new(code::OVERLOADED, text).with_data(data)
+        }
         RouteError::Child { server, error } => of_child(server, error, text),
     }
+}
+
+/// The error of a call that was in flight when the daemon ended.
+pub fn lost_in_a_restart() -> RpcError {
+    let text =
+        "mcp-wrapper was restarted while this request was in flight; whether it was carried out is not known";
+    let data =
+        json!({ "source": "mcp-wrapper", "reason": "daemon_restarted", "sent": true, "retryable": false });
+    RpcError::new(code::SHUTTING_DOWN, text).with_data(data)
 }
 
 fn of_child(server: &ServerName, error: &CallError, text: String) -> RpcError {

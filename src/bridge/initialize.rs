@@ -8,6 +8,10 @@ use crate::rpc::mcp::{Implementation, Revision};
 use crate::rpc::object::Object;
 use crate::rpc::{Raw, RpcError};
 use crate::session::Session;
+use crate::session::sessions::first_question_id;
+
+/// In `_meta` of a handshake: the client has spoken with an earlier daemon, and says so through the shim.
+pub const RESUMED: &str = "mcp-wrapper/resumed";
 
 impl Engine {
     /// Answers `initialize`.
@@ -40,6 +44,14 @@ impl Engine {
                 "Invalid request: this session is initialized already",
             ));
         }
+        let meta = object.get("_meta");
+        let mark = meta
+            .as_ref()
+            .and_then(Object::of)
+            .and_then(|meta| meta.get(RESUMED));
+        if mark.is_some() {
+            session.client.questions.begin_after(first_question_id());
+        }
         tracing::info!(session = %session.id, client, revision = revision.as_str(), "session opened");
         // 2024-10-07 is the same wire as 2024-11-05; its clients want to hear their own name.
         let version = if asked == "2024-10-07" {
@@ -47,10 +59,10 @@ impl Engine {
         } else {
             revision.as_str()
         };
-        Ok(self.greeting_result(version))
+        Ok(self.greeting_result(revision, version))
     }
 
-    fn greeting_result(&self, version: &str) -> Raw {
+    fn greeting_result(&self, revision: Revision, version: &str) -> Raw {
         let mut result = json!({
             "protocolVersion": version,
             "capabilities": {
@@ -62,6 +74,12 @@ impl Engine {
             },
             "serverInfo": Implementation::ourselves(),
         });
+        if revision >= Revision::V2025_11_25
+            && let Some(capabilities) = result.get_mut("capabilities").and_then(|all| all.as_object_mut())
+        {
+            let tasks = json!({ "list": {}, "cancel": {}, "requests": { "tools": { "call": {} } } });
+            capabilities.insert("tasks".to_owned(), tasks);
+        }
         if let (Some(object), Some(text)) = (result.as_object_mut(), &self.router().view().instructions) {
             object.insert("instructions".to_owned(), json!(text));
         }

@@ -8,15 +8,21 @@ pub mod errors;
 pub mod initialize;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::catalog::Kind;
 use crate::child::CallError;
 use crate::route::{CallContext, RouteError, Router};
-use crate::rpc::mcp::{LogLevel, method};
+use crate::rpc::mcp::{LogLevel, Revision, method};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Request, RpcError, Text};
 use crate::tasks::Tasks;
 use errors::to_rpc;
+
+/// How long the answer to a log level waits for the servers that are told it.
+const LEVEL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a request ended.
 #[derive(Debug)]
@@ -46,7 +52,7 @@ impl Engine {
     }
 
     /// Answers what needs no child: at once, without a task or a wait. `None` for everything else.
-    pub fn at_once(&self, request: &Request) -> Option<Outcome> {
+    pub fn at_once(&self, revision: Revision, request: &Request) -> Option<Outcome> {
         let kind = match request.method.as_str() {
             method::PING => return Some(Ok(Raw::empty_object())),
             method::TOOLS_LIST => Kind::Tools,
@@ -56,12 +62,12 @@ impl Engine {
             _another => return None,
         };
         Some(
-            self.list(kind, request.params.as_ref())
+            self.list(kind, revision, request.params.as_ref())
                 .map_err(|error| error.raw()),
         )
     }
 
-    fn list(&self, kind: Kind, params: Option<&Raw>) -> Result<Raw, RpcError> {
+    fn list(&self, kind: Kind, revision: Revision, params: Option<&Raw>) -> Result<Raw, RpcError> {
         let cursor = params
             .and_then(Object::of)
             .and_then(|params| params.get("cursor"));
@@ -75,13 +81,13 @@ impl Engine {
             ),
         };
         let view = self.router.view();
-        let page = view.list(kind).page(cursor.as_deref()).cloned();
+        let page = view.list(kind).page(revision, cursor.as_deref()).cloned();
         page.ok_or_else(|| RpcError::invalid_params("Invalid cursor: start again without one"))
     }
 
     /// Answers a request.
     pub async fn answer(&self, context: &CallContext, request: &Request) -> Answer {
-        if let Some(outcome) = self.at_once(request) {
+        if let Some(outcome) = self.at_once(context.revision, request) {
             return Answer::Outcome(outcome);
         }
         let routed = self
@@ -119,12 +125,21 @@ impl Engine {
             method::RESOURCES_SUBSCRIBE => self.router.subscribe(context, params).await,
             method::RESOURCES_UNSUBSCRIBE => self.router.unsubscribe(context, params).await,
             method::COMPLETE => self.router.complete(context, params).await,
-            method::SET_LEVEL => self.set_level(context, params),
+            method::TASKS_GET => self.router.task_state(context, method::TASKS_GET, params).await,
+            method::TASKS_CANCEL => {
+                self.router
+                    .task_state(context, method::TASKS_CANCEL, params)
+                    .await
+            }
+            method::TASKS_RESULT => self.router.task_result(context, params).await,
+            method::TASKS_LIST => self.router.task_list(context, params).await,
+            method::SET_LEVEL => self.set_level(context, params).await,
             unknown => Ok(Err(RpcError::unknown_method(unknown).raw())),
         }
     }
 
-    fn set_level(&self, context: &CallContext, params: Option<&Raw>) -> Result<Outcome, RouteError> {
+    /// The answer waits for the servers, so that it holds for the client's next request; but not for long.
+    async fn set_level(&self, context: &CallContext, params: Option<&Raw>) -> Result<Outcome, RouteError> {
         let level = params.and_then(Object::of).and_then(|params| params.get("level"));
         let level: Option<LogLevel> = level.and_then(|level| level.read().ok());
         let level = level.ok_or_else(|| {
@@ -135,12 +150,15 @@ impl Engine {
         })?;
         self.router.listeners().set_level(&context.lane.session, level);
         let (router, stop) = (self.router.clone(), self.tasks.token());
+        let (told, all_told) = oneshot::channel::<()>();
         self.tasks.spawn("spread the log level", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = router.spread_level() => {}
             }
+            drop(told);
         });
+        drop(tokio::time::timeout(LEVEL_PATIENCE, all_told).await);
         Ok(Ok(Raw::empty_object()))
     }
 }
@@ -155,7 +173,9 @@ pub fn lane_of(session: &crate::session::Session, request: &Request) -> Arc<crat
     let token = meta
         .as_ref()
         .and_then(Object::of)
-        .and_then(|meta| meta.get("progressToken"));
+        .and_then(|meta| meta.get("progressToken"))
+        // "Progress tokens MUST be a string or integer value": `null` asks for nothing.
+        .filter(|token| matches!(token.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9')));
     Arc::new(crate::child::Lane::new(
         session.id.clone(),
         request.id.compact(),

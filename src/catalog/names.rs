@@ -4,14 +4,44 @@
 //! shortened or mapped, and gets a suffix that depends only on the server and the own name, so that it is stable.
 //! Source: MCP 2025-11-25, tools, "Tool Names"; the limit of 64 is that of hosts.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 
-/// Longest exposed name, in characters.
-pub const EXPOSED_CHARS_MAX: usize = 64;
+use crate::config::spec::ServerSpec;
+
+pub use crate::config::EXPOSED_CHARS_MAX;
+
 /// Stands between prefix and own name.
 pub const SEPARATOR: &str = "__";
 
 const N_SUFFIX_CHARS: usize = 6;
+
+/// How one server's names are exposed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Naming {
+    /// What stands before its names; empty for nothing.
+    pub prefix: String,
+    /// Names that the operator chose, by own names: they win over the prefix.
+    pub aliases: Arc<BTreeMap<String, String>>,
+}
+
+impl Naming {
+    /// As the server is declared.
+    pub fn of(spec: &ServerSpec) -> Self {
+        let name = || spec.name.as_str().to_owned();
+        Self {
+            prefix: spec.prefix.clone().unwrap_or_else(name),
+            aliases: Arc::clone(&spec.aliases),
+        }
+    }
+
+    /// The name that the operator chose for an own name.
+    pub fn alias(&self, own: &str) -> Option<&str> {
+        self.aliases.get(own).map(String::as_str)
+    }
+}
 
 /// The name under which a server's `own` name is exposed. An empty prefix exposes it as it is.
 pub fn exposed(server: &str, prefix: &str, own: &str) -> String {

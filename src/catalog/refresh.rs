@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::names;
+use super::names::{self, Naming};
 use super::snapshot::{Kind, Snapshot, page};
 use super::view::{Part, View};
 use crate::child::handshake::{Handshake, error_text};
 use crate::child::outgoing::Params;
 use crate::child::{Call, Child};
 use crate::ids::{Generation, ServerName};
-use crate::rpc::{Raw, Text};
+use crate::rpc::Raw;
 use crate::supervise::{Directory, Entry};
 use crate::tasks::Tasks;
 
@@ -59,7 +59,7 @@ struct Held {
     /// The last process of which all lists were fetched.
     fresh: HashMap<ServerName, Generation>,
     /// What the present view was made of.
-    merged: Vec<(ServerName, String, Arc<Snapshot>)>,
+    merged: Vec<(ServerName, Naming, Arc<Snapshot>)>,
 }
 
 /// What has to be fetched for one server.
@@ -142,9 +142,9 @@ impl Catalog {
         if same {
             return;
         }
-        let part = |(server, prefix, snapshot)| Part {
+        let part = |(server, naming, snapshot)| Part {
             server,
-            prefix,
+            naming,
             snapshot,
         };
         let view = View::merge(merged.iter().cloned().map(part).collect());
@@ -257,12 +257,13 @@ impl Catalog {
             let Some((_, snapshot)) = held.snapshots.get(&entry.spec.name) else {
                 return false;
             };
-            let (server, prefix, _) = named((entry, Arc::clone(snapshot)));
-            let names = snapshot
-                .items(kind)
-                .iter()
-                .map(|item| names::exposed(server.as_str(), &prefix, &item.key));
-            names.into_iter().any(|name| name == exposed)
+            let naming = Naming::of(&entry.spec);
+            let name_of = |own: &str| match naming.alias(own) {
+                Some(alias) => alias.to_owned(),
+                None => names::exposed(entry.spec.name.as_str(), &naming.prefix, own),
+            };
+            let items = snapshot.items(kind).iter();
+            items.into_iter().any(|item| name_of(&item.key) == exposed)
         };
         directory.iter().find(had).map(|entry| entry.spec.name.clone())
     }
@@ -304,14 +305,8 @@ impl Held {
     }
 }
 
-fn named((entry, snapshot): (&Entry, Arc<Snapshot>)) -> (ServerName, String, Arc<Snapshot>) {
-    let name = entry.spec.name.clone();
-    let prefix = entry
-        .spec
-        .prefix
-        .clone()
-        .unwrap_or_else(|| name.as_str().to_owned());
-    (name, prefix, snapshot)
+fn named((entry, snapshot): (&Entry, Arc<Snapshot>)) -> (ServerName, Naming, Arc<Snapshot>) {
+    (entry.spec.name.clone(), Naming::of(&entry.spec), snapshot)
 }
 
 const ALL: u8 = 0b1111;
@@ -344,12 +339,7 @@ async fn pages(child: &Child, kind: Kind) -> Result<Vec<Raw>, String> {
             None => Params::None,
             Some(cursor) => Params::Plain(Raw::of(&serde_json::json!({ "cursor": cursor }))),
         };
-        let call = Call {
-            method: Text::fixed(kind.method()),
-            params,
-            lane: None,
-            repeatable: true,
-        };
+        let call = Call::ours(kind.method(), params);
         let result = match child.call(call).await.map_err(|error| error.to_string())? {
             Ok(result) => result,
             // Many servers with resources know no templates.

@@ -111,6 +111,16 @@ impl Snapshot {
         }
     }
 
+    /// Whether it runs tool calls as tasks (MCP 2025-11-25, tasks, "Server Capabilities").
+    pub fn makes_tasks(&self) -> bool {
+        let part = |whole: &Raw, key| Object::of(whole)?.get(key).filter(Raw::is_object);
+        part(&self.capabilities, "tasks")
+            .and_then(|tasks| part(&tasks, "requests"))
+            .and_then(|requests| part(&requests, "tools"))
+            .and_then(|tools| part(&tools, "call"))
+            .is_some()
+    }
+
     /// The items of a kind.
     pub fn items(&self, kind: Kind) -> &[Item] {
         match kind {

@@ -1,13 +1,14 @@
 //! All children's lists as one: serialised once a change, with the tables that lead back. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::names;
+use super::names::{self, Naming};
 use super::snapshot::{Item, Kind, Snapshot};
 use super::uris;
 use crate::ids::ServerName;
 use crate::rpc::Raw;
+use crate::rpc::mcp::Revision;
 use crate::rpc::object::Object;
 
 /// Items on one page: hosts often read the first page only, so a page is long.
@@ -22,8 +23,8 @@ const ALL_INSTRUCTIONS_BYTES_MAX: usize = 8192;
 pub struct Part {
     /// Whose.
     pub server: ServerName,
-    /// What stands before its names; empty for nothing.
-    pub prefix: String,
+    /// How its names are exposed.
+    pub naming: Naming,
     /// What it offers.
     pub snapshot: Arc<Snapshot>,
 }
@@ -42,6 +43,10 @@ pub struct Owner {
 pub struct List {
     /// The result of a list request, page by page; the last has no cursor.
     pages: Vec<Raw>,
+    /// The same for clients of revisions before tasks, where that differs.
+    pages_before_tasks: Option<Vec<Raw>>,
+    /// Exposed names of tools that run as tasks only.
+    need_task: HashSet<String>,
     /// Exposed key to owner.
     owners: HashMap<String, Owner>,
     /// The exposed keys, in order.
@@ -69,6 +74,7 @@ impl View {
         let mut list = |kind| List::merge(kind, &parts, &mut warnings);
         let (tools, prompts) = (list(Kind::Tools), list(Kind::Prompts));
         let (resources, templates) = (list(Kind::Resources), list(Kind::Templates));
+        idle_aliases(&parts, &mut warnings);
         let instructions = instructions(&parts);
         Self {
             tools,
@@ -96,11 +102,16 @@ impl View {
         self.parts.iter().find(|part| part.server == *server)
     }
 
-    /// Whose resource a URI is, in this order: its tag, the lists, the templates (the longest literal wins), a
-    /// scheme that only one server uses.
-    pub fn owner_of_uri(&self, uri: &str) -> Option<Owner> {
+    /// Whose resource a URI is, in this order: its tag, the lists, the server in whose messages the client has
+    /// `seen` it, the templates (the longest literal wins), a scheme that only one server uses.
+    pub fn owner_of_uri(&self, uri: &str, seen: impl FnOnce() -> Option<ServerName>) -> Option<Owner> {
+        let as_seen = |server| Owner {
+            server,
+            own: uri.to_owned(),
+        };
         self.tagged(uri)
             .or_else(|| self.resources.owners.get(uri).cloned())
+            .or_else(|| seen().map(as_seen))
             .or_else(|| self.by_template(uri))
             .or_else(|| self.by_scheme(uri))
     }
@@ -156,12 +167,19 @@ impl View {
 impl List {
     fn merge(kind: Kind, parts: &[Part], warnings: &mut Vec<(ServerName, String)>) -> Self {
         let mut list = Self::default();
+        let claims = Claims::of(kind, parts);
         let mut items = Vec::new();
+        let mut has_tasks = false;
         for part in parts {
             for item in part.snapshot.items(kind) {
-                let Some((key, raw)) = list.exposed(kind, part, item, warnings) else {
+                let Some((key, raw)) = list.exposed(kind, part, item, &claims, warnings) else {
                     continue;
                 };
+                let (support, raw) = task_support(kind, part, raw);
+                if support == TaskSupport::Required {
+                    list.need_task.insert(key.clone());
+                }
+                has_tasks |= support != TaskSupport::Unsaid;
                 list.owners.insert(
                     key.clone(),
                     Owner {
@@ -174,6 +192,10 @@ impl List {
             }
         }
         list.pages = pages(kind, &items);
+        if has_tasks {
+            let older: Vec<Raw> = items.iter().map(without_execution).collect();
+            list.pages_before_tasks = Some(pages(kind, &older));
+        }
         list
     }
 
@@ -183,13 +205,18 @@ impl List {
         kind: Kind,
         part: &Part,
         item: &Item,
+        claims: &Claims<'_>,
         warnings: &mut Vec<(ServerName, String)>,
     ) -> Option<(String, Raw)> {
         let bare = match kind {
-            Kind::Tools | Kind::Prompts => names::exposed(part.server.as_str(), &part.prefix, &item.key),
+            Kind::Tools | Kind::Prompts => claims.name_of(part, &item.key, warnings),
             Kind::Resources | Kind::Templates => item.key.clone(),
         };
-        let Some(first) = self.owners.get(&bare) else {
+        let claimed = claims
+            .first_of(&bare)
+            .filter(|(claimer, own)| claimer.server != part.server || **own != item.key);
+        let taken = self.owners.get(&bare).map(|owner| &owner.server);
+        let Some(first) = taken.or(claimed.map(|(claimer, _)| &claimer.server)) else {
             let raw = if bare == item.key {
                 item.raw.clone()
             } else {
@@ -197,10 +224,11 @@ impl List {
             };
             return Some((bare, raw));
         };
-        let (what, first) = (kind.member(), &first.server);
         if matches!(kind, Kind::Tools | Kind::Prompts) {
+            let what = kind.member();
             let told = format!(
-                "{what}: `{bare}` is already offered by `{first}`, which comes first; give one of the two servers another prefix"
+                "{what}: `{bare}` is already offered by `{first}`, which comes first; give one of the two servers another prefix, or `{}` an alias",
+                item.key
             );
             warnings.push((part.server.clone(), told));
             return None;
@@ -230,8 +258,13 @@ impl List {
             .count()
     }
 
+    /// Whether a tool, by its exposed name, runs as a task only.
+    pub fn needs_task(&self, exposed: &str) -> bool {
+        !self.need_task.is_empty() && self.need_task.contains(exposed)
+    }
+
     /// The result of a list request: the first page, or the one that a cursor of ours names.
-    pub fn page(&self, cursor: Option<&str>) -> Option<&Raw> {
+    pub fn page(&self, revision: Revision, cursor: Option<&str>) -> Option<&Raw> {
         let at = match cursor {
             None => 0,
             Some(cursor) => cursor
@@ -240,12 +273,123 @@ impl List {
                 .ok()
                 .filter(|at| *at > 0)?,
         };
-        self.pages.get(at)
+        let older = self
+            .pages_before_tasks
+            .as_ref()
+            .filter(|_| revision < Revision::V2025_11_25);
+        older.unwrap_or(&self.pages).get(at)
     }
 
     /// Whether a client that has read the one has read the other.
     pub fn reads_like(&self, other: &Self) -> bool {
         self.pages == other.pages
+    }
+}
+
+/// What a tool says of tasks, as far as it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TaskSupport {
+    /// Nothing.
+    Unsaid,
+    /// It runs as a plain call too, or as one only.
+    Said,
+    /// It runs as a task only.
+    Required,
+}
+
+/// What a tool says of tasks, and the tool. We declare tasks for all servers, so a tool of one that makes none must not
+/// say that it supports them.
+fn task_support(kind: Kind, part: &Part, raw: Raw) -> (TaskSupport, Raw) {
+    let said = || {
+        let execution = Object::of(&raw)?.get("execution")?;
+        Object::of(&execution)?.get_string("taskSupport")
+    };
+    let Some(said) = (if kind == Kind::Tools { said() } else { None }) else {
+        return (TaskSupport::Unsaid, raw);
+    };
+    if !part.snapshot.makes_tasks() {
+        return (TaskSupport::Unsaid, without_execution(&raw));
+    }
+    let support = if said == "required" {
+        TaskSupport::Required
+    } else {
+        TaskSupport::Said
+    };
+    (support, raw)
+}
+
+/// A tool as revisions before tasks know it.
+fn without_execution(tool: &Raw) -> Raw {
+    let Some(object) = Object::of(tool) else {
+        return tool.clone();
+    };
+    let Some(execution) = object.get("execution").filter(Raw::is_object) else {
+        return tool.clone();
+    };
+    let rest = Object::of(&execution).map(|execution| execution.without(&["taskSupport"]));
+    match rest {
+        Some(rest) if Object::of(&rest).is_some_and(|rest| !rest.is_empty()) => {
+            object.with("execution", &rest)
+        }
+        _empty => object.without(&["execution"]),
+    }
+}
+
+/// The names that operators chose for what there is: they are given away before all others.
+#[derive(Debug, Default)]
+struct Claims<'a>(HashMap<&'a str, (&'a Part, &'a String)>);
+
+impl<'a> Claims<'a> {
+    /// Of two claims to a name the first in order holds.
+    fn of(kind: Kind, parts: &'a [Part]) -> Self {
+        let mut claims = Self::default();
+        if !matches!(kind, Kind::Tools | Kind::Prompts) {
+            return claims;
+        }
+        for part in parts.iter().filter(|part| !part.naming.aliases.is_empty()) {
+            for item in part.snapshot.items(kind) {
+                if let Some(alias) = part.naming.alias(&item.key) {
+                    claims.0.entry(alias).or_insert((part, &item.key));
+                }
+            }
+        }
+        claims
+    }
+
+    fn first_of(&self, exposed: &str) -> Option<(&'a Part, &'a String)> {
+        self.0.get(exposed).copied()
+    }
+
+    /// The chosen name where there is one and it is free, else the one with the prefix.
+    fn name_of(&self, part: &Part, own: &String, warnings: &mut Vec<(ServerName, String)>) -> String {
+        let prefixed = || names::exposed(part.server.as_str(), &part.naming.prefix, own);
+        let Some(alias) = part.naming.alias(own) else {
+            return prefixed();
+        };
+        match self.first_of(alias) {
+            Some((first, _)) if first.server != part.server => {
+                let told = format!(
+                    "aliases: `{alias}` is already an alias of `{}`, which comes first; `{own}` keeps its name with the prefix",
+                    first.server
+                );
+                warnings.push((part.server.clone(), told));
+                prefixed()
+            }
+            _its_own => alias.to_owned(),
+        }
+    }
+}
+
+/// Aliases for what a server offers neither as a tool nor as a prompt: most likely slips.
+fn idle_aliases(parts: &[Part], warnings: &mut Vec<(ServerName, String)>) {
+    for part in parts {
+        let has = |kind, own: &str| part.snapshot.items(kind).iter().any(|item| item.key == own);
+        let idle = part.naming.aliases.keys();
+        let idle = idle.filter(|own| !has(Kind::Tools, own) && !has(Kind::Prompts, own));
+        warnings.extend(idle.map(|own| {
+            let told = format!("aliases: the server offers no tool or prompt `{own}`");
+            (part.server.clone(), told)
+        }));
     }
 }
 
@@ -291,14 +435,18 @@ fn instructions(parts: &[Part]) -> Option<String> {
             continue;
         };
         let own = cut(own, INSTRUCTIONS_BYTES_MAX);
-        let names = if part.prefix.is_empty() {
-            String::new()
-        } else {
-            format!(
-                " (its tools and prompts begin with `{}{}`)",
-                part.prefix,
+        let prefix = &part.naming.prefix;
+        let names = match (prefix.is_empty(), part.naming.aliases.is_empty()) {
+            (true, _) => String::new(),
+            (false, is_all) => format!(
+                " ({} begin with `{prefix}{}`)",
+                if is_all {
+                    "its tools and prompts"
+                } else {
+                    "most of its tools and prompts"
+                },
                 names::SEPARATOR
-            )
+            ),
         };
         let block = format!("# {}{names}\n{own}\n\n", part.server);
         if text.len() + block.len() > ALL_INSTRUCTIONS_BYTES_MAX {

@@ -3,6 +3,8 @@
 use super::*;
 use crate::child::handshake::Handshake;
 
+const NEW: Revision = Revision::NEWEST_LEGACY;
+
 fn raw(text: &str) -> Raw {
     Raw::parse(&text.to_owned().into()).unwrap()
 }
@@ -28,13 +30,16 @@ fn part(server: &str, prefix: &str, tools: &[&str], uris: &[&str], templates: &[
     snapshot.take(Kind::Templates, &all(templates.iter().map(template).collect()));
     Part {
         server: ServerName::parse(server).unwrap(),
-        prefix: prefix.to_owned(),
+        naming: Naming {
+            prefix: prefix.to_owned(),
+            aliases: Arc::default(),
+        },
         snapshot: Arc::new(snapshot),
     }
 }
 
 fn owner(view: &View, uri: &str) -> Option<(String, String)> {
-    view.owner_of_uri(uri)
+    view.owner_of_uri(uri, || None)
         .map(|owner| (owner.server.as_str().to_owned(), owner.own))
 }
 
@@ -49,7 +54,7 @@ fn tools_are_listed_in_order_under_their_exposed_names_and_otherwise_untouched()
     assert_eq!(names, ["b__x", "b__y", "a__x"]);
     assert!(
         tools
-            .page(None)
+            .page(NEW, None)
             .unwrap()
             .as_str()
             .starts_with(r#"{"tools":[{"x":1e400,"name":"b__x","inputSchema":{"type":"object"},"z":null},"#)
@@ -75,13 +80,101 @@ fn of_two_equal_names_the_first_keeps_it_and_the_other_is_reported() {
     );
 }
 
+fn called(mut part: Part, aliases: &[(&str, &str)]) -> Part {
+    let pairs = aliases
+        .iter()
+        .map(|(own, exposed)| ((*own).to_owned(), (*exposed).to_owned()));
+    part.naming.aliases = Arc::new(pairs.collect());
+    part
+}
+
+fn tools_of(view: &View) -> Vec<(&str, &str, &str)> {
+    let tools = view.list(Kind::Tools).iter();
+    tools
+        .map(|(name, owner)| (name, owner.server.as_str(), owner.own.as_str()))
+        .collect()
+}
+
+#[test]
+fn an_alias_wins_over_the_prefix_and_leaves_the_order() {
+    let view = View::merge(vec![called(
+        part("a", "a", &["x", "y", "z"], &[], &[]),
+        &[("y", "why"), ("z", "a__x2")],
+    )]);
+    assert_eq!(
+        tools_of(&view),
+        [("a__x", "a", "x"), ("why", "a", "y"), ("a__x2", "a", "z")]
+    );
+    assert!(view.warnings.is_empty());
+    let page = view.list(Kind::Tools).page(NEW, None).unwrap().as_str();
+    assert!(page.contains(r#""name":"why""#) && !page.contains(r#""name":"y""#));
+    assert!(view.instructions.unwrap().contains("most of its tools"));
+}
+
+#[test]
+fn two_names_of_a_server_may_be_swapped() {
+    let view = View::merge(vec![called(
+        part("a", "", &["x", "y"], &[], &[]),
+        &[("x", "y"), ("y", "x")],
+    )]);
+    assert_eq!(tools_of(&view), [("y", "a", "x"), ("x", "a", "y")]);
+    assert!(view.warnings.is_empty());
+}
+
+#[test]
+fn a_chosen_name_is_taken_from_whoever_has_it_by_chance_and_both_are_named() {
+    let view = View::merge(vec![
+        part("a", "", &["x", "y"], &[], &[]),
+        called(part("b", "b", &["t"], &[], &[]), &[("t", "x")]),
+    ]);
+    assert_eq!(tools_of(&view), [("y", "a", "y"), ("x", "b", "t")]);
+    let [(server, told)] = view.warnings.as_slice() else {
+        panic!("{:?}", view.warnings)
+    };
+    assert!(
+        server.as_str() == "a" && told.contains("`x`") && told.contains("`b`"),
+        "{told}"
+    );
+}
+
+#[test]
+fn of_two_equal_aliases_the_first_holds_and_the_other_keeps_its_prefix() {
+    let view = View::merge(vec![
+        called(part("a", "a", &["x"], &[], &[]), &[("x", "same")]),
+        called(part("b", "b", &["x"], &[], &[]), &[("x", "same"), ("typo", "z")]),
+    ]);
+    assert_eq!(tools_of(&view), [("same", "a", "x"), ("b__x", "b", "x")]);
+    let told: Vec<&str> = view.warnings.iter().map(|(_, told)| told.as_str()).collect();
+    assert!(told[0].contains("`same` is already an alias of `a`"), "{told:?}");
+    assert!(told[1].contains("no tool or prompt `typo`"), "{told:?}");
+    assert_eq!(told.len(), 2);
+}
+
+#[test]
+fn a_uri_that_was_seen_comes_after_the_lists_and_before_the_templates() {
+    let view = View::merge(vec![
+        part("a", "a", &[], &["f:///1"], &["f:///{x}"]),
+        part("b", "b", &[], &[], &[]),
+    ]);
+    let b = || Some(ServerName::parse("b").unwrap());
+    let of = |uri: &str| view.owner_of_uri(uri, b).unwrap().server.as_str().to_owned();
+    assert_eq!((of("f:///1").as_str(), of("f:///2").as_str()), ("a", "b"));
+    assert_eq!(of("f:///2?mcp-server=a"), "a");
+    assert_eq!(owner(&view, "f:///2").unwrap().0, "a");
+}
+
 #[test]
 fn of_two_equal_uris_the_second_is_tagged_and_both_lead_home() {
     let view = View::merge(vec![
         part("a", "a", &[], &["f:///1"], &[]),
         part("b", "b", &[], &["f:///1"], &[]),
     ]);
-    let text = view.list(Kind::Resources).page(None).unwrap().as_str().to_owned();
+    let text = view
+        .list(Kind::Resources)
+        .page(NEW, None)
+        .unwrap()
+        .as_str()
+        .to_owned();
     assert!(
         text.contains(r#""uri":"f:///1""#) && text.contains(r#""uri":"f:///1?mcp-server=b""#),
         "{text}"
@@ -121,7 +214,7 @@ fn long_lists_come_in_pages_that_hold_everything_once() {
     let (mut cursor, mut n_items, mut n_pages) = (None::<String>, 0, 0);
     loop {
         let (items, next) =
-            crate::catalog::snapshot::page(Kind::Tools, tools.page(cursor.as_deref()).unwrap()).unwrap();
+            crate::catalog::snapshot::page(Kind::Tools, tools.page(NEW, cursor.as_deref()).unwrap()).unwrap();
         n_items += items.len();
         n_pages += 1;
         let Some(next) = next else { break };
@@ -129,7 +222,7 @@ fn long_lists_come_in_pages_that_hold_everything_once() {
     }
     assert_eq!((n_items, n_pages), (4500, 3));
     for wrong in ["", "page-0", "page-3", "x", "page--1"] {
-        assert!(tools.page(Some(wrong)).is_none(), "{wrong}");
+        assert!(tools.page(NEW, Some(wrong)).is_none(), "{wrong}");
     }
 }
 
@@ -147,8 +240,45 @@ fn instructions_say_whose_they_are() {
 fn a_view_of_nothing_has_empty_lists() {
     let view = View::merge(Vec::new());
     assert_eq!(
-        view.list(Kind::Templates).page(None).unwrap().as_str(),
+        view.list(Kind::Templates).page(NEW, None).unwrap().as_str(),
         r#"{"resourceTemplates":[]}"#
     );
     assert_eq!(view.instructions, None);
+}
+
+#[test]
+fn what_a_tool_says_of_tasks_is_shown_to_those_who_know_tasks_and_only_where_it_is_true() {
+    let tools = [
+        r#"{"name":"long","inputSchema":{"type":"object"},"execution":{"taskSupport":"required"},"x":1.0}"#,
+        r#"{"name":"both","inputSchema":{"type":"object"},"execution":{"taskSupport":"optional","y":null}}"#,
+    ];
+    let part = |server: &str, capabilities: &str| {
+        let shake = format!(r#"{{"protocolVersion":"2025-11-25","capabilities":{capabilities}}}"#);
+        let mut snapshot = Snapshot::of(&Handshake::read(&Ok(raw(&shake))).unwrap());
+        snapshot.take(Kind::Tools, &tools.map(raw));
+        Part {
+            server: ServerName::parse(server).unwrap(),
+            naming: Naming {
+                prefix: server.to_owned(),
+                aliases: Arc::default(),
+            },
+            snapshot: Arc::new(snapshot),
+        }
+    };
+    let view = View::merge(vec![
+        part("a", r#"{"tasks":{"requests":{"tools":{"call":{}}}}}"#),
+        part("b", r#"{"tasks":{}}"#),
+    ]);
+    let list = view.list(Kind::Tools);
+    let (new, old) = (
+        list.page(NEW, None).unwrap(),
+        list.page(Revision::V2025_06_18, None).unwrap(),
+    );
+    assert_eq!(new.as_str().matches("taskSupport").count(), 2, "{new:?}");
+    assert_eq!(old.as_str().matches("taskSupport").count(), 0, "{old:?}");
+    assert!(
+        old.as_str().contains(r#""execution":{"y":null}"#) && old.as_str().contains(r#""x":1.0}"#),
+        "{old:?}"
+    );
+    assert!(list.needs_task("a__long") && !list.needs_task("a__both") && !list.needs_task("b__long"));
 }

@@ -105,6 +105,7 @@ pub(super) async fn shake_hands(link: &Link, patience: Duration, params: Raw) ->
         answer,
         place: None,
         last_progress: f64::NEG_INFINITY,
+        witness: None,
     };
     let sending = Sending {
         method: Text::fixed(mcp::method::INITIALIZE),

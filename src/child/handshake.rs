@@ -1,5 +1,6 @@
 //! The handshake with a child: what we offer, and what it answered.
 
+use crate::config::spec::Sharing;
 use crate::ids::OwnerKey;
 use crate::rpc::mcp::{Implementation, Revision};
 use crate::rpc::object::Object;
@@ -30,9 +31,11 @@ pub struct Persona {
 }
 
 /// The parameters of our `initialize`: in a client's name where the process is its alone.
-pub fn initialize_params(persona: Option<&Persona>) -> Raw {
+///
+/// `has_roots`: the operator has named folders. They are told to whom no client tells of its own.
+pub fn initialize_params(persona: Option<&Persona>, has_roots: bool, sharing: Sharing) -> Raw {
     let Some(persona) = persona else {
-        return shared_params();
+        return shared_params(has_roots || sharing != Sharing::Shared);
     };
     let ours = Raw::of(&Implementation::ourselves());
     let plain = Raw::of(&serde_json::json!({ "protocolVersion": Revision::NEWEST_LEGACY.as_str() }));
@@ -40,7 +43,16 @@ pub fn initialize_params(persona: Option<&Persona>) -> Raw {
     let with = |raw: &Raw, key: &str, value: &Raw| {
         Object::of(raw).map_or_else(|| raw.clone(), |raw| raw.with(key, value))
     };
-    let params = with(&plain, "capabilities", &persona.capabilities);
+    // A client's own tasks stay out of it: nobody in between could tell whose they are.
+    let capabilities = Object::of(&persona.capabilities).map(|all| all.without(&["tasks"]));
+    let capabilities = capabilities.unwrap_or_else(Raw::empty_object);
+    let knows_roots = Object::of(&capabilities).is_none_or(|all| all.get("roots").is_some());
+    let capabilities = if has_roots && !knows_roots {
+        with(&capabilities, "roots", &Raw::empty_object())
+    } else {
+        capabilities
+    };
+    let params = with(&plain, "capabilities", &capabilities);
     with(
         &params,
         "clientInfo",
@@ -50,12 +62,19 @@ pub fn initialize_params(persona: Option<&Persona>) -> Raw {
 
 /// The parameters of our `initialize` to a process that many clients share.
 ///
-/// Declared is what is refused well when the client in question cannot do it. Folders (roots) are not: a server
-/// that takes one client's folders for its own would take them for all clients.
-fn shared_params() -> Raw {
+/// Declared is what is refused well when the client in question cannot do it. Folders (roots) are not, unless the
+/// operator has named some: a server that takes one client's folders for its own would take them for all clients.
+/// Where every client has a process of its own, this one only tells the lists, and some servers list a tool for folders
+/// only if there may be any.
+fn shared_params(has_roots: bool) -> Raw {
+    let mut capabilities = serde_json::json!({ "sampling": {}, "elicitation": { "form": {}, "url": {} } });
+    if let Some(all) = capabilities.as_object_mut().filter(|_| has_roots) {
+        // They change only with the process: no `listChanged`.
+        all.insert("roots".to_owned(), serde_json::json!({}));
+    }
     Raw::of(&serde_json::json!({
         "protocolVersion": Revision::NEWEST_LEGACY.as_str(),
-        "capabilities": { "sampling": {}, "elicitation": { "form": {}, "url": {} } },
+        "capabilities": capabilities,
         "clientInfo": Implementation::ourselves(),
     }))
 }
@@ -139,6 +158,27 @@ mod tests {
 
     fn read(text: &str) -> Result<Handshake, String> {
         Handshake::read(&Ok(Raw::parse(&text.to_owned().into()).unwrap()))
+    }
+
+    fn declared(capabilities: Option<&str>, has_roots: bool) -> String {
+        let persona = capabilities.map(|capabilities| Persona {
+            owner: OwnerKey::client("x"),
+            capabilities: Raw::parse(&capabilities.to_owned().into()).unwrap(),
+            client_info: None,
+        });
+        let params = initialize_params(persona.as_ref(), has_roots, Sharing::Shared);
+        let capabilities = Object::of(&params).unwrap().get("capabilities").unwrap();
+        capabilities.as_str().to_owned()
+    }
+
+    #[test]
+    fn folders_are_declared_where_the_operator_names_some_and_else_by_the_owner_alone() {
+        assert!(!declared(None, false).contains("roots"));
+        assert!(declared(None, true).contains(r#""roots":{}"#));
+        assert_eq!(declared(Some("{}"), false), "{}");
+        assert_eq!(declared(Some("{}"), true), r#"{"roots":{}}"#);
+        let own = r#"{"roots":{"listChanged":true}}"#;
+        assert_eq!(declared(Some(own), true), own);
     }
 
     #[test]

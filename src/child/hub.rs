@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use super::lane::Lane;
+use super::ghosts::Candidates;
 use super::link::Link;
 use crate::ids::{Generation, Instance};
 use crate::rpc::{Notification, Request};
@@ -18,8 +18,8 @@ pub enum FromChild {
     Notification {
         /// Which process said it.
         generation: Generation,
-        /// The calls it may belong to, newest last.
-        candidates: Vec<Arc<Lane>>,
+        /// Whose it may be.
+        candidates: Candidates,
         /// What it said.
         notification: Notification,
     },
@@ -27,8 +27,8 @@ pub enum FromChild {
     Request {
         /// Where the answer goes.
         link: Arc<Link>,
-        /// The calls it may belong to, newest last.
-        candidates: Vec<Arc<Lane>>,
+        /// Whose it may be.
+        candidates: Candidates,
         /// What it asks.
         request: Request,
     },

@@ -5,12 +5,13 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::ids::SessionId;
+use crate::rpc::trace::Trace;
 use crate::rpc::{Raw, RequestId};
 
 /// Messages that may wait for a slow client, per call. Beyond it the oldest progress is dropped.
@@ -25,6 +26,8 @@ pub struct Lane {
     pub request: RequestId,
     /// The token under which the client wants progress, as the client wrote it.
     pub progress_token: Option<Raw>,
+    /// The span that the child was given with the call, if it was.
+    pub trace: OnceLock<Trace>,
     /// `None` once the call has been answered.
     queue: Mutex<Option<VecDeque<Bytes>>>,
     bell: Notify,
@@ -41,6 +44,7 @@ impl Lane {
             session,
             request,
             progress_token,
+            trace: OnceLock::new(),
             queue: Mutex::new(Some(VecDeque::new())),
             bell: Notify::new(),
             cancelled: AtomicBool::new(false),

@@ -4,6 +4,7 @@
 //! bounded queue, both under one lock, so that the queue holds ids in order and "was a byte of it written?" is
 //! one comparison. Nobody waits in here.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::error::CallError;
+use super::ghosts::{Candidates, Ghosts};
 use super::lane::Lane;
 use super::outgoing::{OutLine, Params};
 use super::pending::{Found, Pending, Waiter};
@@ -34,6 +36,14 @@ pub struct ReplyTo {
     pub place: Option<OwnedSemaphorePermit>,
     /// The last progress value: they must grow (MCP, progress).
     pub last_progress: f64,
+    /// Who has to see the answer where it is read.
+    pub witness: Option<Arc<dyn Witness>>,
+}
+
+/// Sees an answer before whatever the child says next is read: for answers that later messages refer to.
+pub trait Witness: Send + Sync + fmt::Debug {
+    /// The answer to the call `id` on this link. Never waits.
+    fn answered(&self, link: &Link, id: WireId, outcome: &Outcome);
 }
 
 /// One call, before it has an id.
@@ -68,13 +78,28 @@ pub struct Link {
     heard: AtomicBool,
     born: Instant,
     last_call_ms: AtomicU64,
+    holds: Arc<()>,
 }
+
+/// As long as it is there, the process is in use, though no call may be in flight.
+#[derive(Debug, Clone)]
+pub struct Hold(#[allow(dead_code, reason = "it is there to be dropped")] Arc<()>);
 
 #[derive(Debug, Default)]
 struct Table {
     calls: Pending<ReplyTo>,
+    given_up: Ghosts,
     /// Set when the process is gone: nothing is taken in any more.
     closed: Option<Cause>,
+}
+
+impl Table {
+    /// Nobody waits for this call any more, but the child may go on with it.
+    fn give_up(&mut self, id: WireId, reply: &ReplyTo, now: Instant) {
+        if let Some(lane) = &reply.lane {
+            self.given_up.add(id, lane.session.clone(), now);
+        }
+    }
 }
 
 impl Link {
@@ -91,6 +116,7 @@ impl Link {
             heard: AtomicBool::new(false),
             born: Instant::now(),
             last_call_ms: AtomicU64::new(0),
+            holds: Arc::default(),
         };
         (Arc::new(link), queue)
     }
@@ -167,9 +193,13 @@ impl Link {
 
     /// The caller no longer wants the answer: the child is told, under its own id.
     pub fn cancel(&self, id: WireId, reason: &str) {
-        let Some(waiter) = self.table().calls.cancel(id, Instant::now()) else {
+        let now = Instant::now();
+        let mut table = self.table();
+        let Some(waiter) = table.calls.cancel(id, now) else {
             return;
         };
+        table.give_up(id, &waiter.reply, now);
+        drop(table);
         let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": reason }));
         self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
         settle(waiter.reply, Err(CallError::Cancelled));
@@ -178,11 +208,17 @@ impl Link {
 
     /// An answer has come. Whether it was for anybody.
     pub fn answer(&self, id: WireId, outcome: Result<Outcome, CallError>) -> bool {
-        let found = self.table().calls.complete(id);
+        let mut table = self.table();
+        let found = table.calls.complete(id);
+        table.given_up.answered(id);
+        drop(table);
         match found {
             Found::Waiter(waiter) => {
                 if waiter.reply.place.is_some() {
                     self.note_use(Instant::now());
+                }
+                if let (Some(witness), Ok(outcome)) = (&waiter.reply.witness, &outcome) {
+                    witness.answered(self, id, outcome);
                 }
                 settle(waiter.reply, outcome);
                 self.ring_if_idle();
@@ -193,9 +229,12 @@ impl Link {
         }
     }
 
-    /// Progress has come: on to the caller, under the caller's own token.
-    pub fn progress(&self, params: &Raw) {
-        let Some(object) = Object::of(params) else { return };
+    /// Progress has come: on to the caller, under the caller's own token. `false` when no call in flight has this
+    /// token.
+    pub fn progress(&self, params: &Raw) -> bool {
+        let Some(object) = Object::of(params) else {
+            return true;
+        };
         let token = object
             .get("progressToken")
             .and_then(|token| token.as_str().parse().ok());
@@ -203,30 +242,37 @@ impl Link {
             .get("progress")
             .and_then(|value| value.as_str().parse::<f64>().ok());
         let (Some(token), Some(value)) = (token, value) else {
-            return;
+            return true;
         };
         let mut table = self.table();
         let Some(reply) = table.calls.touch(WireId(token), Instant::now()) else {
-            return;
+            return false;
         };
         if value <= reply.last_progress {
-            return;
+            return true;
         }
         reply.last_progress = value;
         let lane = reply.lane.clone();
         drop(table);
-        let Some(lane) = lane else { return };
-        if let Some(token) = &lane.progress_token {
+        if let Some(lane) = lane
+            && let Some(token) = &lane.progress_token
+        {
             let params = object.with("progressToken", token);
             lane.push(notification_line(mcp::method::PROGRESS, Some(&params)));
         }
+        true
     }
 
     /// Gives up every call whose time has come; the child is told.
     pub fn expire(&self, now: Instant) {
-        let due = self.table().calls.expire(now, |reply| {
+        let mut table = self.table();
+        let due = table.calls.expire(now, |reply| {
             reply.lane.as_ref().is_some_and(|lane| lane.is_asking())
         });
+        for (id, waiter) in &due {
+            table.give_up(*id, &waiter.reply, now);
+        }
+        drop(table);
         for (id, waiter) in due {
             let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": "timeout" }));
             self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
@@ -281,8 +327,21 @@ impl Link {
         self.table().calls.len()
     }
 
-    /// Whether a call is in flight that is not our own.
+    /// Says that the process is in use.
+    pub fn hold(&self) -> Hold {
+        Hold(Arc::clone(&self.holds))
+    }
+
+    /// Whether somebody holds the process.
+    pub fn is_held(&self) -> bool {
+        Arc::strong_count(&self.holds) > 1
+    }
+
+    /// Whether the process is held, or a call is in flight that is not our own.
     pub(super) fn is_used(&self) -> bool {
+        if self.is_held() {
+            return true;
+        }
         let table = self.table();
         table.calls.replies().any(|(_, reply)| reply.place.is_some())
     }
@@ -293,16 +352,20 @@ impl Link {
         Duration::from_millis(age.saturating_sub(self.last_call_ms.load(Ordering::Relaxed)))
     }
 
-    /// The lanes of all calls in flight, newest last: whose call a message of the child's own may belong to.
-    pub fn candidates(&self) -> Vec<Arc<Lane>> {
-        let table = self.table();
+    /// Whose call a message of the child's own may belong to.
+    pub fn candidates(&self) -> Candidates {
+        let mut table = self.table();
+        let given_up = table.given_up.sessions(Instant::now());
         let mut lanes: Vec<_> = table
             .calls
             .replies()
             .filter_map(|(id, reply)| reply.lane.clone().map(|lane| (id, lane)))
             .collect();
         lanes.sort_by_key(|(id, _)| *id);
-        lanes.into_iter().map(|(_, lane)| lane).collect()
+        Candidates {
+            live: lanes.into_iter().map(|(_, lane)| lane).collect(),
+            given_up,
+        }
     }
 
     fn ring_if_idle(&self) {
@@ -347,6 +410,7 @@ mod tests {
             answer,
             place: None,
             last_progress: f64::NEG_INFINITY,
+            witness: None,
         };
         let patience = Duration::from_secs(60);
         let hard_deadline = Instant::now() + Duration::from_secs(600);
@@ -423,6 +487,25 @@ mod tests {
             "{line:?}"
         );
         assert!(lane.pop().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_given_up_still_counts_until_its_late_answer() {
+        let (link, _queue) = Link::new(Generation(1), 8);
+        let lane = |n| Arc::new(Lane::new(SessionId::random(), RequestId::number(n), None));
+        let (one, two) = (lane(1), lane(1));
+        let cancelled = link.send(sending(Some(Arc::clone(&one))).0).unwrap();
+        let expired = link.send(sending(Some(Arc::clone(&one))).0).unwrap();
+        link.cancel(cancelled, "");
+        link.expire(Instant::now() + Duration::from_secs(60));
+        link.send(sending(Some(Arc::clone(&two))).0).unwrap();
+        for (late, n_left) in [(cancelled, 1), (expired, 0)] {
+            let candidates = link.candidates();
+            assert_eq!(candidates.live.len(), 1);
+            assert!(!candidates.may_all_be_of(&two.session) && candidates.may_all_be_of(&one.session));
+            link.answer(late, Ok(Ok(Raw::empty_object())));
+            assert_eq!(link.candidates().given_up.len(), n_left);
+        }
     }
 
     #[tokio::test]

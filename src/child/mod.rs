@@ -6,6 +6,7 @@
 
 mod around;
 pub mod error;
+pub mod ghosts;
 pub mod handshake;
 pub mod hub;
 pub mod inputs;
@@ -26,6 +27,7 @@ pub mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
@@ -37,7 +39,8 @@ use crate::config::spec::Policy;
 use crate::event::Cause;
 use crate::ids::{Instance, ServerName};
 use crate::rpc::{Outcome, Text};
-use link::{Link, ReplyTo, Sending};
+use handshake::Handshake;
+use link::{Link, ReplyTo, Sending, Witness};
 use outgoing::Params;
 use reader::Noise;
 use status::{ChildStatus, Gate};
@@ -54,6 +57,24 @@ pub struct Call {
     pub lane: Option<Arc<Lane>>,
     /// Whether it may be repeated on a fresh process although the old one had received it: reads only.
     pub repeatable: bool,
+    /// Patience of its own, instead of `call_timeout`: for calls whose nature it is to wait.
+    pub patience: Option<Duration>,
+    /// Who has to see the answer where it is read.
+    pub witness: Option<Arc<dyn Witness>>,
+}
+
+impl Call {
+    /// A call of our own: a read that may be repeated, for which no client waits.
+    pub fn ours(method: &'static str, params: Params) -> Self {
+        Self {
+            method: Text::fixed(method),
+            params,
+            lane: None,
+            repeatable: true,
+            patience: None,
+            witness: None,
+        }
+    }
 }
 
 /// What the operator can tell a child.
@@ -200,6 +221,37 @@ impl Child {
         }
     }
 
+    /// Whether its process is in use, though no call may be in flight.
+    pub fn is_held(&self) -> bool {
+        self.present().is_some_and(|link| link.is_held())
+    }
+
+    /// The pipes to the present process, while it takes calls.
+    pub fn present(&self) -> Option<Arc<Link>> {
+        match &self.0.status.borrow().gate {
+            Gate::Open(link) => Some(Arc::clone(link)),
+            Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => None,
+        }
+    }
+
+    /// Waits for a process that takes calls, at most `queue_wait`: its pipes, and what it said of itself.
+    ///
+    /// # Errors
+    /// There is none, or the caller no longer wants it.
+    pub async fn greeted(
+        &self,
+        lane: Option<&Lane>,
+    ) -> Result<(Arc<Link>, Option<Arc<Handshake>>), CallError> {
+        loop {
+            self.open_link(lane).await?;
+            let status = self.status();
+            if let Gate::Open(link) = status.gate {
+                return Ok((link, status.handshake));
+            }
+            // It has gone since; the next wait is for the one after it.
+        }
+    }
+
     /// Waits for a process that takes calls, at most `queue_wait`.
     async fn open_link(&self, lane: Option<&Lane>) -> Result<Arc<Link>, CallError> {
         if let Gate::Open(link) = &self.0.status.borrow().gate
@@ -263,8 +315,9 @@ impl Child {
             answer,
             place: Some(place),
             last_progress: f64::NEG_INFINITY,
+            witness: call.witness.clone(),
         };
-        let patience = self.0.policy.call_timeout;
+        let patience = call.patience.unwrap_or(self.0.policy.call_timeout);
         let (method, params) = (call.method.clone(), call.params.clone());
         let id = link
             .send(Sending {

@@ -5,8 +5,10 @@
 
 use bytes::Bytes;
 
+use super::lane::Lane;
 use crate::ids::WireId;
 use crate::rpc::object::Object;
+use crate::rpc::trace::Spans;
 use crate::rpc::{Raw, Text};
 
 /// The parameters of a call.
@@ -28,16 +30,37 @@ pub enum Params {
 impl Params {
     /// Parameters that carry our own progress token in `_meta`, in the place of the caller's, if any.
     pub fn with_token(params: Option<&Raw>) -> Self {
+        Self::with_meta(params, |meta| meta)
+    }
+
+    /// The same, and a span of ours in the place of the caller's; the span is kept in the lane.
+    ///
+    /// A call that is sent again keeps its span.
+    pub fn traced(params: Option<&Raw>, spans: &Spans, lane: &Lane) -> Self {
+        Self::with_meta(params, |meta| {
+            let Some(object) = Object::of(&meta) else {
+                return meta;
+            };
+            let of_caller = || object.get_string("traceparent");
+            let trace = lane.trace.get_or_init(|| spans.of_call(of_caller().as_deref()));
+            object.with("traceparent", &Raw::of(&trace.to_string()))
+        })
+    }
+
+    fn with_meta(params: Option<&Raw>, edited: impl FnOnce(Raw) -> Raw) -> Self {
         let empty = Raw::empty_object();
         let params = params.unwrap_or(&empty);
         let Some(object) = Object::of(params) else {
             return Self::Plain(params.clone());
         };
+        // `null` is as good as none.
         let meta = object
             .get("_meta")
-            .filter(Raw::is_object)
+            .filter(|meta| !meta.is_null())
             .unwrap_or_else(Raw::empty_object);
+        let meta = edited(meta);
         let Some(meta) = Object::of(&meta).map(|meta| meta.around("progressToken")) else {
+            // What is no object is the child's to refuse.
             return Self::Plain(params.clone());
         };
         let (mut before, after_meta) = object.around("_meta");
@@ -89,7 +112,7 @@ impl OutLine {
                 buffer.extend_from_slice(b"}\n");
             }
             Self::Other(line) => {
-                buffer.extend_from_slice(line);
+                append_on_one_line(line, buffer);
                 buffer.push(b'\n');
             }
         }
@@ -159,6 +182,44 @@ mod tests {
         assert!(line("{}").contains(r#""params":{"_meta":{"progressToken":17}}"#));
         assert!(line(r#"{"a":1}"#).contains(r#""params":{"a":1,"_meta":{"progressToken":17}}"#));
         assert!(line(r#"{"_meta":null}"#).contains(r#""params":{"_meta":{"progressToken":17}}"#));
+        assert!(line(r#"{"_meta":[1.0]}"#).contains(r#""params":{"_meta":[1.0]}"#));
+    }
+
+    #[test]
+    fn a_span_of_ours_takes_the_place_of_the_callers_and_stays_in_its_trace() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+        let spans = Spans::random();
+        for (params, is_in_trace) in [
+            (
+                format!(r#"{{"a":1.0,"_meta":{{"traceparent":"{parent}","x":null}}}}"#),
+                true,
+            ),
+            (
+                r#"{"a":1.0,"_meta":{"traceparent":5,"x":null}}"#.to_owned(),
+                false,
+            ),
+            (r#"{"a":1.0,"_meta":{"x":null}}"#.to_owned(), false),
+        ] {
+            let lane = Lane::new(
+                crate::ids::SessionId::random(),
+                crate::rpc::RequestId::number(1),
+                None,
+            );
+            let raw = Raw::parse(&params.clone().into()).unwrap();
+            let mut buffer = Vec::new();
+            let params = Params::traced(Some(&raw), &spans, &lane);
+            write_params(WireId(17), &params, &mut buffer);
+            let text = String::from_utf8(buffer).unwrap();
+            let trace = lane.trace.get().unwrap();
+            assert!(text.contains(&format!(r#""traceparent":"{trace}""#)), "{text}");
+            assert!(text.starts_with(r#","params":{"a":1.0,"_meta":{"#), "{text}");
+            assert!(
+                text.contains(r#""x":null"#) && text.contains(r#""progressToken":17"#),
+                "{text}"
+            );
+            assert_eq!(text.contains("4bf92f3577b34da6a3ce929d0e0e4736"), is_in_trace);
+            assert!(!text.contains("00f067aa0ba902b7"), "{text}");
+        }
     }
 
     #[test]
@@ -166,5 +227,12 @@ mod tests {
         let text = line("{\r\n  \"a\": \"x\\ny\"\n}");
         assert_eq!(text.matches('\n').count(), 1);
         assert!(text.contains(r#""a": "x\ny""#));
+    }
+
+    #[test]
+    fn a_pretty_printed_answer_becomes_one_line() {
+        let mut buffer = Vec::new();
+        OutLine::Other(Bytes::from_static(b"{\"id\":1,\"result\":{\r\n}}")).write_to(&mut buffer);
+        assert_eq!(buffer, b"{\"id\":1,\"result\":{  }}\n");
     }
 }

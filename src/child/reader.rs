@@ -22,7 +22,7 @@ use crate::rpc::error::code;
 use crate::rpc::frame::{Line, Splitter};
 use crate::rpc::message::{Malformed, response_line};
 use crate::rpc::object::Object;
-use crate::rpc::{Incoming, Message, Raw, Request, RequestId, Response, RpcError, mcp};
+use crate::rpc::{Incoming, Message, Notification, Raw, Request, RequestId, Response, RpcError, mcp};
 
 /// Reading errors in a row before the child is given up.
 pub const N_READ_ERRORS_MAX: u32 = 5;
@@ -171,11 +171,7 @@ impl Reader {
                     tracing::debug!(?id, "an answer to nothing that was asked");
                 }
             }
-            Message::Notification(note) if note.method.as_str() == mcp::method::PROGRESS => {
-                if let Some(params) = &note.params {
-                    self.link.progress(params);
-                }
-            }
+            Message::Notification(note) if self.is_progress_of_a_call(&note) => {}
             Message::Notification(note) => {
                 let candidates = self.link.candidates();
                 self.hub.take(FromChild::Notification {
@@ -186,6 +182,16 @@ impl Reader {
             }
             Message::Request(request) => self.request(request),
         }
+    }
+
+    /// Progress of a call in flight has found its way. What is left may be progress of a task, which outlives the
+    /// call that made it.
+    fn is_progress_of_a_call(&self, note: &Notification) -> bool {
+        note.method.as_str() == mcp::method::PROGRESS
+            && note
+                .params
+                .as_ref()
+                .is_none_or(|params| self.link.progress(params))
     }
 
     fn request(&self, request: Request) {

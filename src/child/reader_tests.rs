@@ -63,6 +63,7 @@ impl Fixture {
             answer,
             place: None,
             last_progress: f64::NEG_INFINITY,
+            witness: None,
         };
         let patience = Duration::from_secs(60);
         let sending = Sending {

@@ -96,6 +96,7 @@ pub fn start(
     let runner = Runner {
         name: spec.name.clone(),
         persona,
+        has_roots: !spec.roots.is_empty(),
         launch: spec.launch.clone(),
         policy: policy.clone(),
         surroundings: surroundings.clone(),
@@ -157,6 +158,7 @@ impl Drop for Run {
 struct Runner {
     name: ServerName,
     persona: Option<Persona>,
+    has_roots: bool,
     launch: Launch,
     policy: Policy,
     surroundings: Surroundings,
@@ -434,7 +436,7 @@ impl Runner {
         let Some(run) = &self.run else { return };
         let (link, over) = (Arc::clone(&run.link), run.over.clone());
         let (reports, patience) = (self.reports_in.clone(), self.policy.start_timeout);
-        let params = handshake::initialize_params(self.persona.as_ref());
+        let params = handshake::initialize_params(self.persona.as_ref(), self.has_roots, self.policy.sharing);
         self.task("child handshake", async move {
             let generation = link.generation;
             let shaken = tokio::select! {

@@ -40,6 +40,8 @@ fn fixture(n_starts: usize) -> Fixture {
 impl Fixture {
     fn start(&self, script: &str) -> Child {
         let spec = ServerSpec {
+            aliases: Arc::default(),
+            roots: Vec::new(),
             name: ServerName::parse("a").unwrap(),
             enabled: true,
             prefix: None,

@@ -66,6 +66,7 @@ async fn ping(link: &Link, patience: Duration) {
         answer,
         place: None,
         last_progress: f64::NEG_INFINITY,
+        witness: None,
     };
     let method = Text::fixed(mcp::method::PING);
     let hard_deadline = Instant::now() + patience;

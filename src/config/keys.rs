@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::names;
 use super::raw::IdleStop;
 use crate::ids::SERVER_NAME_CHARS_MAX;
 
@@ -30,6 +31,8 @@ enum Kind {
     Variables,
     Flag,
     Prefix,
+    Aliases,
+    Roots,
     Transport,
     Choice(&'static [&'static str]),
     /// A duration no shorter than this.
@@ -79,6 +82,8 @@ pub(super) const KEYS: &[Key] = &[
     own("cwd", Kind::Text),
     own("enabled", Kind::Flag),
     own("prefix", Kind::Prefix),
+    own("aliases", Kind::Aliases),
+    own("roots", Kind::Roots),
     own("transport", Kind::Transport),
     own("type", Kind::Transport),
     policy("sharing", Kind::Choice(&["shared", "per-session", "per-client"])),
@@ -170,6 +175,8 @@ impl Key {
                 (!value.is_boolean()).then(|| format!("must be true or false, not {}", kind_of(value)))
             }
             Kind::Prefix => prefix_fault(value),
+            Kind::Aliases => names::aliases_fault(value),
+            Kind::Roots => roots_fault(value),
             Kind::Transport => transport_fault(value),
             Kind::Choice(words) => choice_fault(value, words),
             Kind::Time(least) => time_fault(value, *least),
@@ -204,7 +211,7 @@ impl Key {
 
     /// Whether `${VAR}` is replaced in its texts.
     pub(super) fn is_template(&self) -> bool {
-        matches!(self.name, "command" | "args" | "env" | "cwd")
+        matches!(self.name, "command" | "args" | "env" | "cwd" | "roots")
     }
 }
 
@@ -271,6 +278,18 @@ fn prefix_fault(value: &Value) -> Option<String> {
     })
 }
 
+/// Folders that one server may be told of.
+const N_ROOTS_MAX: usize = 64;
+
+fn roots_fault(value: &Value) -> Option<String> {
+    let folders = value.as_array().map_or(&[][..], Vec::as_slice);
+    if folders.len() > N_ROOTS_MAX {
+        return Some(format!("must be at most {N_ROOTS_MAX} folders"));
+    }
+    let is_empty = folders.iter().any(|folder| folder.as_str() == Some(""));
+    texts_fault(value).or_else(|| is_empty.then(|| "a folder must not be empty".to_owned()))
+}
+
 fn transport_fault(value: &Value) -> Option<String> {
     let Some(word) = value.as_str() else {
         return Some(format!("must be \"stdio\", not {}", kind_of(value)));
@@ -329,7 +348,7 @@ fn shown(value: &Value) -> String {
     }
 }
 
-fn kind_of(value: &Value) -> &'static str {
+pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "a date or a number out of range",
         Value::Bool(_) => "true or false",
@@ -366,8 +385,8 @@ mod tests {
         assert_eq!(defaults, fields_of::<RawPolicy>());
         for key in KEYS.iter().filter(|key| !key.in_defaults) {
             let value = match key.name {
-                "args" => json!([]),
-                "env" => json!({}),
+                "args" | "roots" => json!([]),
+                "env" | "aliases" => json!({}),
                 "enabled" => json!(true),
                 _ => json!("stdio"),
             };

@@ -8,8 +8,10 @@ mod expand;
 mod file;
 mod keys;
 mod meant;
+mod names;
 pub mod raw;
 mod resolve;
+mod roots;
 mod settings;
 pub mod spec;
 mod syntax;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 pub use env::Environment;
 pub use file::{ServersFile, parse_servers, read_servers};
+pub use names::EXPOSED_CHARS_MAX;
 pub use raw::{RawPolicy, RawServer};
 pub use resolve::{RUNNERS, resolve};
 pub use settings::Settings;

@@ -33,6 +33,12 @@ pub struct RawServer {
     /// What stands before `__` in exposed names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<String>,
+    /// Exposed names that the operator chose, by the server's own names; see [`super::spec::ServerSpec::aliases`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<BTreeMap<String, String>>,
+    /// Folders that it is told of; may hold `${VAR}`. See [`super::spec::ServerSpec::roots`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roots: Option<Vec<String>>,
     /// How it is spoken to; only `stdio` yet. Other hosts call this key `type`.
     #[serde(skip_serializing_if = "Option::is_none", alias = "type")]
     pub transport: Option<String>,
@@ -233,7 +239,7 @@ mod tests {
     #[test]
     fn a_server_survives_the_registry() {
         let text = r#"{"command":"a","args":["b"],"env":{"K":"v"},"cwd":"/","enabled":false,"prefix":"",
-            "type":"stdio","restart":"on-failure","idle_stop":"never","call_timeout":"1m 30s","fail_burst":3,
+            "aliases":{"a.b":"c"},"roots":["~/x"],"type":"stdio","restart":"on-failure","idle_stop":"never","call_timeout":"1m 30s","fail_burst":3,
             "backoff_jitter":0.1,"message_bytes_max":1024}"#;
         let raw: RawServer = serde_json::from_str(text).unwrap();
         assert_eq!(raw.policy.call_timeout, Some(TimeSpan(Duration::from_secs(90))));

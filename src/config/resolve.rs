@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -9,6 +10,7 @@ use sha2::{Digest, Sha256};
 use super::Environment;
 use super::expand::expand;
 use super::raw::{RawPolicy, RawServer};
+use super::roots::file_uri;
 use super::spec::{Command, Launch, Policy, Secret, ServerSpec};
 use crate::ids::ServerName;
 
@@ -22,18 +24,21 @@ const RUNNER_START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What to start and how to supervise it. Never fails: what cannot be started says why.
 pub fn resolve(name: &ServerName, raw: &RawServer, defaults: &RawPolicy, env: &Environment) -> ServerSpec {
-    let launch = launch_of(name, raw, env);
+    let (launch, roots) = launch_of(name, raw, env);
     ServerSpec {
         name: name.clone(),
         enabled: raw.enabled.unwrap_or(true),
         prefix: raw.prefix.clone(),
+        aliases: Arc::new(raw.aliases.clone().unwrap_or_default()),
+        roots,
         policy: policy_of(raw, defaults, &launch),
         fingerprint: fingerprint_of(raw, &launch),
         launch,
     }
 }
 
-fn launch_of(name: &ServerName, raw: &RawServer, env: &Environment) -> Launch {
+/// What to start, and the folders that it is told of.
+fn launch_of(name: &ServerName, raw: &RawServer, env: &Environment) -> (Launch, Vec<String>) {
     let mut faults = raw.faults();
     let mut filled = |key: &str, template: &str| {
         let expanded = expand(template, |variable| env.lookup(variable));
@@ -61,18 +66,21 @@ fn launch_of(name: &ServerName, raw: &RawServer, env: &Environment) -> Launch {
         cwd: raw.cwd.as_ref().map(|cwd| env.path(&filled("cwd", cwd))),
         shown: std::iter::once(declared).chain(args).collect(),
     };
+    let roots = raw.roots.iter().flatten();
+    let roots = roots
+        .map(|folder| file_uri(&env.path(&filled("roots", folder))))
+        .collect();
     if command.program.is_empty() && faults.is_empty() {
         faults.push("command: empty once its variables are replaced".to_owned());
     }
     if faults.is_empty() {
-        return Launch::Command(command);
+        return (Launch::Command(command), roots);
     }
-    Launch::Broken {
-        why: format!(
-            "`{name}` cannot be started as it is declared: {}",
-            faults.join("; ")
-        ),
-    }
+    let why = format!(
+        "`{name}` cannot be started as it is declared: {}",
+        faults.join("; ")
+    );
+    (Launch::Broken { why }, Vec::new())
 }
 
 fn policy_of(raw: &RawServer, defaults: &RawPolicy, launch: &Launch) -> Policy {
@@ -159,6 +167,27 @@ mod tests {
         assert_eq!(command.cwd, Some(PathBuf::from("/home/me/w")));
         assert_eq!(command.shown, ["~/bin/x", "--key=${TOKEN}", "$HOME"]);
         assert!(!format!("{spec:?}").contains("hunter2"), "{spec:?}");
+    }
+
+    #[test]
+    fn names_and_folders_are_taken_over_and_decide_nothing_about_the_saved_lists() {
+        let plain = resolved(r#"{"command":"x"}"#, "{}");
+        assert!(plain.aliases.is_empty() && plain.roots.is_empty());
+        let spec = resolved(
+            r#"{"command":"x","aliases":{"a.b":"c"},"roots":["~/a b","${HOME}/c","/d"]}"#,
+            "{}",
+        );
+        assert_eq!(spec.aliases["a.b"], "c");
+        assert_eq!(
+            spec.roots,
+            ["file:///home/me/a%20b", "file:///home/me/c", "file:///d"]
+        );
+        assert_eq!(spec.fingerprint, plain.fingerprint);
+        let broken = resolved(r#"{"command":"x","roots":["${NO}"]}"#, "{}");
+        let Launch::Broken { why } = &broken.launch else {
+            panic!("{broken:?}")
+        };
+        assert!(why.contains("roots: variable NO"), "{why}");
     }
 
     #[test]

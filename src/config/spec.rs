@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -188,6 +189,10 @@ pub struct ServerSpec {
     pub enabled: bool,
     /// What stands before `__` in exposed names: `None` the server's name, `Some("")` nothing at all.
     pub prefix: Option<String>,
+    /// Exposed names that the operator chose, by the server's own names: tools and prompts alike.
+    pub aliases: Arc<BTreeMap<String, String>>,
+    /// `file://` URIs of folders that it is told of, where no client tells it of its own.
+    pub roots: Vec<String>,
     /// What to start.
     pub launch: Launch,
     /// How to supervise it.
@@ -238,9 +243,9 @@ impl fmt::Debug for Command {
 pub enum SpecChange {
     /// A new server.
     Added(ServerSpec),
-    /// A server whose process must be replaced, because its command, environment, folder or policy changed.
+    /// A server whose process must be replaced, because its command, environment, folders or policy changed.
     Changed(ServerSpec),
-    /// A server whose process can stay: only `enabled` or `prefix` changed.
+    /// A server whose process can stay: only `enabled` or its exposed names changed.
     Adjusted(ServerSpec),
     /// A server that is no longer declared.
     Removed(ServerName),
@@ -266,7 +271,8 @@ fn change_of(before: Option<&ServerSpec>, after: &ServerSpec) -> Option<SpecChan
     if before == after {
         return None;
     }
-    let same_process = before.launch == after.launch && before.policy == after.policy;
+    let same_process =
+        before.launch == after.launch && before.policy == after.policy && before.roots == after.roots;
     Some(if same_process {
         SpecChange::Adjusted(after.clone())
     } else {
@@ -286,14 +292,17 @@ mod tests {
             any::<bool>(),
             prop::option::of("[x-y]"),
             "[p-q]{0,2}",
+            "[x-y]{0,1}",
             1u32..3,
             any::<bool>(),
         );
         parts.prop_map(
-            |(name, enabled, prefix, program, fail_burst, broken)| ServerSpec {
+            |(name, enabled, prefix, program, other, fail_burst, broken)| ServerSpec {
                 name: ServerName::parse(&name).unwrap(),
                 enabled,
                 prefix,
+                aliases: Arc::new([(other.clone(), other.clone())].into()),
+                roots: vec![other],
                 launch: if broken {
                     Launch::Broken { why: program }
                 } else {
@@ -333,11 +342,16 @@ mod tests {
                     SpecChange::Added(spec) => prop_assert!(applied.insert(spec.name.clone(), spec).is_none()),
                     SpecChange::Changed(spec) => {
                         let before = applied.insert(spec.name.clone(), spec.clone()).unwrap();
-                        prop_assert!(before.launch != spec.launch || before.policy != spec.policy);
+                        prop_assert!(
+                            before.launch != spec.launch
+                                || before.policy != spec.policy
+                                || before.roots != spec.roots
+                        );
                     }
                     SpecChange::Adjusted(spec) => {
                         let before = applied.insert(spec.name.clone(), spec.clone()).unwrap();
                         prop_assert!(before.launch == spec.launch && before.policy == spec.policy);
+                        prop_assert_eq!(before.roots, spec.roots);
                     }
                     SpecChange::Removed(name) => prop_assert!(applied.remove(&name).is_some()),
                 }

@@ -107,6 +107,12 @@ pub struct AddArgs {
     /// What stands before `__` in the names of its tools instead of NAME; empty for nothing at all.
     #[arg(long, value_name = "P")]
     pub prefix: Option<String>,
+    /// The name under which clients see one of its tools or prompts; may be given many times.
+    #[arg(long = "alias", value_name = "OWN=EXPOSED", value_parser = alias)]
+    pub aliases: Vec<(String, String)>,
+    /// A folder that it is told of, where no client tells it of its own; may be given many times.
+    #[arg(long = "root", value_name = "DIR")]
+    pub roots: Vec<PathBuf>,
     /// Declare it, but do not start it.
     #[arg(long)]
     pub disabled: bool,
@@ -148,6 +154,14 @@ impl Variable {
             value: crate::config::spec::Secret::new(value),
         })
     }
+}
+
+/// The last `=` counts: an own name may hold one, an exposed name cannot.
+fn alias(text: &str) -> Result<(String, String), String> {
+    let (own, exposed) = text
+        .rsplit_once('=')
+        .ok_or("an alias is given as OWN=EXPOSED: the server's own name first")?;
+    Ok((own.to_owned(), exposed.to_owned()))
 }
 
 /// One or more servers.

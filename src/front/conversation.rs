@@ -104,7 +104,7 @@ impl Conversation {
         if let Some(outcome) = handshake(&self.front, &self.session, &request) {
             return self.answer(&request.id, &outcome).await;
         }
-        if let Some(outcome) = self.front.engine.at_once(&request) {
+        if let Some(outcome) = self.front.engine.at_once(self.session.revision(), &request) {
             return self.answer(&request.id, &outcome).await;
         }
         if self.session.is_in_flight(&request.id) {

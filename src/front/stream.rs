@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::unix::OwnedReadHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ use crate::session::Session;
 
 /// A client that has closed its side gets what it has asked, if that comes within this time.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
+/// Whether such a client is still there is looked at in this interval.
+const GONE_POLL: Duration = Duration::from_millis(200);
 /// When the session has ended, what is on its way may take so long to go out.
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// Connections that cannot be accepted now are tried again after this.
@@ -76,8 +79,8 @@ async fn talk(front: Shared, client: UnixStream) {
     drop(stream);
 }
 
-/// Reads until the client has closed its side, or the session has ended, and the client has its answers.
-async fn read(conversation: &Conversation, mut reads: impl AsyncRead + Unpin) {
+/// Reads until the client has closed its side, or the session has ended, and the client has its answers or is gone.
+async fn read(conversation: &Conversation, mut reads: OwnedReadHalf) {
     let mut splitter = Splitter::new(BODY_BYTES_MAX, BODY_BYTES_MAX * 4);
     loop {
         let read = tokio::select! {
@@ -110,8 +113,23 @@ async fn read(conversation: &Conversation, mut reads: impl AsyncRead + Unpin) {
     if !rest.trim_ascii().is_empty() {
         conversation.receive(&Bytes::copy_from_slice(rest)).await;
     }
-    // The writer goes on meanwhile.
-    drop(tokio::time::timeout(LAST_ANSWERS, conversation.settled()).await);
+    // The writer goes on meanwhile. For a client that is gone altogether nobody need work on: the end of its session
+    // takes its calls back, and no longer do they stand in the way of telling whose a server's question is.
+    tokio::select! {
+        _in_time_or_not = tokio::time::timeout(LAST_ANSWERS, conversation.settled()) => {}
+        () = gone(&reads) => {}
+    }
+}
+
+/// Returns when the client has closed both directions, as its death does; one that has only said its last word has not.
+async fn gone(reads: &OwnedReadHalf) {
+    loop {
+        // Nothing tells the end of this direction alone, and it can be written to most of the time, hence the interval.
+        match reads.ready(Interest::WRITABLE).await {
+            Ok(ready) if !ready.is_write_closed() => tokio::time::sleep(GONE_POLL).await,
+            _closed_or_failed => return,
+        }
+    }
 }
 
 /// Writes answers and what waits in the outbox, many lines at once.

@@ -4,12 +4,14 @@
 //! One connection writes, under `BEGIN IMMEDIATE`; a few read. Several processes may share the file.
 //!
 //! `definitions` holds the servers, `journal` the events, `snapshots` the lists; `connect` opens, `schema` migrates.
+//! `sessions` is a file of its own.
 
 mod connect;
 mod definitions;
 mod error;
 mod journal;
 mod schema;
+pub mod sessions;
 mod snapshots;
 
 use std::path::{Path, PathBuf};

@@ -2,6 +2,8 @@
 //!
 //! Source of the refusals: MCP 2025-11-25, client features, "Error Handling" of sampling, elicitation and roots.
 
+use std::borrow::Cow;
+
 use super::client::Profile;
 use super::project;
 use crate::ids::ServerName;
@@ -42,15 +44,16 @@ fn sampling(params: Option<&Raw>, client: &Profile) -> Result<Option<Raw>, RpcEr
             .iter()
             .any(|key| params.get(key).is_some())
     });
-    if has_tools && client.capability_part("sampling", "tools").is_none() {
+    let can_tools =
+        client.revision >= Revision::V2025_11_25 && client.capability_part("sampling", "tools").is_some();
+    if has_tools && !can_tools {
         return Err(RpcError::invalid_params(
             "the client does not support sampling with tools",
         ));
     }
-    let Some(params) = params else { return Ok(None) };
-    project::sampling_for(client.revision, params)
-        .map(|params| Some(params.into_owned()))
-        .map_err(RpcError::invalid_params)
+    let asked = params.map(|params| project::sampling_for(client.revision, can_tools, params));
+    let asked = asked.transpose().map_err(RpcError::invalid_params)?;
+    Ok(asked.map(Cow::into_owned))
 }
 
 fn elicitation(server: &ServerName, params: Option<&Raw>, client: &Profile) -> Result<Option<Raw>, RpcError> {
@@ -78,7 +81,7 @@ fn elicitation(server: &ServerName, params: Option<&Raw>, client: &Profile) -> R
             "the client does not support elicitation of mode `{mode}`"
         )));
     }
-    let stamped = stamped(server, &object);
+    let stamped = stamped(server, &object)?;
     if client.revision >= Revision::V2025_11_25 {
         return Ok(Some(stamped));
     }
@@ -88,9 +91,12 @@ fn elicitation(server: &ServerName, params: Option<&Raw>, client: &Profile) -> R
 }
 
 /// "Clients MUST make clear which server asks", and behind us they see only one: so the message says it.
-fn stamped(server: &ServerName, object: &Object<'_>) -> Raw {
-    let message = object.get_string("message").unwrap_or_default();
-    object.with("message", &Raw::of(&format!("[{server}] {message}")))
+fn stamped(server: &ServerName, object: &Object<'_>) -> Result<Raw, RpcError> {
+    let message = object.get("message").unwrap_or_else(|| Raw::of(&""));
+    let message = message
+        .prefixed(&format!("[{server}] "))
+        .ok_or_else(|| RpcError::invalid_params("`message` of elicitation/create must be a string"))?;
+    Ok(object.with("message", &message))
 }
 
 fn roots(params: Option<&Raw>, client: &Profile) -> Result<Option<Raw>, RpcError> {
@@ -115,6 +121,23 @@ mod tests {
 
     fn raw(text: &str) -> Raw {
         Raw::parse(&text.to_owned().into()).unwrap()
+    }
+
+    #[test]
+    fn a_stamp_keeps_every_byte_of_the_message() {
+        let server = ServerName::parse("a").unwrap();
+        let after = |params: &str| {
+            let params = raw(params);
+            let with_stamp = stamped(&server, &Object::of(&params).unwrap());
+            with_stamp.map(|params| params.as_str().to_owned())
+        };
+        assert_eq!(
+            after(r#"{"message": "\ud800\u0061\/" ,"n":1.0}"#).unwrap(),
+            r#"{"message": "[a] \ud800\u0061\/" ,"n":1.0}"#
+        );
+        assert_eq!(after("{}").unwrap(), r#"{"message":"[a] "}"#);
+        let refused = after(r#"{"message":7}"#).unwrap_err();
+        assert_eq!(refused.code, code::INVALID_PARAMS);
     }
 
     fn ask(asked: &str, params: &str, capabilities: &str, revision: Revision) -> Result<String, i64> {

@@ -8,12 +8,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
-use super::ask;
-use super::attribute::{Attribution, attribute};
-use super::questions::Question;
+use super::attribute::Attribution;
+use super::backward::{to_task, with_tasks};
+use super::questions::{Question, TaskTie};
 use super::router::Router;
+use super::task_table::Belongs;
+use super::{ask, related, roots, trace};
 use crate::child::Lane;
+use crate::child::ghosts::Candidates;
 use crate::child::link::Link;
+use crate::config::spec::Sharing;
 use crate::event::{SupervisionEvent, What};
 use crate::ids::{Generation, Instance, SessionId};
 use crate::rpc::error::code;
@@ -60,7 +64,17 @@ impl Asks {
     }
 
     /// Puts a child's request to the client it belongs to, or refuses it.
-    pub fn put(&mut self, asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) {
+    pub fn put(&mut self, asking: &Asking<'_>, candidates: &Candidates, router: &Router) {
+        if let Some(roots) = roots::of_the_operator(asking, router) {
+            let answer = response_line(Some(&asking.request.id), &Ok(roots));
+            asking.link.post(answer);
+            return;
+        }
+        if is_for_nobodys_roots(asking, router) {
+            let none = Ok(Raw::of(&serde_json::json!({ "roots": [] })));
+            asking.link.post(response_line(Some(&asking.request.id), &none));
+            return;
+        }
         let Err(refusal) = self.try_put(asking, candidates, router) else {
             return;
         };
@@ -75,14 +89,14 @@ impl Asks {
     fn try_put(
         &mut self,
         asking: &Asking<'_>,
-        candidates: &[Arc<Lane>],
+        candidates: &Candidates,
         router: &Router,
     ) -> Result<(), Refusal> {
         let asked = asking.request.method.as_str();
         if !ask::is_for_clients(asked) {
             return Err(Refusal::error(RpcError::unknown_method(asked)));
         }
-        let lane = lane_of(asking, candidates, router)?;
+        let Whose { lane, task } = whose(asking, candidates, router)?;
         let client = router.listeners().client(&lane.session);
         let Some((client, profile)) = client
             .as_ref()
@@ -96,7 +110,8 @@ impl Asks {
             asking.request.params.as_ref(),
             profile,
         )
-        .map_err(Refusal::error)?;
+        .map_err(Refusal::error)?
+        .map(|params| named_for_client(&params, task.as_ref()));
         self.remember_url(asking.instance, params.as_ref(), &lane.session);
         let question = Question {
             instance: asking.instance.clone(),
@@ -104,13 +119,17 @@ impl Asks {
             child_id: asking.request.id.compact(),
             asked: asked.to_owned(),
             lane,
+            task: task.as_ref().map(TaskTie::of),
             since: Instant::now(),
         };
         match client.questions.ask(question, params.as_ref()) {
             Ok(None) => Ok(()),
-            // The call's own exchange is over; the client's other streams are not.
+            // The call's own exchange is over; the task's may be open, and the client's other streams are.
             Ok(Some(line)) => {
-                client.outbox.message(line);
+                match &task {
+                    Some(task) => to_task(task, line, router),
+                    None => client.outbox.message(line),
+                }
                 Ok(())
             }
             Err(_too_many) => Err(Refusal::error(RpcError::new(
@@ -184,13 +203,65 @@ impl Asks {
     }
 }
 
+/// Whose a request is.
+struct Whose {
+    lane: Arc<Lane>,
+    /// The task that it names.
+    task: Option<Belongs>,
+}
+
+/// Whose a request is: the task says so that it names, or the call that it belongs to.
+fn whose(asking: &Asking<'_>, candidates: &Candidates, router: &Router) -> Result<Whose, Refusal> {
+    let Some(own) = asking.request.params.as_ref().and_then(related::task_id) else {
+        let candidates = with_tasks(asking.instance, candidates, router);
+        let lane = lane_of(asking, &candidates, router)?;
+        return Ok(Whose { lane, task: None });
+    };
+    let found = router.task_table().belongs(asking.instance, &own);
+    let Some((_, task)) = found else {
+        return Err(Refusal::error(RpcError::invalid_params(
+            "the request names a task that no client has",
+        )));
+    };
+    // A task that we drive is one call to its client. Else it outlives each of the client's requests, and so does what
+    // it asks.
+    let driven = task.lane.clone().filter(|_| task.ours.is_none());
+    let lane = driven.unwrap_or_else(|| Arc::new(Lane::closed(task.session.clone())));
+    Ok(Whose {
+        lane,
+        task: Some(task),
+    })
+}
+
+/// The parameters with the task as the client knows it, if it knows of one.
+///
+/// Clients are not told of tasks of their own (`task`): to us they have declared them, to the child we have not.
+fn named_for_client(params: &Raw, task: Option<&Belongs>) -> Raw {
+    let params = match task {
+        None => params.clone(),
+        Some(Belongs { ours: Some(ours), .. }) => related::with_task_id(params, ours),
+        Some(Belongs { ours: None, .. }) => related::without_task(params),
+    };
+    Object::of(&params).map_or_else(|| params.clone(), |object| object.without(&["task"]))
+}
+
+/// Whether the process that only tells the lists of a server asks for folders: it was told that there may be some,
+/// so that its lists are those of its clients' processes, and it has no client.
+fn is_for_nobodys_roots(asking: &Asking<'_>, router: &Router) -> bool {
+    let of_nobody = asking.request.method.as_str() == method::ROOTS_LIST && asking.instance.owner.is_none();
+    of_nobody
+        && router
+            .entry(&asking.instance.server)
+            .is_some_and(|entry| entry.spec.policy.sharing != Sharing::Shared)
+}
+
 /// The call that a request belongs to.
 ///
 /// The calls in flight have to leave no doubt, also in a process of several sessions of one client program. Outside
 /// of any call, a process that is one client's alone asks that client; one that is shared asks nobody.
-fn lane_of(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Result<Arc<Lane>, Refusal> {
+fn lane_of(asking: &Asking<'_>, candidates: &Candidates, router: &Router) -> Result<Arc<Lane>, Refusal> {
     let asked = asking.request.method.as_str();
-    match attribute(candidates) {
+    match trace::attribute(candidates, asking.request.params.as_ref()) {
         Attribution::Call(lane) => return Ok(lane),
         Attribution::Ambiguous => return Err(ambiguous(asked)),
         Attribution::Unsolicited => {}
@@ -200,7 +271,8 @@ fn lane_of(asking: &Asking<'_>, candidates: &[Arc<Lane>], router: &Router) -> Re
     };
     match router.listeners().clients_of(owner).as_slice() {
         // It goes out on the client's other streams.
-        [(session, _)] => Ok(Arc::new(Lane::closed(session.clone()))),
+        // Nor may it be another session's, which has given up its call.
+        [(session, _)] if candidates.may_all_be_of(session) => Ok(Arc::new(Lane::closed(session.clone()))),
         [] => Err(Refusal::gone(asked)),
         _several => Err(unsolicited(asked)),
     }
@@ -234,7 +306,7 @@ impl Refusal {
 fn ambiguous(asked: &str) -> Refusal {
     /// "User rejected sampling request" (MCP, sampling, "Error Handling").
     const REJECTED: i64 = -1;
-    let why = "calls of several clients are in flight, and nothing says whose this request is; \
+    let why = "calls of several clients are in flight, or were given up a moment ago, and nothing says whose this request is; \
                with sharing = \"per-session\" every client has a process of its own";
     match asked {
         method::SAMPLE => Refusal::error(RpcError::new(REJECTED, why)),

@@ -1,11 +1,13 @@
 //! Whose a child's own message is. Pure.
 //!
 //! A message of the handshake era names no request. With one call in flight, or with several of one session, the
-//! owner is certain; with calls of different sessions it is not, and then nobody gets it.
+//! owner is certain; with calls of different sessions it is not, and then nobody gets it. A call that was cancelled or has
+//! timed out counts as long as the child may still work on it.
 
 use std::sync::Arc;
 
 use crate::child::Lane;
+use crate::child::ghosts::Candidates;
 
 /// Whose it is.
 #[derive(Debug)]
@@ -18,12 +20,14 @@ pub enum Attribution {
     Unsolicited,
 }
 
-/// Decides from the calls in flight on the child, newest last.
-pub fn attribute(candidates: &[Arc<Lane>]) -> Attribution {
-    let Some(newest) = candidates.last() else {
+/// Decides from the calls on the child.
+pub fn attribute(candidates: &Candidates) -> Attribution {
+    let live = &candidates.live;
+    let Some(newest) = live.last() else {
         return Attribution::Unsolicited;
     };
-    if candidates.iter().all(|lane| lane.session == newest.session) {
+    let is_one_session = live.iter().all(|lane| lane.session == newest.session);
+    if is_one_session && candidates.may_all_be_of(&newest.session) {
         return Attribution::Call(Arc::clone(newest));
     }
     Attribution::Ambiguous
@@ -42,14 +46,22 @@ mod tests {
     #[test]
     fn an_owner_is_certain_or_there_is_none() {
         let (one, two) = (SessionId::random(), SessionId::random());
-        assert!(matches!(attribute(&[]), Attribution::Unsolicited));
-        let Attribution::Call(newest) = attribute(&[lane(&one, 1), lane(&one, 2)]) else {
+        let of = |live: Vec<Arc<Lane>>, given_up: &[&SessionId]| {
+            attribute(&Candidates {
+                live,
+                given_up: given_up.iter().copied().cloned().collect(),
+            })
+        };
+        assert!(matches!(of(vec![], &[]), Attribution::Unsolicited));
+        assert!(matches!(of(vec![], &[&one]), Attribution::Unsolicited));
+        let Attribution::Call(newest) = of(vec![lane(&one, 1), lane(&one, 2)], &[&one]) else {
             panic!()
         };
         assert_eq!(newest.request, RequestId::number(2));
         assert!(matches!(
-            attribute(&[lane(&one, 1), lane(&two, 1)]),
+            of(vec![lane(&one, 1), lane(&two, 1)], &[]),
             Attribution::Ambiguous
         ));
+        assert!(matches!(of(vec![lane(&one, 1)], &[&two]), Attribution::Ambiguous));
     }
 }

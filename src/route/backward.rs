@@ -2,21 +2,25 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::broadcast;
 
 use super::asks::{Asking, Asks};
-use super::attribute::{Attribution, attribute};
+use super::attribute::Attribution;
 use super::client::ClientSide;
+use super::related;
 use super::router::Router;
+use super::task_table::Belongs;
+use super::trace;
 use crate::catalog::{Catalog, Kind};
-use crate::child::Lane;
+use crate::child::ghosts::Candidates;
 use crate::child::hub::{FromChild, Upward};
 use crate::event::SupervisionEvent;
-use crate::ids::{Instance, SessionId};
+use crate::ids::{Generation, Instance, SessionId, WireId};
+use crate::rpc::Raw;
 use crate::rpc::mcp::{LogLevel, method};
 use crate::rpc::message::notification_line;
 use crate::rpc::object::Object;
-use crate::rpc::{Notification, Raw};
 use crate::tasks::Tasks;
 
 /// Takes what children say by themselves, where it is read. Nothing in here waits.
@@ -68,7 +72,13 @@ impl Upward for Backward {
                 generation,
             } => {
                 self.asks().notified(instance, generation, &notification, router);
-                notified(instance, &candidates, &notification, router, catalog);
+                let said = Said {
+                    instance,
+                    generation,
+                    candidates: &candidates,
+                    params: notification.params.as_ref(),
+                };
+                notified(&said, notification.method.as_str(), router, catalog);
             }
             FromChild::Request {
                 link,
@@ -109,34 +119,41 @@ fn ready(instance: &Instance, router: &Router, catalog: &Catalog, tasks: &Tasks)
     });
 }
 
-fn notified(
-    instance: &Instance,
-    candidates: &[Arc<Lane>],
-    notification: &Notification,
-    router: &Router,
-    catalog: &Catalog,
-) {
-    let server = &instance.server;
-    match notification.method.as_str() {
+/// A notification of a child.
+struct Said<'a> {
+    instance: &'a Instance,
+    generation: Generation,
+    /// The calls it may belong to.
+    candidates: &'a Candidates,
+    params: Option<&'a Raw>,
+}
+
+fn notified(said: &Said<'_>, asked: &str, router: &Router, catalog: &Catalog) {
+    let server = &said.instance.server;
+    match asked {
         method::TOOLS_CHANGED => catalog.dirty(server, &[Kind::Tools]),
         method::PROMPTS_CHANGED => catalog.dirty(server, &[Kind::Prompts]),
         method::RESOURCES_CHANGED => catalog.dirty(server, &[Kind::Resources, Kind::Templates]),
         method::RESOURCE_UPDATED => {
-            let params = notification.params.as_ref().and_then(Object::of);
+            let params = said.params.and_then(Object::of);
             if let Some(uri) = params.and_then(|params| params.get_string("uri")) {
-                router.listeners().resource_updated(instance, &uri);
+                for session in router.listeners().resource_updated(said.instance, &uri) {
+                    router.provenance().note(&session, server, &uri);
+                }
             }
         }
-        method::MESSAGE => log_message(instance, candidates, notification.params.as_ref(), router),
+        method::MESSAGE => log_message(said, router),
+        method::PROGRESS => task_progress(said, router),
+        method::TASK_STATUS => task_status(said, router),
         method::CANCELLED | method::ELICITATION_COMPLETE => {}
-        other => unknown(instance, other, notification.params.as_ref(), router),
+        other => unknown(said.instance, other, said.params, router),
     }
 }
 
-/// A log message goes to whom it certainly concerns, if that wants its level: to the session whose call it belongs
-/// to, to the owner of the process, or to the only client there is.
-fn log_message(instance: &Instance, candidates: &[Arc<Lane>], params: Option<&Raw>, router: &Router) {
-    let Some(object) = params.and_then(Object::of) else {
+/// A log message goes to whom it certainly concerns, if that wants its level: to the session of the task or call it
+/// belongs to, to the owner of the process, or to the only client there is.
+fn log_message(said: &Said<'_>, router: &Router) {
+    let Some((raw, object)) = said.params.and_then(|raw| Some((raw, Object::of(raw)?))) else {
         return;
     };
     let Some(level) = object
@@ -146,15 +163,26 @@ fn log_message(instance: &Instance, candidates: &[Arc<Lane>], params: Option<&Ra
         return;
     };
     // Behind us the client sees one server only: the logger's name says which of ours it was.
-    let server = &instance.server;
-    let logger = match object.get_string("logger") {
-        Some(logger) => format!("{server}/{logger}"),
-        None => server.to_string(),
-    };
-    let params = object.with("logger", &Raw::of(&logger));
-    let line = notification_line(method::MESSAGE, Some(&params));
+    let server = &said.instance.server;
+    let logger = object
+        .get("logger")
+        .and_then(|logger| logger.prefixed(&format!("{server}/")))
+        .unwrap_or_else(|| Raw::of(&server.as_str()));
+    let params = object.with("logger", &logger);
     let listeners = router.listeners();
-    if let Attribution::Call(lane) = attribute(candidates) {
+    if let Some((belongs, params)) = of_task(said.instance, &params, router) {
+        if listeners.wants_level(&belongs.session, level) {
+            to_task(
+                &belongs,
+                notification_line(method::MESSAGE, Some(&params)),
+                router,
+            );
+        }
+        return;
+    }
+    let line = notification_line(method::MESSAGE, Some(&params));
+    let candidates = with_tasks(said.instance, said.candidates, router);
+    if let Attribution::Call(lane) = trace::attribute(&candidates, Some(raw)) {
         if listeners.wants_level(&lane.session, level) {
             // The call may have been answered in the meantime by its end.
             if !lane.push(line.clone())
@@ -165,10 +193,83 @@ fn log_message(instance: &Instance, candidates: &[Arc<Lane>], params: Option<&Ra
         }
         return;
     }
-    for (session, client) in concerned(instance, candidates, router) {
+    for (session, client) in concerned(said.instance, &candidates, router) {
         if listeners.wants_level(&session, level) {
             client.outbox.message(line.clone());
         }
+    }
+}
+
+/// The calls in flight, and before them the tasks that run: a message that names neither may be any of theirs.
+pub(super) fn with_tasks(instance: &Instance, candidates: &Candidates, router: &Router) -> Candidates {
+    let mut live = router.task_table().lanes_on(instance);
+    live.extend(candidates.live.iter().cloned());
+    Candidates {
+        live,
+        given_up: candidates.given_up.clone(),
+    }
+}
+
+/// The task that these parameters name, and the parameters as its client knows it.
+fn of_task(instance: &Instance, params: &Raw, router: &Router) -> Option<(Belongs, Raw)> {
+    let own = related::task_id(params)?;
+    let (_, belongs) = router.task_table().belongs(instance, &own)?;
+    let params = match &belongs.ours {
+        Some(ours) => related::with_task_id(params, ours),
+        None => related::without_task(params),
+    };
+    Some((belongs, params))
+}
+
+/// To the client of a task: on the exchange that is open for it, or on any other way.
+pub(super) fn to_task(belongs: &Belongs, line: Bytes, router: &Router) {
+    if belongs.lane.as_ref().is_some_and(|lane| lane.push(line.clone())) {
+        return;
+    }
+    if let Some(client) = router.listeners().client(&belongs.session) {
+        client.outbox.message(line);
+    }
+}
+
+/// Progress under a token that no call in flight has: a task's, which outlives the call that made it.
+fn task_progress(said: &Said<'_>, router: &Router) {
+    let Some(object) = said.params.and_then(Object::of) else {
+        return;
+    };
+    let number = |key| object.get(key).map(|value| value.as_str().to_owned());
+    let token = number("progressToken").and_then(|token| token.parse().ok());
+    let value = number("progress").and_then(|value| value.parse().ok());
+    let (Some(token), Some(value)) = (token, value) else {
+        return;
+    };
+    let task = router
+        .task_table()
+        .progress(said.instance, said.generation, WireId(token), value);
+    let Some((belongs, token)) = task else { return };
+    let params = object.with("progressToken", &token);
+    let params = match &belongs.ours {
+        Some(ours) => related::with_task_id(&params, ours),
+        None => related::without_task(&params),
+    };
+    to_task(
+        &belongs,
+        notification_line(method::PROGRESS, Some(&params)),
+        router,
+    );
+}
+
+/// A task stands differently now: its client hears of it under our id.
+fn task_status(said: &Said<'_>, router: &Router) {
+    let Some(params) = said.params else { return };
+    let own = Object::of(params).and_then(|params| params.get_string("taskId"));
+    let table = router.task_table();
+    let Some((ours, belongs)) = own.and_then(|own| table.belongs(said.instance, &own)) else {
+        return;
+    };
+    let shown = table.stands(&ours, params);
+    if belongs.ours.is_some() {
+        let line = notification_line(method::TASK_STATUS, Some(&related::with_task_id(&shown, &ours)));
+        to_task(&belongs, line, router);
     }
 }
 
@@ -178,7 +279,7 @@ fn unknown(instance: &Instance, method: &str, params: Option<&Raw>, router: &Rou
         tracing::debug!(server = %instance, method, "a notification that concerns nobody");
         return;
     }
-    for (_, client) in concerned(instance, &[], router) {
+    for (_, client) in concerned(instance, &Candidates::default(), router) {
         client.outbox.message(notification_line(method, params));
     }
 }
@@ -186,12 +287,17 @@ fn unknown(instance: &Instance, method: &str, params: Option<&Raw>, router: &Rou
 /// Whom something concerns that belongs to no call.
 fn concerned(
     instance: &Instance,
-    candidates: &[Arc<Lane>],
+    candidates: &Candidates,
     router: &Router,
 ) -> Vec<(SessionId, Arc<ClientSide>)> {
     match &instance.owner {
         Some(owner) => router.listeners().clients_of(owner),
-        None if candidates.is_empty() => router.listeners().only_client().into_iter().collect(),
+        None if candidates.live.is_empty() => {
+            let only = router.listeners().only_client();
+            only.into_iter()
+                .filter(|(session, _)| candidates.may_all_be_of(session))
+                .collect()
+        }
         // Calls of several sessions are in flight: it may be any of theirs.
         None => Vec::new(),
     }

@@ -3,9 +3,10 @@
 //! A subscription is counted: the child is asked once for the first session, and told when the last one leaves.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::client::ClientSide;
+use crate::child::link::Link;
 use crate::ids::{Instance, OwnerKey, SessionId};
 use crate::rpc::mcp::LogLevel;
 
@@ -24,8 +25,16 @@ pub struct Listeners(Mutex<Wants>);
 #[derive(Debug, Default)]
 struct Wants {
     sessions: HashMap<SessionId, Session>,
-    /// Who hears of a child's resource, under which exposed URI.
-    subscribers: HashMap<Resource, HashMap<SessionId, String>>,
+    resources: HashMap<Resource, Subscribed>,
+}
+
+/// One resource that somebody wants to hear of.
+#[derive(Debug, Default)]
+struct Subscribed {
+    /// Who hears of it, under which exposed URI.
+    sessions: HashMap<SessionId, String>,
+    /// The process that has agreed to tell of it: the pipes to it, which no other process has.
+    agreed: Option<Weak<Link>>,
 }
 
 #[derive(Debug)]
@@ -65,6 +74,21 @@ impl Listeners {
         }
     }
 
+    /// The level that a session has set, and what it subscribes to, with the exposed URI.
+    pub fn state_of(&self, session: &SessionId) -> (Option<LogLevel>, Vec<(Resource, String)>) {
+        let wants = self.wants();
+        let Some(known) = wants.sessions.get(session) else {
+            return (None, Vec::new());
+        };
+        let exposed = |resource: &Resource| wants.resources.get(resource)?.sessions.get(session).cloned();
+        let subscribed = known
+            .subscribed
+            .iter()
+            .filter_map(|resource| Some((resource.clone(), exposed(resource)?)))
+            .collect();
+        (known.level, subscribed)
+    }
+
     /// Whether a session wants a message of this level.
     pub fn wants_level(&self, session: &SessionId, level: LogLevel) -> bool {
         let wanted = self
@@ -84,7 +108,7 @@ impl Listeners {
             .min()
     }
 
-    /// Notes a subscription. Says whether it is the first to this resource.
+    /// Notes a subscription. Says whether the child still has to be asked: no process of it has agreed yet.
     ///
     /// # Errors
     /// The session has too many already.
@@ -102,9 +126,43 @@ impl Listeners {
             return Err(TooMany);
         }
         known.subscribed.insert(resource.clone());
-        let subscribers = wants.subscribers.entry(resource.clone()).or_default();
-        subscribers.insert(session.clone(), exposed.to_owned());
-        Ok(subscribers.len() == 1)
+        let subscribed = wants.resources.entry(resource.clone()).or_default();
+        subscribed.sessions.insert(session.clone(), exposed.to_owned());
+        Ok(subscribed.agreed.is_none())
+    }
+
+    /// Notes a subscription of before the daemon's restart: a process that is gone had agreed to it, so the next one
+    /// is asked.
+    ///
+    /// # Errors
+    /// The session has too many already.
+    pub fn resume(&self, session: &SessionId, resource: &Resource, exposed: &str) -> Result<(), TooMany> {
+        self.subscribe(session, resource, exposed)?;
+        if let Some(subscribed) = self.wants().resources.get_mut(resource) {
+            subscribed.agreed.get_or_insert_with(Weak::new);
+        }
+        Ok(())
+    }
+
+    /// The process behind `link` has agreed to tell of a resource.
+    pub fn agreed(&self, resource: &Resource, link: &Arc<Link>) {
+        if let Some(subscribed) = self.wants().resources.get_mut(resource) {
+            subscribed.agreed = Some(Arc::downgrade(link));
+        }
+    }
+
+    /// The resource to which a session has subscribed under an exposed URI, if it has.
+    pub fn subscribed_as(&self, session: &SessionId, exposed: &str) -> Option<Resource> {
+        let wants = self.wants();
+        let mut subscribed = wants.sessions.get(session)?.subscribed.iter();
+        let is_it = |resource: &&Resource| {
+            let known = wants.resources.get(*resource);
+            known
+                .and_then(|known| known.sessions.get(session))
+                .map(String::as_str)
+                == Some(exposed)
+        };
+        subscribed.find(is_it).cloned()
     }
 
     /// Forgets a subscription. Says whether it was the last to this resource.
@@ -117,29 +175,61 @@ impl Listeners {
     }
 
     /// A child's resource changed, or something below it: tells everybody who wants to hear of it.
-    pub fn resource_updated(&self, instance: &Instance, own: &str) {
+    ///
+    /// Returns who was told of a URI that it has not subscribed to, but to one above it.
+    pub fn resource_updated(&self, instance: &Instance, own: &str) -> Vec<SessionId> {
         let wants = self.wants();
-        for ((owner, subscribed), sessions) in &wants.subscribers {
+        let mut told_of_another = Vec::new();
+        for ((owner, subscribed), known) in &wants.resources {
             let concerns = owner == instance && is_or_is_below(own, subscribed);
-            for (session, exposed) in sessions.iter().filter(|_| concerns) {
-                let Some(session) = wants.sessions.get(session) else {
+            for (id, exposed) in known.sessions.iter().filter(|_| concerns) {
+                let Some(session) = wants.sessions.get(id) else {
                     continue;
                 };
-                let uri = if own == subscribed { exposed } else { own };
+                let uri = if own == subscribed {
+                    exposed
+                } else {
+                    told_of_another.push(id.clone());
+                    own
+                };
                 session.client.outbox.resource_updated(uri);
             }
         }
+        told_of_another
     }
 
-    /// A child's resources that somebody subscribes to.
-    pub fn subscriptions_of(&self, instance: &Instance) -> Vec<String> {
+    /// Sessions that subscribe to something of a process which is not shared, with that process.
+    pub fn subscribed_of_own(&self) -> Vec<(SessionId, Instance)> {
         let wants = self.wants();
-        wants
-            .subscribers
-            .keys()
-            .filter(|(owner, _)| owner == instance)
-            .map(|(_, own)| own.clone())
+        let own = wants
+            .resources
+            .iter()
+            .filter(|((instance, _), _)| instance.owner.is_some());
+        own.flat_map(|((instance, _), known)| {
+            known
+                .sessions
+                .keys()
+                .map(|session| (session.clone(), instance.clone()))
+        })
+        .collect()
+    }
+
+    /// A child's resources of which another process than this has agreed to tell: this one knows nothing of it.
+    pub fn agreed_by_others(&self, instance: &Instance, link: &Arc<Link>) -> Vec<String> {
+        let this = Arc::downgrade(link);
+        let wants = self.wants();
+        let is_others =
+            |known: &Subscribed| known.agreed.as_ref().is_some_and(|agreed| !agreed.ptr_eq(&this));
+        let others = wants.resources.iter().filter(|(_, known)| is_others(known));
+        others
+            .filter(|((owner, _), _)| owner == instance)
+            .map(|((_, own), _)| own.clone())
             .collect()
+    }
+
+    /// Whether somebody wants to hear of a child's resources.
+    pub fn is_listened_to(&self, instance: &Instance) -> bool {
+        self.wants().resources.keys().any(|(owner, _)| owner == instance)
     }
 
     /// One client.
@@ -202,13 +292,13 @@ pub struct TooMany;
 
 impl Wants {
     fn leave(&mut self, session: &SessionId, resource: &Resource) -> bool {
-        let Some(subscribers) = self.subscribers.get_mut(resource) else {
+        let Some(known) = self.resources.get_mut(resource) else {
             return false;
         };
-        let was_there = subscribers.remove(session).is_some();
-        let is_last = subscribers.is_empty();
+        let was_there = known.sessions.remove(session).is_some();
+        let is_last = known.sessions.is_empty();
         if is_last {
-            self.subscribers.remove(resource);
+            self.resources.remove(resource);
         }
         was_there && is_last
     }
@@ -223,7 +313,7 @@ fn is_or_is_below(own: &str, subscribed: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::ServerName;
+    use crate::ids::{Generation, ServerName};
 
     fn instance(server: &str) -> Instance {
         Instance::shared(ServerName::parse(server).unwrap())
@@ -240,6 +330,12 @@ mod tests {
         listeners.add(one.clone(), Arc::default());
         listeners.add(two.clone(), Arc::default());
         assert_eq!(listeners.subscribe(&one, &owner("x://1"), "x://1"), Ok(true));
+        assert_eq!(
+            listeners.subscribe(&two, &owner("x://1"), "x://1"),
+            Ok(true),
+            "nobody has agreed yet"
+        );
+        listeners.agreed(&owner("x://1"), &link());
         assert_eq!(listeners.subscribe(&two, &owner("x://1"), "x://1"), Ok(false));
         assert!(!listeners.unsubscribe(&one, &owner("x://1")));
         assert!(
@@ -247,6 +343,31 @@ mod tests {
             "twice changes nothing"
         );
         assert_eq!(listeners.remove(&two), [owner("x://1")]);
+    }
+
+    fn link() -> Arc<Link> {
+        Link::new(Generation(1), 1).0
+    }
+
+    #[test]
+    fn a_fresh_process_is_asked_again_for_what_another_had_agreed_to() {
+        let (listeners, one) = (Listeners::default(), SessionId::random());
+        listeners.add(one.clone(), Arc::default());
+        for uri in ["x://1", "x://2"] {
+            listeners.subscribe(&one, &owner(uri), uri).unwrap();
+        }
+        let (first, second) = (link(), link());
+        listeners.agreed(&owner("x://1"), &first);
+        let again = |link: &Arc<Link>| listeners.agreed_by_others(&instance("a"), link);
+        // What no process has agreed to yet is being asked for by who subscribes.
+        assert_eq!(
+            (again(&first), again(&second)),
+            (vec![], vec!["x://1".to_owned()])
+        );
+        assert!(listeners.agreed_by_others(&instance("b"), &second).is_empty());
+        listeners.agreed(&owner("x://1"), &second);
+        assert!(again(&second).is_empty());
+        assert!(listeners.is_listened_to(&instance("a")) && !listeners.is_listened_to(&instance("b")));
     }
 
     #[test]
@@ -258,7 +379,8 @@ mod tests {
             listeners.add(session.clone(), Arc::clone(client));
             listeners.subscribe(&session, &owner(uri), uri).unwrap();
         }
-        listeners.resource_updated(&instance("a"), "x://a/b");
+        let told_of_another = listeners.resource_updated(&instance("a"), "x://a/b");
+        assert_eq!(told_of_another.len(), 1, "the one that listens to x://a");
         let heard: Vec<bool> = clients
             .iter()
             .map(|client| client.outbox.pop().is_some())

@@ -2,7 +2,8 @@
 //!
 //! Forwards: [`router`] finds the child by the catalogue's tables and edits the few named members that are ours.
 //! Backwards: [`backward`] empties the children's common queue; sessions leave a [`client`] here under
-//! their id. What a child asks is decided in [`ask`] and kept in [`questions`].
+//! their id. What a child asks is decided in [`ask`] and kept in [`questions`]. Tasks that outlive their call
+//! are known to [`task_table`].
 
 pub mod ask;
 pub mod asks;
@@ -10,13 +11,22 @@ pub mod attribute;
 pub mod backward;
 pub mod client;
 pub mod context;
+pub mod error;
 pub mod listeners;
 pub mod outbox;
 pub mod project;
+pub mod provenance;
 pub mod questions;
+pub mod related;
+pub mod roots;
 pub mod router;
+mod subscriptions;
+mod task_calls;
+pub mod task_table;
+pub mod trace;
 
 pub use client::ClientSide;
 pub use context::CallContext;
+pub use error::RouteError;
 pub use listeners::Listeners;
-pub use router::{RouteError, Router};
+pub use router::Router;

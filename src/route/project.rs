@@ -66,6 +66,59 @@ fn older_property(name: &str, property: &Raw) -> Result<Option<Raw>, String> {
     Ok(older)
 }
 
+/// The parameters of a completion for a child of this revision: what was filled in before (`context`) came with
+/// 2025-06-18.
+pub fn completion_for(revision: Option<Revision>, params: Raw) -> Raw {
+    match Object::of(&params) {
+        Some(object) if revision.is_some_and(|revision| revision < Revision::V2025_06_18) => {
+            object.without(&["context"])
+        }
+        _it_knows => params,
+    }
+}
+
+/// What a child asks of a client's model, for a client of this revision: several blocks in one message, and blocks
+/// that use tools, came with 2025-11-25; audio with 2025-03-26, and is text before.
+///
+/// # Errors
+/// A sentence: the client's revision, or what it declared, has no form for it.
+pub fn sampling_for(revision: Revision, has_tools: bool, params: &Raw) -> Result<Cow<'_, Raw>, String> {
+    let text = params.as_str();
+    let is_old = revision < Revision::V2025_11_25;
+    if !is_old && (has_tools || !text.contains("\"tool_")) {
+        return Ok(Cow::Borrowed(params));
+    }
+    let object = Object::of(params);
+    let messages = object.as_ref().and_then(|params| params.get("messages"));
+    let messages = messages.as_ref().and_then(elements).unwrap_or_default();
+    for message in &messages {
+        let content = Object::of(message).and_then(|message| message.get("content"));
+        let Some(content) = content else { continue };
+        if is_old && content.is_array() {
+            return Err("the client's revision has no message of several blocks".to_owned());
+        }
+        let blocks = elements(&content).unwrap_or_else(|| vec![content]);
+        if blocks.iter().any(uses_tools) {
+            return Err("the client does not support sampling with tools".to_owned());
+        }
+    }
+    match object {
+        Some(object) if revision < Revision::V2025_03_26 && text.contains("\"audio\"") => {
+            let older: Vec<Raw> = messages
+                .iter()
+                .map(|message| older_message(revision, message))
+                .collect();
+            Ok(Cow::Owned(object.with("messages", &Raw::array(&older))))
+        }
+        _it_knows => Ok(Cow::Borrowed(params)),
+    }
+}
+
+fn uses_tools(block: &Raw) -> bool {
+    let kind = Object::of(block).and_then(|block| block.get_string("type"));
+    matches!(kind.as_deref(), Some("tool_use" | "tool_result"))
+}
+
 /// A result with content blocks (of a tool or a prompt) as a client of this revision understands it.
 ///
 /// Audio came with 2025-03-26, resource links with 2025-06-18: to older clients, whose set of blocks is closed,
@@ -89,42 +142,6 @@ pub fn result_for(revision: Revision, result: &Raw) -> Cow<'_, Raw> {
         return Cow::Owned(object.with("messages", &Raw::array(&older)));
     }
     Cow::Borrowed(result)
-}
-
-/// A sampling request as a client of this revision understands it.
-///
-/// Audio came with 2025-03-26, and becomes text. Several blocks in one message came with 2025-11-25.
-///
-/// # Errors
-/// A sentence: a message has several blocks, which the client's revision cannot carry.
-pub fn sampling_for(revision: Revision, params: &Raw) -> Result<Cow<'_, Raw>, String> {
-    if revision >= Revision::V2025_11_25 {
-        return Ok(Cow::Borrowed(params));
-    }
-    let object = Object::of(params);
-    let messages = object
-        .as_ref()
-        .and_then(|object| object.get("messages"))
-        .as_ref()
-        .and_then(elements);
-    let (Some(object), Some(messages)) = (object, messages) else {
-        return Ok(Cow::Borrowed(params));
-    };
-    let content = |message: &Raw| Object::of(message).and_then(|message| message.get("content"));
-    if messages
-        .iter()
-        .any(|message| content(message).is_some_and(|content| elements(&content).is_some()))
-    {
-        return Err("the client's revision has no messages with several blocks of content".to_owned());
-    }
-    if revision >= Revision::V2025_03_26 || !may_hold_newer_blocks(params) {
-        return Ok(Cow::Borrowed(params));
-    }
-    let older: Vec<Raw> = messages
-        .iter()
-        .map(|message| older_message(revision, message))
-        .collect();
-    Ok(Cow::Owned(object.with("messages", &Raw::array(&older))))
 }
 
 /// A look at the text is enough to leave almost every result alone.
@@ -220,6 +237,59 @@ mod tests {
     }
 
     #[test]
+    fn the_context_of_a_completion_is_for_children_that_know_it() {
+        let params = || raw(r#"{"ref":{},"context":{"arguments":{}},"x":1.0}"#);
+        for older in [Revision::V2024_11_05, Revision::V2025_03_26] {
+            let sent = completion_for(Some(older), params());
+            assert_eq!(sent.as_str(), r#"{"ref":{},"x":1.0}"#);
+        }
+        for newer in [Some(Revision::V2025_06_18), Some(Revision::V2025_11_25), None] {
+            assert_eq!(completion_for(newer, params()), params());
+        }
+    }
+
+    #[test]
+    fn a_model_is_asked_only_what_its_clients_revision_can_say() {
+        const NEW: Revision = Revision::V2025_11_25;
+        const OLD: Revision = Revision::V2025_06_18;
+        let text = raw(
+            r#"{"messages":[{"role":"user","content":{"type":"text","text":"\"tool_use\"","x":1e400}}]}"#,
+        );
+        let several = raw(r#"{"messages":[{"content":[{"type":"text","text":"a"}]}]}"#);
+        let tool = raw(r#"{"messages":[{"content":[{"type":"tool_use","id":"1"}]}]}"#);
+        let single = raw(r#"{"messages":[{"content":{"type":"tool_result"}}]}"#);
+        for revision in [Revision::V2024_11_05, Revision::V2025_03_26, OLD, NEW] {
+            assert_eq!(
+                sampling_for(revision, false, &text).unwrap().as_str(),
+                text.as_str()
+            );
+        }
+        assert_eq!(*sampling_for(NEW, false, &several).unwrap(), several);
+        assert_eq!(*sampling_for(NEW, true, &tool).unwrap(), tool);
+        for refused in [
+            sampling_for(OLD, true, &several),
+            sampling_for(NEW, false, &tool),
+            sampling_for(NEW, false, &single),
+            sampling_for(OLD, true, &single),
+        ] {
+            assert!(refused.is_err(), "{refused:?}");
+        }
+        let audio = raw(
+            r#"{"messages":[{"role":"user","content":{"type":"audio","data":"AAAA","mimeType":"audio/wav"}}],"z":1e400}"#,
+        );
+        assert_eq!(
+            *sampling_for(Revision::V2025_03_26, false, &audio).unwrap(),
+            audio
+        );
+        let oldest = sampling_for(Revision::V2024_11_05, false, &audio).unwrap();
+        let oldest = oldest.as_str();
+        assert!(
+            oldest.contains("[audio, audio/wav, about 3 bytes") && oldest.ends_with(r#""z":1e400}"#),
+            "{oldest}"
+        );
+    }
+
+    #[test]
     fn several_choices_at_once_are_refused() {
         let form =
             raw(r#"{"message":"m","requestedSchema":{"properties":{"a":{"type":"array","items":{}}}}}"#);
@@ -244,28 +314,6 @@ mod tests {
             oldest.ends_with(r#"{"type":"text","text":"\"audio\"","x":null}],"z":1}"#),
             "{oldest}"
         );
-    }
-
-    #[test]
-    fn a_question_to_the_model_is_left_alone_where_the_client_understands_it() {
-        let heard = raw(
-            r#"{"messages":[{"role":"user","content":{"type":"audio","data":"AAAAAAAA","mimeType":"audio/wav"}}],"x":1e400}"#,
-        );
-        let of = |revision, params| sampling_for(revision, params).map(|params| params.as_str().to_owned());
-        for revision in [Revision::V2025_03_26, Revision::V2025_11_25] {
-            assert_eq!(of(revision, &heard).unwrap(), heard.as_str());
-        }
-        let oldest = of(Revision::V2024_11_05, &heard).unwrap();
-        assert!(
-            oldest.contains("[audio, audio/wav, about 6 bytes") && oldest.ends_with(r#""x":1e400}"#),
-            "{oldest}"
-        );
-        let several = raw(r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"}]}]}"#);
-        assert!(of(Revision::V2025_06_18, &several).is_err());
-        assert_eq!(of(Revision::V2025_11_25, &several).unwrap(), several.as_str());
-        for odd in ["[]", "{}", r#"{"messages":7}"#, r#"{"messages":[7]}"#] {
-            assert_eq!(of(Revision::V2024_11_05, &raw(odd)).unwrap(), odd);
-        }
     }
 
     #[test]

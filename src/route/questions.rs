@@ -1,7 +1,8 @@
 //! Questions that children ask one client: under ids of ours, each answered once, whichever way it ends.
 //!
 //! A question belongs to one call of this client (see `attribute`). It ends with the client's answer, with the
-//! child taking it back, with the child's process, with the session, or after [`PATIENCE`].
+//! child taking it back, with the last call that may have asked, with the child's process, with the session, or
+//! after [`PATIENCE`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,8 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
+use super::related;
+use super::task_table::Belongs;
 use crate::child::Lane;
 use crate::child::link::Link;
 use crate::ids::{Generation, Instance};
@@ -47,11 +50,44 @@ pub struct Question {
     pub asked: String,
     /// The call that it belongs to.
     pub lane: Arc<Lane>,
+    /// The task that it belongs to, where it belongs to one.
+    pub task: Option<TaskTie>,
     /// When it was asked.
     pub since: Instant,
 }
 
+/// A question's task, under both its names.
+#[derive(Debug, Clone)]
+pub struct TaskTie {
+    ours: Option<String>,
+    own: String,
+}
+
+impl TaskTie {
+    /// The tie of a question to this task.
+    pub fn of(belongs: &Belongs) -> Self {
+        Self {
+            ours: belongs.ours.clone(),
+            own: belongs.own.clone(),
+        }
+    }
+
+    /// The client's answer with the task under the child's name. A client that knows of no task cannot name it.
+    fn answer(&self, result: &Raw) -> Raw {
+        match &self.ours {
+            Some(_) => related::with_task_id(result, &self.own),
+            None => related::belonging_to(result, &self.own),
+        }
+    }
+}
+
 impl Questions {
+    /// From now on ids begin after this one: lower ones may still be open at the client, from before a restart.
+    pub fn begin_after(&self, id: u64) {
+        let mut open = self.open();
+        open.n_asked = open.n_asked.max(id);
+    }
+
     /// Asks: the line for the client goes onto the call's own way; or comes back, where that is closed, to go another.
     ///
     /// # Errors
@@ -77,7 +113,10 @@ impl Questions {
     pub fn answer(&self, id: &RequestId, outcome: &Outcome) -> bool {
         let question = id.as_u64().and_then(|id| self.open().open.remove(&id));
         let Some(question) = question else { return false };
-        question.end(outcome);
+        match (&question.task, outcome) {
+            (Some(task), Ok(result)) => question.end(&Ok(task.answer(result))),
+            (_, outcome) => question.end(outcome),
+        }
         true
     }
 
@@ -131,11 +170,15 @@ impl Questions {
     }
 
     /// A call has ended, and with it what its client was asked: the client is told before it hears of the end, and
-    /// the child hears that nobody answers any more.
+    /// the child hears that nobody answers any more. What may have been asked by another call stays open.
     pub fn call_ended(&self, lane: &Arc<Lane>, outbox: &Outbox) {
+        for question in self.open().open.values_mut() {
+            if Arc::ptr_eq(&question.lane, lane) {
+                question.move_on();
+            }
+        }
         for (id, question) in self.take(|question| Arc::ptr_eq(&question.lane, lane)) {
             question.tell(outbox, cancelled(id, "the call that asked has ended"));
-            // Of several calls in flight another may be the one that asked: it must not wait for ever.
             let outcome = gone(&question.asked);
             question.end(&outcome);
         }
@@ -152,6 +195,24 @@ impl Questions {
 }
 
 impl Question {
+    /// Its call ends. Of several calls of this client in flight another may be the one that asked; and folders are
+    /// asked for outside of any call, too, in a process that is one client's alone.
+    fn move_on(&mut self) {
+        let others = self.link.candidates();
+        let is_other =
+            |lane: &&Arc<Lane>| lane.session == self.lane.session && !Arc::ptr_eq(lane, &self.lane);
+        let next = match others.live.iter().rfind(is_other) {
+            Some(lane) => Arc::clone(lane),
+            None if self.instance.owner.is_some() && self.asked == method::ROOTS_LIST => {
+                Arc::new(Lane::closed(self.lane.session.clone()))
+            }
+            None => return,
+        };
+        self.lane.question_ended();
+        next.question_asked();
+        self.lane = next;
+    }
+
     /// On the way that the question took.
     fn tell(&self, outbox: &Outbox, line: Bytes) {
         if !self.lane.push(line.clone()) {
@@ -197,6 +258,7 @@ mod tests {
             child_id: RequestId::number(child_id),
             asked: method::ELICIT.to_owned(),
             lane: Arc::clone(lane),
+            task: None,
             since: Instant::now(),
         }
     }
@@ -259,6 +321,31 @@ mod tests {
             posted(&mut queue).unwrap(),
             r#"{"jsonrpc":"2.0","id":5,"result":{"action":"cancel"}}"#
         );
+    }
+
+    #[tokio::test]
+    async fn folders_may_be_asked_for_outside_of_the_call_that_ends_but_only_where_the_owner_is_certain() {
+        for (is_owned, method, stays) in [
+            (true, method::ROOTS_LIST, true),
+            (true, method::ELICIT, false),
+            (false, method::ROOTS_LIST, false),
+        ] {
+            let (link, mut queue) = Link::new(Generation(1), 8);
+            let (questions, lane, outbox) = (Questions::default(), lane(), Outbox::default());
+            let mut asked = question(&link, &lane, 5);
+            asked.asked = method.to_owned();
+            if is_owned {
+                asked.instance.owner = Some(crate::ids::OwnerKey::session(&lane.session));
+            }
+            questions.ask(asked, None).unwrap();
+            questions.call_ended(&lane, &outbox);
+            assert!(!lane.is_asking());
+            assert_eq!(posted(&mut queue).is_none(), stays, "{is_owned} {method}");
+            assert_eq!(
+                questions.answer(&RequestId::number(1), &Ok(Raw::empty_object())),
+                stays
+            );
+        }
     }
 
     #[tokio::test]

@@ -9,75 +9,36 @@ use tracing::Instrument;
 
 use super::client::Profile;
 use super::context::CallContext;
-use super::listeners::{Listeners, N_SUBSCRIPTIONS_MAX};
+use super::error::RouteError;
+use super::listeners::Listeners;
 use super::project;
+use super::provenance::{self, Provenance};
+use super::task_calls::{self, Way};
+use super::task_table::TaskTable;
 use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
-use crate::child::handshake::Persona;
+use crate::child::handshake::{Handshake, Persona};
+use crate::child::link::Link;
 use crate::child::outgoing::Params;
-use crate::child::{Call, CallError, Child};
+use crate::child::{Call, Child};
 use crate::config::spec::Sharing;
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::message::notification_line;
 use crate::rpc::object::{Object, elements};
+use crate::rpc::trace::Spans;
 use crate::rpc::{Outcome, Raw, Text, mcp};
 use crate::supervise::instances::{Instances, TooMany};
 use crate::supervise::{Directory, Entry};
 
-/// Why a request got no answer of a child's own.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RouteError {
-    /// The parameters lack something, or it is of the wrong kind.
-    #[error("Invalid params: {0}")]
-    BadParams(String),
-    /// No server offers this tool or prompt.
-    #[error("Unknown {what}: {name}")]
-    Unknown {
-        /// `tool` or `prompt`.
-        what: &'static str,
-        /// The exposed name.
-        name: String,
-    },
-    /// No server offers this resource.
-    #[error("Resource not found: {uri}")]
-    NoResource {
-        /// The exposed URI.
-        uri: String,
-    },
-    /// The server that owns it cannot do this.
-    #[error("server `{server}` does not support {what}")]
-    NotOffered {
-        /// Whose it is.
-        server: ServerName,
-        /// What it cannot do.
-        what: &'static str,
-    },
-    /// As many processes of it as allowed are in use by other clients.
-    #[error(
-        "server `{server}`: {n_max} clients have a process of their own already; `instances_max` sets the limit"
-    )]
-    NoInstance {
-        /// Which.
-        server: ServerName,
-        /// The bound.
-        n_max: usize,
-    },
-    /// The child gave no answer.
-    #[error("server `{server}`: {error}")]
-    Child {
-        /// Which.
-        server: ServerName,
-        /// Why.
-        error: CallError,
-    },
-}
-
 /// Finds the child that answers. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Router {
-    directory: watch::Receiver<Arc<Directory>>,
+    pub(super) directory: watch::Receiver<Arc<Directory>>,
     catalog: Catalog,
-    listeners: Arc<Listeners>,
+    pub(super) listeners: Arc<Listeners>,
+    task_table: Arc<TaskTable>,
+    provenance: Arc<Provenance>,
+    spans: Arc<Spans>,
 }
 
 impl Router {
@@ -91,7 +52,15 @@ impl Router {
             directory,
             catalog,
             listeners,
+            task_table: Arc::default(),
+            provenance: Arc::default(),
+            spans: Arc::new(Spans::random()),
         }
+    }
+
+    /// What clients were shown by whom.
+    pub fn provenance(&self) -> &Provenance {
+        &self.provenance
     }
 
     /// The merged lists.
@@ -102,6 +71,11 @@ impl Router {
     /// What sessions want to hear.
     pub fn listeners(&self) -> &Arc<Listeners> {
         &self.listeners
+    }
+
+    /// The tasks that children run for clients.
+    pub fn task_table(&self) -> &Arc<TaskTable> {
+        &self.task_table
     }
 
     /// `tools/call`.
@@ -150,10 +124,51 @@ impl Router {
             name: name.clone(),
         })?;
         let renamed = (owner.own != name).then(|| object.with("name", &Raw::of(&owner.own)));
-        let params = Params::with_token(renamed.as_ref().or(params));
+        let params = renamed.as_ref().or(params);
         // A tool may have effects; filling in a prompt has none.
-        let outcome = self.ask(&entry, context, method, params, !is_tool).await?;
+        let outcome = if is_tool {
+            let asks_for_task = object.get("task").is_some_and(|task| task.is_object());
+            let way = task_calls::way(&view, &owner.server, &name, context.revision, asks_for_task);
+            self.tool(&entry, context, params, way).await?
+        } else {
+            self.ask(
+                &entry,
+                context,
+                method,
+                self.marked(&entry, context, params),
+                true,
+            )
+            .await?
+        };
+        self.remember(context, &owner.server, &outcome);
         Ok(projected(context, is_tool, outcome))
+    }
+
+    async fn tool(
+        &self,
+        entry: &Entry,
+        context: &CallContext,
+        params: Option<&Raw>,
+        way: Way,
+    ) -> Result<Outcome, RouteError> {
+        let without_task = || Some(Object::of(params?)?.without(&["task"]));
+        let params = match (way, params) {
+            (Way::Task, params) => {
+                let marked = self.marked(entry, context, params);
+                return self
+                    .make_task(&self.child_for(entry, context)?, context, marked)
+                    .await;
+            }
+            (Way::Driven, Some(params)) => {
+                return self
+                    .drive_task(&self.child_for(entry, context)?, context, params)
+                    .await;
+            }
+            (Way::PlainWithoutTask, _) => self.marked(entry, context, without_task().as_ref()),
+            (Way::Plain | Way::Driven, params) => self.marked(entry, context, params),
+        };
+        self.ask(entry, context, mcp::method::TOOLS_CALL, params, false)
+            .await
     }
 
     /// A name that nobody offers now: unknown, or of a server that does not run.
@@ -181,106 +196,18 @@ impl Router {
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_READ)?;
-        let (owner, entry) = self.resource(&uri)?;
+        let (owner, entry) = self.resource(context, &uri)?;
         let own = object.with("uri", &Raw::of(&owner.own));
-        let params = Params::with_token(Some(&own));
+        let params = self.marked(&entry, context, Some(&own));
         let outcome = self
             .ask(&entry, context, mcp::method::RESOURCES_READ, params, true)
             .await?;
+        self.remember(context, &owner.server, &outcome);
+        let outcome = projected(context, false, outcome);
         if owner.own == uri {
             return Ok(outcome);
         }
         Ok(outcome.map(|result| with_exposed_uri(&result, &owner.own, &uri)))
-    }
-
-    /// `resources/subscribe`: the child is asked for the first session only.
-    ///
-    /// # Errors
-    /// See [`RouteError`].
-    pub async fn subscribe(
-        &self,
-        context: &CallContext,
-        params: Option<&Raw>,
-    ) -> Result<Outcome, RouteError> {
-        let (object, uri) = uri_of(params, mcp::method::RESOURCES_SUBSCRIBE)?;
-        let (owner, entry) = self.resource(&uri)?;
-        can_subscribe(&entry)?;
-        let resource = (
-            self.child_for(&entry, context)?.instance().clone(),
-            owner.own.clone(),
-        );
-        let session = &context.lane.session;
-        let is_first = self
-            .listeners
-            .subscribe(session, &resource, &uri)
-            .map_err(|_too_many| {
-                RouteError::BadParams(format!(
-                    "this session subscribes to {N_SUBSCRIPTIONS_MAX} resources already"
-                ))
-            })?;
-        if !is_first {
-            return Ok(Ok(Raw::empty_object()));
-        }
-        let own = object.with("uri", &Raw::of(&owner.own));
-        let method = mcp::method::RESOURCES_SUBSCRIBE;
-        let outcome = self.ask(&entry, context, method, Params::Plain(own), true).await;
-        if !matches!(outcome, Ok(Ok(_))) {
-            self.listeners.unsubscribe(session, &resource);
-        }
-        outcome
-    }
-
-    /// `resources/unsubscribe`: the child is told by the last session only.
-    ///
-    /// # Errors
-    /// See [`RouteError`].
-    pub async fn unsubscribe(
-        &self,
-        context: &CallContext,
-        params: Option<&Raw>,
-    ) -> Result<Outcome, RouteError> {
-        let (object, uri) = uri_of(params, mcp::method::RESOURCES_UNSUBSCRIBE)?;
-        let (owner, entry) = self.resource(&uri)?;
-        can_subscribe(&entry)?;
-        let resource = (
-            self.child_for(&entry, context)?.instance().clone(),
-            owner.own.clone(),
-        );
-        if !self.listeners.unsubscribe(&context.lane.session, &resource) {
-            return Ok(Ok(Raw::empty_object()));
-        }
-        let own = object.with("uri", &Raw::of(&owner.own));
-        self.ask(
-            &entry,
-            context,
-            mcp::method::RESOURCES_UNSUBSCRIBE,
-            Params::Plain(own),
-            true,
-        )
-        .await
-    }
-
-    /// A session is gone: children are told of resources that nobody wants to hear of any more.
-    pub async fn forget(&self, session: &SessionId) {
-        let orphaned = self.listeners.remove(session);
-        let own_process = OwnerKey::session(session);
-        let directory = Arc::clone(&self.directory.borrow());
-        for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
-            instances.release(&own_process).await;
-        }
-        for (instance, own) in orphaned {
-            let Some(child) = self.child(&instance) else {
-                continue;
-            };
-            if child.status().handshake.is_none() {
-                continue;
-            }
-            let params = Params::Plain(Raw::of(&serde_json::json!({ "uri": own })));
-            drop(
-                self.ours(&child, mcp::method::RESOURCES_UNSUBSCRIBE, params)
-                    .await,
-            );
-        }
     }
 
     /// `completion/complete`.
@@ -294,30 +221,32 @@ impl Router {
         let reference =
             reference.ok_or_else(|| RouteError::BadParams("`ref` must be an object".to_owned()))?;
         let reference = Object::of(&reference).ok_or_else(|| needs_object(method))?;
-        let (key, owner, entry) = self.referred(&reference)?;
-        if entry
-            .child
-            .status()
-            .handshake
-            .is_some_and(|handshake| !handshake.can("completions"))
-            && entry
-                .child
-                .status()
-                .handshake
-                .is_some_and(|shake| shake.revision >= mcp::Revision::V2025_03_26)
-        {
+        let (key, owner, entry) = self.referred(context, &reference)?;
+        let known = entry.child.status().handshake;
+        let handshake = match known {
+            Some(known) => Some(known),
+            None => greeted(&self.child_for(&entry, context)?, context).await?.1,
+        };
+        let revision = handshake.as_ref().map(|handshake| handshake.revision);
+        let has_capability = handshake.is_none_or(|handshake| handshake.can("completions"));
+        if !has_capability && revision >= Some(mcp::Revision::V2025_03_26) {
             // We declare the capability for all, so we answer for those that lack it.
             return Ok(Ok(Raw::of(
                 &serde_json::json!({ "completion": { "values": [], "hasMore": false } }),
             )));
         }
         let params = object.with("ref", &reference.with(key, &Raw::of(&owner.own)));
+        let params = project::completion_for(revision, params);
         self.ask(&entry, context, method, Params::Plain(params), true)
             .await
     }
 
     /// What a completion's `ref` refers to: the member that names it, its owner, and the owner's child.
-    fn referred(&self, reference: &Object<'_>) -> Result<(&'static str, Owner, Entry), RouteError> {
+    fn referred(
+        &self,
+        context: &CallContext,
+        reference: &Object<'_>,
+    ) -> Result<(&'static str, Owner, Entry), RouteError> {
         let view = self.view();
         if let Some(name) = reference.get_string("name") {
             let unknown = || RouteError::Unknown {
@@ -335,7 +264,7 @@ impl Router {
             let entry = self.entry(&owner.server).ok_or(RouteError::NoResource { uri })?;
             return Ok(("uri", owner.clone(), entry));
         }
-        let (owner, entry) = self.resource(&uri)?;
+        let (owner, entry) = self.resource(context, &uri)?;
         Ok(("uri", owner, entry))
     }
 
@@ -362,17 +291,8 @@ impl Router {
         }
     }
 
-    /// Asks a fresh process again for what sessions subscribe to, and tells them that they may have missed something.
-    pub async fn resubscribe(&self, child: &Child) {
-        for own in self.listeners.subscriptions_of(child.instance()) {
-            let params = Params::Plain(Raw::of(&serde_json::json!({ "uri": own })));
-            drop(self.ours(child, mcp::method::RESOURCES_SUBSCRIBE, params).await);
-            self.listeners.resource_updated(child.instance(), &own);
-        }
-    }
-
     /// The child that works for the caller: the shared one, or the caller's own.
-    fn child_for(&self, entry: &Entry, context: &CallContext) -> Result<Child, RouteError> {
+    pub(super) fn child_for(&self, entry: &Entry, context: &CallContext) -> Result<Child, RouteError> {
         let Some(instances) = &entry.instances else {
             return Ok(entry.child.clone());
         };
@@ -432,14 +352,45 @@ impl Router {
         self.directory.borrow().get(server.as_str()).cloned()
     }
 
-    fn resource(&self, uri: &str) -> Result<(Owner, Entry), RouteError> {
+    /// Whose resource a URI is, for this client.
+    pub(super) fn resource(&self, context: &CallContext, uri: &str) -> Result<(Owner, Entry), RouteError> {
         let missing = || RouteError::NoResource { uri: uri.to_owned() };
-        let owner = self.view().owner_of_uri(uri).ok_or_else(missing)?;
+        let seen = || {
+            let server = self.provenance.of(&context.lane.session, uri)?;
+            self.entry(&server).map(|_| server)
+        };
+        let owner = self.view().owner_of_uri(uri, seen).ok_or_else(missing)?;
         let entry = self.entry(&owner.server).ok_or_else(missing)?;
         Ok((owner, entry))
     }
 
-    async fn ask(
+    /// Parameters with our progress token, and with a span where several sessions use a process: by it the child
+    /// may say whose its own messages are.
+    fn marked(&self, entry: &Entry, context: &CallContext, params: Option<&Raw>) -> Params {
+        match entry.spec.policy.sharing {
+            Sharing::Shared | Sharing::PerClient => Params::traced(params, &self.spans, &context.lane),
+            Sharing::PerSession => Params::with_token(params),
+        }
+    }
+
+    /// Remembers which unlisted URIs a result shows to the client.
+    fn remember(&self, context: &CallContext, server: &ServerName, outcome: &Outcome) {
+        let Ok(result) = outcome else { return };
+        let mut uris = provenance::uris_in(result);
+        if uris.is_empty() {
+            return;
+        }
+        let (view, session) = (self.view(), &context.lane.session);
+        uris.retain(|uri| view.list(Kind::Resources).owner(uri).is_none());
+        // A session that has ended meanwhile would never be forgotten.
+        if !uris.is_empty() && self.listeners.client(session).is_some() {
+            for uri in &uris {
+                self.provenance.note(session, server, uri);
+            }
+        }
+    }
+
+    pub(super) async fn ask(
         &self,
         entry: &Entry,
         context: &CallContext,
@@ -447,21 +398,31 @@ impl Router {
         params: Params,
         repeatable: bool,
     ) -> Result<Outcome, RouteError> {
-        let child = &self.child_for(entry, context)?;
-        let lane = Some(Arc::clone(&context.lane));
         let call = Call {
             method: Text::fixed(method),
             params,
-            lane,
+            lane: Some(Arc::clone(&context.lane)),
             repeatable,
+            patience: None,
+            witness: None,
         };
+        self.put(&self.child_for(entry, context)?, context, call).await
+    }
+
+    /// One call to one child.
+    pub(super) async fn put(
+        &self,
+        child: &Child,
+        context: &CallContext,
+        call: Call,
+    ) -> Result<Outcome, RouteError> {
         // Made only where debug is logged; its fields are names and ids, never payloads.
         let span = tracing::debug_span!(
             "call",
             server = %child.name(),
             session = %context.lane.session,
             request = ?context.lane.request,
-            method,
+            method = call.method.as_str(),
         );
         child
             .call(call)
@@ -474,14 +435,9 @@ impl Router {
     }
 
     /// A call of our own; nobody waits for it longer than this.
-    async fn ours(&self, child: &Child, method: &'static str, params: Params) -> Option<Outcome> {
+    pub(super) async fn ours(&self, child: &Child, method: &'static str, params: Params) -> Option<Outcome> {
         const PATIENCE: Duration = Duration::from_secs(10);
-        let call = Call {
-            method: Text::fixed(method),
-            params,
-            lane: None,
-            repeatable: true,
-        };
+        let call = Call::ours(method, params);
         let answered = tokio::time::timeout(PATIENCE, child.call(call)).await.ok()?;
         answered
             .inspect_err(|error| tracing::debug!(server = %child.name(), method, %error, "no answer"))
@@ -497,27 +453,28 @@ fn projected(context: &CallContext, is_tool: bool, outcome: Outcome) -> Outcome 
     }
 }
 
-fn can_subscribe(entry: &Entry) -> Result<(), RouteError> {
-    match entry.child.status().handshake {
-        Some(handshake) if !handshake.can_also("resources", "subscribe") => Err(RouteError::NotOffered {
-            server: entry.spec.name.clone(),
-            what: "resource subscriptions",
-        }),
-        _can_or_not_known_yet => Ok(()),
-    }
+pub(super) async fn greeted(
+    child: &Child,
+    context: &CallContext,
+) -> Result<(Arc<Link>, Option<Arc<Handshake>>), RouteError> {
+    let greeted = child.greeted(Some(&context.lane)).await;
+    greeted.map_err(|error| RouteError::Child {
+        server: child.name().clone(),
+        error,
+    })
 }
 
-fn uri_of<'a>(params: Option<&'a Raw>, method: &str) -> Result<(Object<'a>, String), RouteError> {
+pub(super) fn uri_of<'a>(params: Option<&'a Raw>, method: &str) -> Result<(Object<'a>, String), RouteError> {
     let object = params.and_then(Object::of).ok_or_else(|| needs_object(method))?;
     let uri = object.get_string("uri").ok_or_else(|| needs_string("uri"))?;
     Ok((object, uri))
 }
 
-fn needs_object(method: &str) -> RouteError {
+pub(super) fn needs_object(method: &str) -> RouteError {
     RouteError::BadParams(format!("`params` of {method} must be an object"))
 }
 
-fn needs_string(member: &str) -> RouteError {
+pub(super) fn needs_string(member: &str) -> RouteError {
     RouteError::BadParams(format!("`{member}` must be a string"))
 }
 

@@ -93,6 +93,16 @@ pub mod method {
     pub const RESOURCES_UNSUBSCRIBE: &str = "resources/unsubscribe";
     /// Suggests values for an argument.
     pub const COMPLETE: &str = "completion/complete";
+    /// How a task stands (2025-11-25, experimental).
+    pub const TASKS_GET: &str = "tasks/get";
+    /// What a task has come to; waits until it has.
+    pub const TASKS_RESULT: &str = "tasks/result";
+    /// The caller's own tasks.
+    pub const TASKS_LIST: &str = "tasks/list";
+    /// A task is no longer wanted.
+    pub const TASKS_CANCEL: &str = "tasks/cancel";
+    /// A task stands differently now.
+    pub const TASK_STATUS: &str = "notifications/tasks/status";
     /// From which severity on log messages are wanted.
     pub const SET_LEVEL: &str = "logging/setLevel";
     /// A child asks the client's model.
@@ -120,6 +130,10 @@ pub mod method {
     /// A list has changed.
     pub const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
 }
+
+/// The key in `_meta` under which a message says to which task it belongs (MCP 2025-11-25, tasks, "Related Task
+/// Metadata").
+pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
 
 /// Severities of log messages, least first (RFC 5424).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ pub mod mcp;
 pub mod message;
 pub mod object;
 pub mod raw;
+pub mod trace;
 
 pub use error::RpcError;
 pub use id::RequestId;

@@ -100,6 +100,17 @@ impl Raw {
         std::str::from_utf8(inner).ok().map(Cow::Borrowed)
     }
 
+    /// The string that this is, with `prefix` before its text; `None` for any other kind of value.
+    ///
+    /// What was there keeps every byte, also escapes that stand for no character.
+    #[must_use]
+    pub fn prefixed(&self, prefix: &str) -> Option<Self> {
+        let rest = self.0.strip_prefix(b"\"")?;
+        let prefix = Self::of(&prefix);
+        let before = prefix.0.strip_suffix(b"\"")?;
+        Some(Self::trusted([before, rest].concat()))
+    }
+
     /// Whether this is an object.
     pub fn is_object(&self) -> bool {
         self.0.first() == Some(&b'{')

@@ -23,6 +23,8 @@ pub struct Session {
     pub client: Arc<ClientSide>,
     /// What was sent on its event streams.
     pub streams: Streams,
+    /// Whether it outlives the daemon.
+    pub is_kept: bool,
     /// Cancelled when the session ends; its streams end with it.
     pub over: CancellationToken,
     initialized: AtomicBool,
@@ -35,8 +37,14 @@ pub struct Session {
 impl Session {
     /// A session that waits for its handshake.
     pub fn new(now: Instant) -> Self {
+        Self::with_id(SessionId::random(), now)
+    }
+
+    /// The same under an id of before.
+    pub fn with_id(id: SessionId, now: Instant) -> Self {
         Self {
-            id: SessionId::random(),
+            id,
+            is_kept: false,
             client: Arc::default(),
             streams: Streams::default(),
             over: CancellationToken::new(),

@@ -4,13 +4,15 @@
 //! Source: MCP 2025-11-25, transports, "Resumability and Redelivery".
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use uuid::Uuid;
+
+use crate::rpc::{Raw, RequestId};
 
 /// Events that are kept of one stream.
 pub const N_EVENTS_MAX: usize = 256;
@@ -46,6 +48,46 @@ struct Log {
     n_readers: u64,
 }
 
+/// A stream that went down with an earlier daemon.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It carried this call, which got no answer.
+    Call(RequestId),
+    /// It carried what lies outside calls.
+    Outside,
+}
+
+/// This run of the daemon: streams of another are known by it.
+static RUN: LazyLock<String> = LazyLock::new(|| Uuid::new_v4().simple().to_string());
+/// A request id longer than this does not stand in a stream's id.
+const REQUEST_BYTES_MAX: usize = 128;
+
+/// The run, something that nobody can guess, and the call: who asks for the rest after a restart is told that the call
+/// is lost.
+fn stream_id(of_call: Option<&RequestId>) -> String {
+    let random = Uuid::new_v4().simple();
+    let call = of_call
+        .map(|id| id.raw().as_bytes())
+        .filter(|id| id.len() <= REQUEST_BYTES_MAX);
+    match call {
+        Some(id) => {
+            let hex: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{}-{random}-{hex}", *RUN)
+        }
+        None => format!("{}-{random}", *RUN),
+    }
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    if text.len() > 2 * REQUEST_BYTES_MAX || !text.is_ascii() {
+        return None;
+    }
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}
+
 /// What a reader finds.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
@@ -58,13 +100,13 @@ pub enum Next {
 }
 
 impl Streams {
-    /// A new stream: of one call, or of what lies outside calls.
-    pub fn open(&self, of_call: bool) -> Arc<EventLog> {
+    /// A new stream: of this call, or of what lies outside calls.
+    pub fn open(&self, of_call: Option<&RequestId>) -> Arc<EventLog> {
         let log = Arc::new(EventLog {
-            id: Uuid::new_v4().simple().to_string(),
+            id: stream_id(of_call),
             log: Mutex::default(),
             bell: Notify::new(),
-            of_call,
+            of_call: of_call.is_some(),
         });
         let mut all = self.all();
         let now = Instant::now();
@@ -88,6 +130,28 @@ impl Streams {
         let log = self.all().iter().find(|log| log.id == stream).cloned()?;
         let was_sent = number <= log.lock().n_last;
         was_sent.then_some((log, number))
+    }
+
+    /// What a stream was that went down with an earlier daemon; `None` for every other id.
+    pub fn lost(event_id: &str) -> Option<Lost> {
+        let (stream, number) = event_id.split_once(':')?;
+        number.parse::<u64>().ok()?;
+        let mut parts = stream.split('-');
+        let (run, random) = (parts.next()?, parts.next()?);
+        let is_run = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if run == *RUN || !is_run(run) || !is_run(random) {
+            return None;
+        }
+        match parts.next() {
+            None => Some(Lost::Outside),
+            Some(call) => {
+                let text = from_hex(call)?;
+                let id = Raw::parse(&text.into())
+                    .ok()
+                    .and_then(|raw| RequestId::parse(raw).ok())?;
+                Some(Lost::Call(id))
+            }
+        }
     }
 
     fn all(&self) -> MutexGuard<'_, VecDeque<Arc<EventLog>>> {
@@ -181,10 +245,45 @@ impl EventLog {
 mod tests {
     use super::*;
 
+    static CALL: LazyLock<Option<RequestId>> = LazyLock::new(|| Some(RequestId::number(7)));
+
+    #[test]
+    fn a_stream_of_an_earlier_run_is_known_for_what_it_carried() {
+        let log = Streams::default().open(CALL.as_ref());
+        assert_eq!(Streams::lost(&log.event_id(1)), None, "of this run");
+        let earlier = log.event_id(1).replace(RUN.as_str(), &"a".repeat(32));
+        assert_eq!(Streams::lost(&earlier), Some(Lost::Call(RequestId::number(7))));
+        let outside = Streams::default().open(None).event_id(3);
+        assert_eq!(
+            Streams::lost(&outside.replace(RUN.as_str(), &"a".repeat(32))),
+            Some(Lost::Outside)
+        );
+        let text = RequestId::parse(Raw::of(&"7")).unwrap();
+        let earlier = Streams::default()
+            .open(Some(&text))
+            .event_id(0)
+            .replace(RUN.as_str(), &"b".repeat(32));
+        assert_eq!(
+            Streams::lost(&earlier),
+            Some(Lost::Call(text)),
+            "its type is kept"
+        );
+        for wrong in [
+            "",
+            ":",
+            "a:1",
+            "a-b:1",
+            &format!("{0}-{0}-zz:1", "a".repeat(32)),
+            &format!("{0}-{0}:x", "a".repeat(32)),
+        ] {
+            assert_eq!(Streams::lost(wrong), None, "{wrong}");
+        }
+    }
+
     #[tokio::test]
     async fn the_rest_of_a_stream_is_read_again_and_of_no_other() {
         let streams = Streams::default();
-        let (one, two) = (streams.open(true), streams.open(true));
+        let (one, two) = (streams.open(CALL.as_ref()), streams.open(CALL.as_ref()));
         one.push("a".into());
         one.push("b".into());
         two.push("c".into());
@@ -198,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn of_two_connections_the_newer_reads() {
-        let log = Streams::default().open(false);
+        let log = Streams::default().open(None);
         let first = log.take_over();
         let reading = log.next(first, 0);
         let second = log.take_over();
@@ -209,7 +308,7 @@ mod tests {
 
     #[test]
     fn the_log_is_bounded_and_the_last_event_stays() {
-        let log = Streams::default().open(true);
+        let log = Streams::default().open(CALL.as_ref());
         for _ in 0..=N_EVENTS_MAX {
             log.push("x".into());
         }
@@ -223,11 +322,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn old_streams_are_forgotten() {
         let streams = Streams::default();
-        let old = streams.open(true);
+        let old = streams.open(CALL.as_ref());
         old.end();
         tokio::time::advance(KEPT * 2).await;
         for _ in 0..N_STREAMS_MAX + 5 {
-            streams.open(true);
+            streams.open(CALL.as_ref());
         }
         assert!(streams.find(&old.event_id(0)).is_none());
         assert_eq!(streams.all().len(), N_STREAMS_MAX);

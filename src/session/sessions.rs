@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::conversation::Session;
+use super::keep::{Keeper, Recalled};
 use crate::catalog::{Kind, View};
 use crate::ids::SessionId;
 use crate::route::{Listeners, Router};
@@ -24,6 +26,7 @@ struct Shared {
     all: RwLock<HashMap<SessionId, Arc<Session>>>,
     listeners: Arc<Listeners>,
     router: Router,
+    keeper: Keeper,
 }
 
 /// There are too many sessions.
@@ -39,6 +42,7 @@ impl Sessions {
             all: RwLock::default(),
             listeners,
             router,
+            keeper: Keeper::default(),
         }))
     }
 
@@ -47,7 +51,46 @@ impl Sessions {
     /// # Errors
     /// `TooManySessions`.
     pub fn open(&self) -> Result<Arc<Session>, TooManySessions> {
-        let session = Arc::new(Session::new(Instant::now()));
+        self.add(Session::new(Instant::now()))
+    }
+
+    /// Opens one that outlives the daemon. It waits for its handshake.
+    ///
+    /// # Errors
+    /// `TooManySessions`.
+    pub fn open_kept(&self) -> Result<Arc<Session>, TooManySessions> {
+        let mut session = Session::new(Instant::now());
+        session.is_kept = true;
+        self.add(session)
+    }
+
+    /// Takes in a session of before the daemon's restart.
+    pub fn take_in(&self, recalled: Recalled) {
+        let now = Instant::now();
+        let born = now
+            .checked_sub(Duration::from_millis(recalled.idle_ms))
+            .unwrap_or(now);
+        let mut session = Session::with_id(recalled.id, born);
+        session.is_kept = true;
+        let Ok(session) = self.add(session) else { return };
+        session.client.introduce(recalled.profile);
+        session.client.questions.begin_after(first_question_id());
+        if recalled.initialized {
+            session.set_initialized();
+        }
+        let listeners = &self.0.listeners;
+        if let Some(level) = recalled.level {
+            listeners.set_level(&session.id, level);
+        }
+        for (resource, exposed) in &recalled.subscribed {
+            if listeners.resume(&session.id, resource, exposed).is_err() {
+                tracing::warn!(session = %session.id, "too many subscriptions were written down");
+            }
+        }
+    }
+
+    fn add(&self, session: Session) -> Result<Arc<Session>, TooManySessions> {
+        let session = Arc::new(session);
         let mut all = self.all_mut();
         if all.len() >= N_SESSIONS_MAX {
             return Err(TooManySessions);
@@ -58,6 +101,49 @@ impl Sessions {
             .listeners
             .add(session.id.clone(), Arc::clone(&session.client));
         Ok(session)
+    }
+
+    /// Finds one that may have ended meanwhile, unnoticed by its client.
+    pub fn peek(&self, id: &SessionId) -> Option<Arc<Session>> {
+        self.all().get(id).cloned()
+    }
+
+    /// What sessions want to hear.
+    pub fn listeners(&self) -> &Arc<Listeners> {
+        &self.0.listeners
+    }
+
+    /// Which sessions have changed since they were written down.
+    pub fn keeper(&self) -> &Keeper {
+        &self.0.keeper
+    }
+
+    /// A session has changed: it is written down soon, if it outlives the daemon.
+    pub fn keep(&self, session: &Session) {
+        if session.is_kept {
+            self.0.keeper.changed(&session.id);
+        }
+    }
+
+    /// The same, and waits until it is done, but not long.
+    pub async fn kept(&self, session: &Session) {
+        if session.is_kept {
+            let number = self.0.keeper.changed(&session.id);
+            self.0.keeper.written(number).await;
+        }
+    }
+
+    /// Those whose clients have shown themselves lately are written down, so that a restart does not take them for
+    /// abandoned.
+    pub fn keep_used(&self, now: Instant, within: Duration) {
+        let within = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+        for session in self
+            .all()
+            .values()
+            .filter(|session| session.idle_ms(now) <= within)
+        {
+            self.keep(session);
+        }
     }
 
     /// Finds one, and notes that its client has shown itself.
@@ -73,6 +159,7 @@ impl Sessions {
             session.end();
             session.client.questions.end_all();
             tracing::info!(session = %session.id, "session ended");
+            self.kept(session).await;
             self.0.router.forget(&session.id).await;
         }
     }
@@ -109,8 +196,9 @@ impl Sessions {
             .collect()
     }
 
-    /// Ends questions that nobody has answered for too long.
-    pub fn expire_questions(&self, now: Instant) {
+    /// Ends questions that nobody has answered for too long, and tasks whose time is over.
+    pub fn expire(&self, now: Instant) {
+        self.0.router.task_table().sweep(now);
         for session in self.all().values() {
             session.client.questions.expire(now, &session.client.outbox);
         }
@@ -137,6 +225,25 @@ impl Sessions {
 
     fn all_mut(&self) -> RwLockWriteGuard<'_, HashMap<SessionId, Arc<Session>>> {
         self.0.all.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Higher than any question's id of the runs before: clients may still have those open.
+///
+/// Seconds since 1970, each with room for a million questions; it stays below 2^53 for thousands of years.
+pub fn first_question_id() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs().saturating_mul(1 << 20)
+}
+
+#[cfg(test)]
+impl Sessions {
+    /// Over no children at all.
+    pub(super) fn for_tests() -> Self {
+        let (_keep, directory) = watch::channel(Arc::default());
+        let (save, _saved) = tokio::sync::mpsc::channel(1);
+        let catalog = crate::catalog::Catalog::new(directory.clone(), crate::tasks::Tasks::new(), save);
+        Self::new(Router::new(directory, catalog, Arc::new(Listeners::default())))
     }
 }
 

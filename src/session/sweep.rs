@@ -19,7 +19,8 @@ pub async fn run(sessions: Sessions, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
-        sessions.expire_questions(Instant::now());
+        sessions.expire(Instant::now());
+        sessions.keep_used(Instant::now(), EVERY);
         for session in sessions.idle_since(Instant::now(), idle_ms) {
             tracing::info!(session = %session.id, "session ended: not used for {} s", IDLE_MAX.as_secs());
             sessions.end(&session).await;

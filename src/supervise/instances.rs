@@ -11,7 +11,7 @@ use crate::child::handshake::Persona;
 use crate::child::task::{self, Surroundings};
 use crate::child::{Child, Control};
 use crate::config::spec::{Autostart, ServerSpec};
-use crate::ids::OwnerKey;
+use crate::ids::{Instance, OwnerKey};
 
 /// The processes of one server that clients do not share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -101,11 +101,14 @@ impl Instances {
         }
     }
 
-    /// Ends what nobody has used for `instance_idle`.
-    pub async fn reap(&self, now: Instant) {
+    /// Ends what nobody has used for `instance_idle`, but for what is held by other means than calls.
+    pub async fn reap(&self, now: Instant, is_held: impl Fn(&Instance) -> bool) {
         let idle = self.0.spec.policy.instance_idle;
         let is_idle = |owned: &Owned| {
-            owned.child.n_inflight() == 0 && now.saturating_duration_since(owned.used) >= idle
+            owned.child.n_inflight() == 0
+                && now.saturating_duration_since(owned.used) >= idle
+                && !owned.child.is_held()
+                && !is_held(owned.child.instance())
         };
         let gone: Vec<(OwnerKey, Owned)> = self.all().extract_if(|_, owned| is_idle(owned)).collect();
         for (owner, owned) in gone {

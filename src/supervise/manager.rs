@@ -12,7 +12,7 @@ use super::instances::Instances;
 use crate::child::task::{self, Surroundings};
 use crate::child::{Child, Control};
 use crate::config::spec::{ServerSpec, Sharing, SpecChange, diff};
-use crate::ids::ServerName;
+use crate::ids::{Instance, ServerName};
 
 /// The owner of all children. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -108,11 +108,13 @@ impl ProcessManager {
                     Control::Disable
                 };
                 tell(before, spec.name.as_str(), control).await;
-                format!(
-                    "{}: {}",
-                    spec.name,
-                    if spec.enabled { "enabled" } else { "disabled" }
-                )
+                let was_enabled = before.get(spec.name.as_str()).map(|entry| entry.spec.enabled);
+                let what = match (was_enabled == Some(spec.enabled), spec.enabled) {
+                    (true, _) => "has other names, keeps its process",
+                    (false, true) => "enabled",
+                    (false, false) => "disabled",
+                };
+                format!("{}: {what}", spec.name)
             }
         }
     }
@@ -172,11 +174,11 @@ impl ProcessManager {
         }
     }
 
-    /// Ends processes that clients do not share and nobody has used for long.
-    pub async fn reap_instances(&self) {
+    /// Ends processes that clients do not share and nobody has used for long, but for those that are held.
+    pub async fn reap_instances(&self, is_held: impl Fn(&Instance) -> bool) {
         let directory = Arc::clone(&self.0.directory.borrow());
         for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
-            instances.reap(Instant::now()).await;
+            instances.reap(Instant::now(), &is_held).await;
         }
     }
 

@@ -27,6 +27,8 @@ struct Call {
     arguments: String,
     /// As it came, when the caller wants progress.
     progress_token: Option<String>,
+    /// The trace context that came with it.
+    traceparent: String,
 }
 
 /// Does what the call asks for.
@@ -37,6 +39,7 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
         id: id.to_owned(),
         arguments: raw(params, "arguments").unwrap_or_else(|| "{}".to_owned()),
         progress_token: raw(&object(params, "_meta"), "progressToken"),
+        traceparent: text(&object(params, "_meta"), "traceparent"),
     };
     let told = call.text("do");
     let deed = if told.is_empty() { tool } else { &told };
@@ -229,13 +232,20 @@ impl Call {
         self.world.write(line.as_bytes());
     }
 
-    /// `n` log messages of `level`, then the answer.
+    /// `n` log messages of `level`, with `logger` and `data` as they came, then the answer; with `traced` they bear the
+    /// call's trace context.
     fn log(&self) {
         let level = self.text("level");
         let level = if level.is_empty() { "info" } else { &level };
         for n in 1..=self.number("n", 1) {
-            let params = json!({ "level": level, "logger": "fake-child", "data": format!("message {n}") });
-            self.world.notify("notifications/message", &params.to_string());
+            let data = self.raw("data", &format!("\"message {n}\""));
+            let logger = self.raw("logger", "\"fake-child\"");
+            let meta = match self.text("traced").is_empty() {
+                true => String::new(),
+                false => format!(r#","_meta":{}"#, json!({ "traceparent": self.traceparent })),
+            };
+            let params = format!(r#"{{"data":{data},"level":"{level}","logger":{logger}{meta}}}"#);
+            self.world.notify("notifications/message", &params);
         }
         self.echo();
     }
@@ -275,16 +285,25 @@ impl Call {
         self.finish(&self.arguments);
     }
 
-    /// `n` steps, `ms` apart, each told under the caller's token; then the answer.
+    /// `n` steps, `ms` apart, each told under the caller's token with `message` as it came; then the answer.
     fn progress(&self) {
         let (n, pause) = (
             self.number("n", 3_u64),
             Duration::from_millis(self.number("ms", 0)),
         );
+        let own = if era::has(&self.world.options, "2025-03-26") {
+            "\"on the way\""
+        } else {
+            ""
+        };
+        let message = self.raw("message", own);
+        let message = if message.is_empty() {
+            message
+        } else {
+            format!(r#","message":{message}"#)
+        };
         for step in 1..=n {
             if let Some(token) = &self.progress_token {
-                let is_told = era::has(&self.world.options, "2025-03-26");
-                let message = if is_told { r#","message":"on the way""# } else { "" };
                 let params = format!(r#"{{"progressToken":{token},"progress":{step},"total":{n}{message}}}"#);
                 self.world.notify("notifications/progress", &params);
             }
@@ -297,16 +316,26 @@ impl Call {
 
     /// After `ms`, asks the client `method` with `params`; answers with the line that came back.
     ///
-    /// With `at_once` the call is answered before that, and the question belongs to no call.
+    /// `$TRACEPARENT` in the params is the call's own trace context. With `at_once` the call is answered before that,
+    /// and the question belongs to no call; with `deaf` it goes on when it is cancelled, and answers late.
     fn ask(&self) {
         let before = Duration::from_millis(self.number("ms", 0));
         if !self.text("at_once").is_empty() {
             self.finish("asks later");
             thread::sleep(before);
+        } else if !self.text("deaf").is_empty() {
+            thread::sleep(before);
+            let answer = self.world.ask(&self.text("method"), &self.raw("params", "{}"));
+            let line = answer.recv().expect("the sender is kept until an answer comes");
+            self.world.finish(&self.id);
+            return self.answer_text(&line);
         } else if !self.world.wait(&self.id, before) {
             return;
         }
-        let (method, params) = (self.text("method"), self.raw("params", "{}"));
+        let method = self.text("method");
+        let params = self
+            .raw("params", "{}")
+            .replace("$TRACEPARENT", &self.traceparent);
         if !era::may_ask(&self.world.options, &method, &params) {
             return self.finish("this server's revision cannot ask so");
         }

@@ -16,6 +16,7 @@
 
 mod deeds;
 mod era;
+mod jobs;
 mod journal;
 mod methods;
 mod options;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::deeds;
 use crate::era;
+use crate::jobs::Jobs;
 use crate::world::World;
 
 /// Whether to read on.
@@ -19,7 +20,26 @@ pub(crate) enum Then {
 }
 
 /// Members of an object, each as it was written.
-pub(crate) type Members<'l> = BTreeMap<String, &'l RawValue>;
+pub(crate) type Members<'l> = BTreeMap<Key, &'l RawValue>;
+
+/// The key of a member; one with escapes that stand for no character is taken as it was written.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key(String);
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Ok(Self(
+            serde_json::from_str(raw.get()).unwrap_or_else(|_| raw.get().to_owned()),
+        ))
+    }
+}
+
+impl std::borrow::Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 #[derive(Deserialize)]
 struct Envelope<'l> {
@@ -41,6 +61,10 @@ pub(crate) fn hear(world: &Arc<World>, line: &[u8]) -> Then {
     let params = message.params.unwrap_or_default();
     match (message.method.as_deref(), message.id.map(RawValue::get)) {
         (Some("tools/call"), Some(id)) => call_tool(world, id, &params),
+        (Some(method), Some(id)) if world.options.tasks && method.starts_with("tasks/") => {
+            Jobs::answer(world, id, method, &params);
+            Then::ReadOn
+        }
         (Some(method), Some(id)) => {
             answer(world, id, method, &params);
             Then::ReadOn
@@ -73,6 +97,12 @@ pub(crate) fn object<'l>(members: &Members<'l>, name: &str) -> Members<'l> {
 fn notified(world: &World, method: &str, params: &Members<'_>) -> Then {
     match method {
         "notifications/initialized" if world.options.never_read => return Then::StopReading,
+        "notifications/initialized" => {
+            if let Some(method) = &world.options.ask_at_start {
+                // The journal tells the answer.
+                drop(world.ask(method, "{}"));
+            }
+        }
         "notifications/cancelled" => {
             if let Some(id) = params.get("requestId") {
                 world.cancel(id.get());
@@ -89,15 +119,40 @@ fn call_tool(world: &Arc<World>, id: &str, params: &Members<'_>) -> Then {
         world.refuse(id, -32602, &format!("Unknown tool: {name}"));
         return Then::ReadOn;
     }
+    let supports = task_support(world, &name);
+    if supports.is_some() && params.contains_key("task") {
+        Jobs::make(world, id, params);
+        return Then::ReadOn;
+    }
+    if supports == Some("required") {
+        world.refuse(id, -32601, "this tool runs as a task only");
+        return Then::ReadOn;
+    }
     deeds::run(world, id, &name, params)
+}
+
+/// What a tool says of tasks.
+fn task_support(world: &World, tool: &str) -> Option<&'static str> {
+    let told = match tool {
+        _ if tool.starts_with("must_") => "required",
+        _ if tool.starts_with("may_") => "optional",
+        _ => return None,
+    };
+    world.options.tasks.then_some(told)
 }
 
 fn answer(world: &World, id: &str, method: &str, params: &Members<'_>) {
     let options = &world.options;
+    // Whoever asks may say what the answer shall be, byte for byte.
+    if let Some(result) = params.get("x-answer") {
+        world.answer(id, result.get().as_bytes());
+        return;
+    }
     let has_prompts = !options.prompts.is_empty();
     let has_resources = !(options.resources.is_empty() && options.templates.is_empty());
     match method {
         "initialize" => initialize(world, id, params),
+        "logging/setLevel" if options.silent_level => {}
         "ping" if options.silent_ping => {}
         "ping" if options.no_ping => world.refuse(id, -32601, "Method not found: ping"),
         "ping" | "logging/setLevel" => world.answer(id, b"{}"),
@@ -150,6 +205,9 @@ fn initialize(world: &World, id: &str, params: &Members<'_>) {
         return;
     }
     let mut capabilities = json!({ "tools": { "listChanged": true }, "logging": {}, "completions": {} });
+    if options.tasks {
+        capabilities["tasks"] = json!({ "list": {}, "cancel": {}, "requests": { "tools": { "call": {} } } });
+    }
     if !options.prompts.is_empty() {
         capabilities["prompts"] = json!({ "listChanged": true });
     }
@@ -178,6 +236,9 @@ fn list_tools(world: &World, id: &str, params: &Members<'_>) {
     list(world, id, params, "tools", &tools, |name| {
         let mut tool = json!({ "name": name, "description": format!("fake tool {name}"), "inputSchema": { "type": "object" } });
         era::adorn_tool(&world.options, name, &mut tool);
+        if let Some(support) = task_support(world, name) {
+            tool["execution"] = json!({ "taskSupport": support });
+        }
         tool
     });
 }
@@ -242,11 +303,16 @@ fn get_prompt(world: &World, id: &str, params: &Members<'_>) {
 fn read_resource(world: &World, id: &str, params: &Members<'_>) {
     let uri = text(params, "uri");
     let options = &world.options;
+    if let Some(error) = &options.read_error {
+        world.write(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).as_bytes());
+        return;
+    }
     let from_template = |template: &String| {
         let start = template.split('{').next().unwrap_or_default();
         !start.is_empty() && uri.starts_with(start)
     };
-    if options.resources.contains(&uri) || options.templates.iter().any(from_template) {
+    let is_known = options.resources.contains(&uri) || options.unlisted.contains(&uri);
+    if is_known || options.templates.iter().any(from_template) {
         let result = json!({ "contents": [{ "uri": uri, "text": format!("text of {uri}") }] });
         world.answer(id, result.to_string().as_bytes());
     } else {

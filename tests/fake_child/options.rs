@@ -17,6 +17,10 @@ pub(crate) struct Options {
     pub(crate) resources: Vec<String>,
     /// `--templates T,T`: URI templates; a URI that starts as one of them can be read.
     pub(crate) templates: Vec<String>,
+    /// `--unlisted URI,URI`: can be read, and stand in no list.
+    pub(crate) unlisted: Vec<String>,
+    /// `--read-error JSON`: the error to every `resources/read`, verbatim.
+    pub(crate) read_error: Option<String>,
     /// `--page-size N`: all lists in pages of N.
     pub(crate) page_size: Option<usize>,
     /// `--empty-cursor`: the cursor of the second page is the empty string.
@@ -61,10 +65,16 @@ pub(crate) struct Options {
     pub(crate) raw_tool_list: Option<Vec<u8>>,
     /// `--never-read`: stops reading stdin after the handshake.
     pub(crate) never_read: bool,
+    /// `--silent-level`: never answers `logging/setLevel`.
+    pub(crate) silent_level: bool,
+    /// `--ask-at-start METHOD`: a request of its own, right after the handshake.
+    pub(crate) ask_at_start: Option<String>,
     /// `--silent-ping`: never answers `ping`.
     pub(crate) silent_ping: bool,
     /// `--no-ping`: answers `ping` with -32601.
     pub(crate) no_ping: bool,
+    /// `--tasks`: runs tools named `must_…` and `may_…` as tasks (see `jobs.rs`).
+    pub(crate) tasks: bool,
 }
 
 impl Options {
@@ -74,6 +84,8 @@ impl Options {
             prompts: Vec::new(),
             resources: Vec::new(),
             templates: Vec::new(),
+            unlisted: Vec::new(),
+            read_error: None,
             page_size: None,
             empty_cursor: false,
             revision: None,
@@ -96,8 +108,11 @@ impl Options {
             grandchild: false,
             raw_tool_list: None,
             never_read: false,
+            silent_level: false,
+            ask_at_start: None,
             silent_ping: false,
             no_ping: false,
+            tasks: false,
         }
     }
 
@@ -129,9 +144,11 @@ impl Options {
             "--ignore-sigterm" => &mut self.ignore_sigterm,
             "--hang-handshake" => &mut self.hang_handshake,
             "--grandchild" => &mut self.grandchild,
+            "--silent-level" => &mut self.silent_level,
             "--never-read" => &mut self.never_read,
             "--silent-ping" => &mut self.silent_ping,
             "--no-ping" => &mut self.no_ping,
+            "--tasks" => &mut self.tasks,
             _ => return false,
         };
         *on = true;
@@ -144,6 +161,8 @@ impl Options {
             "--prompts" => self.prompts = list(&value),
             "--resources" => self.resources = list(&value),
             "--templates" => self.templates = list(&value),
+            "--unlisted" => self.unlisted = list(&value),
+            "--read-error" => self.read_error = Some(value),
             "--page-size" => self.page_size = Some(number(flag, &value)?),
             "--revision" => self.revision = Some(value),
             "--exactly" if REVISIONS.contains(&value.as_str()) => {
@@ -159,6 +178,7 @@ impl Options {
             "--exit-in-handshake" => self.exit_in_handshake = Some(number(flag, &value)?),
             "--stderr-at-start" => self.stderr_at_start = Some(value),
             "--refuse-handshake" => self.refuse_handshake = Some(value),
+            "--ask-at-start" => self.ask_at_start = Some(value),
             "--noise" => self.noise = Some(number(flag, &value)?),
             "--fail-first" => self.fail_first = Some(number(flag, &value)?),
             "--state" => self.state = Some(value.into()),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::jobs::Jobs;
 use crate::journal::Journal;
 use crate::options::Options;
 
@@ -19,6 +20,8 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     /// The tools that are listed now; `grow` and `shrink` change them.
     pub(crate) tools: Mutex<Vec<String>>,
+    /// Tasks of 2025-11-25.
+    pub(crate) jobs: Jobs,
     /// Calls that `out_of_order` holds back: id and arguments, as they came.
     pub(crate) held_back: Mutex<Vec<(String, String)>>,
     /// The ids, as they came, of calls that are neither answered nor cancelled.
@@ -34,6 +37,7 @@ impl World {
         Self {
             journal: Journal::open(options.journal.as_deref(), options.effects.as_deref()),
             tools: Mutex::new(options.tools.clone()),
+            jobs: Jobs::default(),
             held_back: Mutex::default(),
             running: Mutex::default(),
             cancelled: Condvar::new(),

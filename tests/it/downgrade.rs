@@ -71,6 +71,73 @@ async fn newer_clients_get_every_block_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn a_page_that_must_be_opened_before_a_resource_is_read_is_named_in_the_error_for_older_clients() {
+    let child = fake("a")
+        .arg("--resources", "x://1")
+        .arg("--read-error", URL_NEEDED);
+    let daemon = Daemon::start(&[child]).await;
+    for (revision, code) in [("2025-06-18", -32603), ("2025-11-25", -32042)] {
+        let client = daemon.introduced(able(revision, &json!({}), "it")).await;
+        let answer = client.request("resources/read", json!({ "uri": "x://1" })).await;
+        assert_eq!(answer["error"]["code"], code, "{answer}");
+        assert!(answer.to_string().contains("https://x.example/in"), "{answer}");
+    }
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn a_model_is_asked_what_its_clients_revision_can_say() {
+    let daemon = Daemon::start(&[fake("a").tools("ask")]).await;
+    let can = json!({ "sampling": { "tools": {} } });
+    let block = json!({ "type": "audio", "data": "AAAAAAAA", "mimeType": "audio/wav" });
+    let asking = |content: &Value| {
+        let params = json!({ "messages": [{ "role": "user", "content": content }], "maxTokens": 1 });
+        let arguments = json!({ "method": "sampling/createMessage", "params": params });
+        crate::harness::call(1, "a__ask", arguments)
+    };
+    // The content that a client is asked with; the call is over when this returns.
+    let seen = async |revision: &str, content: &Value| {
+        let client = daemon.introduced(able(revision, &can, "it")).await;
+        let mut reply = client.post(&asking(content)).await;
+        let question = reply.next_json().await;
+        let answer = json!({ "jsonrpc": "2.0", "id": question["id"], "result": {} });
+        assert_eq!(client.post(&answer.to_string()).await.status, 202);
+        reply.next_json().await;
+        question["params"]["messages"][0]["content"].clone()
+    };
+    let oldest = seen("2024-11-05", &block).await;
+    assert_eq!(oldest["type"], "text", "{oldest}");
+    assert!(oldest["text"].as_str().unwrap().contains("audio/wav"), "{oldest}");
+    assert_eq!(seen("2025-03-26", &block).await, block);
+    assert_eq!(seen("2025-11-25", &json!([block])).await, json!([block]));
+    let older = daemon.introduced(able("2025-06-18", &can, "it")).await;
+    let reply = older.post(&asking(&json!([block]))).await;
+    assert!(!reply.is_stream(), "the client was sent something");
+    let answer = reply.json().await;
+    let heard: Value = serde_json::from_str(crate::harness::text_of(&answer)).unwrap();
+    assert_eq!(heard["error"]["code"], -32602, "{heard}");
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn what_was_filled_in_before_is_told_to_children_that_know_it() {
+    for (revision, is_told) in [("2025-03-26", false), ("2025-06-18", true)] {
+        let child = fake("a").arg("--prompts", "p").arg("--revision", revision);
+        let daemon = Daemon::start(&[child]).await;
+        let params = json!({
+            "ref": { "type": "ref/prompt", "name": "a__p" },
+            "argument": { "name": "k", "value": "v" },
+            "context": { "arguments": { "other": "w" } },
+        });
+        let answer = daemon.http().await.request("completion/complete", params).await;
+        assert_eq!(answer["result"]["completion"]["values"][0], "v1", "{answer}");
+        let asked = daemon.setup.noted("a", "completion/complete").await;
+        assert_eq!(asked.contains("context"), is_told, "{revision}: {asked}");
+        daemon.end().await;
+    }
+}
+
+#[tokio::test]
 async fn a_page_that_must_be_opened_first_is_named_in_text_for_older_clients() {
     let asked = doing("a__raw_error", "error", URL_NEEDED);
     for answer in answers("2025-06-18", &asked).await {

@@ -1,5 +1,7 @@
 //! What a child and a client say to each other arrives as it was written, byte for byte.
 
+mod any_value;
+
 use serde_json::Value;
 
 use crate::harness::{Daemon, LineClient, SseClient, fake, text_of};

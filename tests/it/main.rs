@@ -7,8 +7,11 @@
     clippy::unwrap_used,
     reason = "a test may fail loudly"
 )]
+mod aliases;
+mod batches;
 mod control;
 mod crash;
+mod crossing;
 mod ctl_api;
 mod ctl_offline;
 mod downgrade;
@@ -19,15 +22,22 @@ mod lists;
 mod matrix;
 mod mcpctl;
 mod noise;
+mod outlive;
 mod progress;
+mod provenance;
 mod questions;
 mod reload;
 mod resources;
 mod resume;
+mod roots;
 mod security;
 mod sharing;
 mod shim;
 mod shutdown;
 mod sse_door;
 mod streamable;
+mod subscriptions;
+mod tasks;
 mod timeouts;
+mod trace;
+mod withdrawn;

@@ -182,6 +182,21 @@ async fn a_client_cannot_cancel_what_is_not_its_own() {
 }
 
 #[tokio::test]
+async fn the_calls_of_a_line_client_that_died_are_taken_back() {
+    let daemon = Daemon::start(&[fake("a").tools("sleep,echo")]).await;
+    let mut client = LineClient::greeted(&daemon.setup).await;
+    client
+        .send(&call("mine", "a__sleep", json!({ "ms": 60_000 })))
+        .await;
+    daemon.setup.called("a", "sleep").await;
+    client.kill().await;
+    daemon.setup.noted("a", "cancelled ").await;
+    let other = daemon.http().await;
+    assert_eq!(text_of(&other.call("a__echo", json!({})).await), "{}");
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_has_not_cancelled() {
     let daemon = Daemon::start(&[fake("a").tools("progress,echo")]).await;
     let client = daemon.http().await;

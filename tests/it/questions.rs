@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::harness::fake::Fake;
-use crate::harness::{Daemon, LineClient, SseClient, able, call, fake, text_of};
+use crate::harness::{Daemon, LineClient, SseClient, able, call, fake, text_of, until};
 
 const FORM: &str = r#"{"_meta":{"x":1.0e3},"message":"Sure?","requestedSchema":{"type":"object","properties":{"n":{"type":"number","default":1.0}}}}"#;
 const SAMPLE: &str =
@@ -164,11 +164,14 @@ async fn with_calls_of_two_clients_in_flight_nobody_is_asked_and_the_operator_ca
     ids.sort_unstable();
     assert_eq!(ids, [1, 2], "no line but the two answers");
     for command in ["why", "events"] {
-        let ran = daemon.mcpctl(&[command, "a"]).await;
-        assert_eq!(ran.code, 0, "{ran:?}");
-        for word in ["elicitation/create", "sampling/createMessage", "per-session"] {
-            assert!(ran.stdout.contains(word), "`{word}` in {command}: {ran:?}");
-        }
+        // What has happened is written down a moment later.
+        until(format!("the refusals in {command}"), async || {
+            let ran = daemon.mcpctl(&[command, "a"]).await;
+            assert_eq!(ran.code, 0, "{ran:?}");
+            let words = ["elicitation/create", "sampling/createMessage", "per-session"];
+            words.iter().all(|word| ran.stdout.contains(word)).then_some(())
+        })
+        .await;
     }
     daemon.end().await;
 }
@@ -314,19 +317,22 @@ async fn a_session_that_ends_while_it_is_asked_is_a_cancel_for_the_child() {
     let daemon = Daemon::start(&[asker()]).await;
     for n in 1..=5 {
         let client = daemon.introduced(able("2025-11-25", &all(), "it")).await;
-        let mut reply = client.post(&asking(1, "elicitation/create", FORM)).await;
+        let asked = asking_with(1, "elicitation/create", FORM, r#"{"deaf":"yes"}"#);
+        let mut reply = client.post(&asked).await;
         reply.next_json().await;
         assert_eq!(client.mcp("DELETE", &[], "").await.status, 204);
         daemon
             .setup
             .noted("a", &heard(n, r#""result":{"action":"cancel"}"#))
             .await;
+        // Before its late answer the child still works for the session that is gone, and may ask no other.
+        daemon.setup.noted("a", &format!(r#"\"id\":\"ask-{n}\""#)).await;
     }
     daemon.end().await;
 }
 
 #[tokio::test]
-async fn the_child_hears_of_it_when_the_call_it_was_thought_to_ask_for_has_ended() {
+async fn a_question_outlives_the_call_it_was_thought_to_belong_to_while_another_may_have_asked() {
     let daemon = Daemon::start(&[asker()]).await;
     let mut client = LineClient::launch(&daemon.setup);
     client.introduce(able("2025-11-25", &all(), "it")).await;
@@ -339,15 +345,18 @@ async fn the_child_hears_of_it_when_the_call_it_was_thought_to_ask_for_has_ended
     let question = client.next_json().await;
     assert_eq!(question["method"], "elicitation/create");
     client.send(&call(3, "a__out_of_order", json!({}))).await;
-    let mut answers = Vec::new();
-    while answers.len() < 3 {
-        let line = client.next_json().await;
-        if line["method"].is_null() {
-            answers.push(line);
-        }
-    }
-    let asked = answers.iter().find(|answer| answer["id"] == 1).unwrap();
-    assert_eq!(text_of(asked), heard(1, r#""result":{"action":"cancel"}"#));
+    // Both end, in either order, and the question is not taken back.
+    let ended = [client.next_json().await, client.next_json().await];
+    assert!(
+        ended.iter().all(|line| line["id"] == 2 || line["id"] == 3),
+        "{ended:?}"
+    );
+    client
+        .send(&answering(&question["id"], r#""result":{"action":"decline"}"#))
+        .await;
+    let asked = client.next_json().await;
+    assert_eq!(asked["id"], 1, "{asked}");
+    assert_eq!(text_of(&asked), heard(1, r#""result":{"action":"decline"}"#));
     daemon.end().await;
 }
 
@@ -364,5 +373,47 @@ async fn an_older_client_gets_the_form_that_it_knows() {
     let outcome = r#""result":{"action":"accept","content":{"a":"x"}}"#;
     client.post(&answering(&json!(1), outcome)).await;
     assert_eq!(text_of(&reply.next_json().await), heard(1, outcome));
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn what_a_cancelled_call_still_asks_is_put_to_no_other_client() {
+    let daemon = Daemon::start(&[asker()]).await;
+    let mut one = LineClient::launch(&daemon.setup);
+    one.introduce(able("2025-11-25", &all(), "one")).await;
+    let two = daemon.introduced(able("2025-11-25", &all(), "two")).await;
+    // The child does not mind that it is cancelled, and asks when the other's call alone is in flight.
+    one.send(&asking_with(
+        1,
+        "elicitation/create",
+        FORM,
+        r#"{"deaf":"yes","ms":400}"#,
+    ))
+    .await;
+    daemon.setup.called("a", "ask").await;
+    one.send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#)
+        .await;
+    daemon.setup.noted("a", "cancelled ").await;
+    let held = call(1, "a__out_of_order", json!({ "n": 1 }));
+    let (reply, ()) = tokio::join!(two.post(&held), async {
+        let told = daemon
+            .setup
+            .noted("a", r#"in {"jsonrpc":"2.0","id":"ask-1""#)
+            .await;
+        assert!(
+            told.ends_with(&heard(1, r#""result":{"action":"cancel"}"#)),
+            "{told}"
+        );
+        // The late answer is there: from now on the child works for the other one only.
+        daemon.setup.noted("a", r#""text":"{\"jsonrpc"#).await;
+        two.call("a__out_of_order", json!({ "n": 2 })).await;
+    });
+    assert!(!reply.is_stream(), "the client was sent something");
+    let mut reply = two.post(&asking(5, "elicitation/create", FORM)).await;
+    assert!(reply.is_stream(), "nobody else calls");
+    let question = reply.next_json().await;
+    let outcome = r#""result":{"action":"decline"}"#;
+    two.post(&answering(&question["id"], outcome)).await;
+    assert_eq!(text_of(&reply.next_json().await), heard(2, outcome));
     daemon.end().await;
 }

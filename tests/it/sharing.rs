@@ -1,6 +1,9 @@
 //! Processes that clients do not share: whose they are, what they see, and when they end.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::harness::fake::Fake;
 use crate::harness::{Daemon, HttpClient, able, call, fake, request, text_of, until};
@@ -169,8 +172,6 @@ async fn news_of_a_resource_reach_only_the_owner_of_the_process() {
     let daemon = Daemon::start(&[owned("per-session").arg("--resources", "file:///x,file:///y")]).await;
     let (one, two) = (named(&daemon, "it").await, named(&daemon, "it").await);
     for client in [&one, &two] {
-        // A process that is fresh when it is asked counts as a change of its own.
-        pid(client).await;
         let answer = client
             .request("resources/subscribe", json!({ "uri": "file:///x" }))
             .await;
@@ -264,14 +265,67 @@ async fn a_level_reaches_processes_that_run_already() {
         .request("logging/setLevel", json!({ "level": "critical" }))
         .await;
     assert_eq!(answer["result"], json!({}), "{answer}");
-    until("the level in both processes", async || {
-        let journal = daemon.setup.journal("a");
-        let n = journal
+    // At once: the client's next request may count on it.
+    let journal = daemon.setup.journal("a");
+    let n = journal
+        .iter()
+        .filter(|line| line.starts_with("in ") && line.contains(r#""level":"critical""#))
+        .count();
+    assert_eq!(n, 2, "{journal:?}");
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn a_level_does_not_wait_long_for_a_server_that_says_nothing() {
+    const LONG: Duration = Duration::from_secs(5);
+    let daemon = Daemon::start(&[fake("a"), fake("mute").flag("--silent-level")]).await;
+    let one = named(&daemon, "it").await;
+    let since = Instant::now();
+    let answer = one
+        .request("logging/setLevel", json!({ "level": "critical" }))
+        .await;
+    assert_eq!(answer["result"], json!({}), "{answer}");
+    assert!(since.elapsed() < LONG, "{:?}", since.elapsed());
+    let journal = daemon.setup.journal("mute");
+    assert!(
+        journal.iter().any(|line| line.contains("logging/setLevel")),
+        "{journal:?}"
+    );
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn the_process_that_tells_the_lists_may_ask_for_folders_and_there_are_none() {
+    let asks = |name: &str| fake(name).arg("--ask-at-start", "roots/list");
+    let unshared = asks("a").key("sharing", "\"per-session\"");
+    let daemon = Daemon::start(&[unshared, asks("b")]).await;
+    let answered = async |name: &str| {
+        until("an answer", async || {
+            let journal = daemon.setup.journal(name);
+            journal
+                .into_iter()
+                .find(|line| line.contains(r#""id":"ask-1""#) && line.starts_with("in "))
+        })
+        .await
+    };
+    let none = answered("a").await;
+    assert!(none.contains(r#""result":{"roots":[]}"#), "{none}");
+    assert!(
+        daemon
+            .setup
+            .journal("a")
             .iter()
-            .filter(|line| line.starts_with("in ") && line.contains(r#""level":"critical""#))
-            .count();
-        (n == 2).then_some(())
-    })
-    .await;
+            .any(|line| line.contains(r#""roots":{}"#))
+    );
+    // The folders of one client would be those of all.
+    let refused = answered("b").await;
+    assert!(refused.contains("-32601"), "{refused}");
+    assert!(
+        !daemon
+            .setup
+            .journal("b")
+            .iter()
+            .any(|line| line.contains(r#""roots""#) && line.contains("initialize"))
+    );
     daemon.end().await;
 }

@@ -29,6 +29,43 @@ async fn a_call_in_flight_is_answered_before_the_daemon_goes() {
 }
 
 #[tokio::test]
+async fn the_last_answers_on_a_line_are_written_however_many_and_long_they_are() {
+    const N_CALLS: u64 = 40;
+    // Together far more than any pipe holds, and the client does not read before the daemon is told.
+    const N_BYTES: usize = 50_000;
+    let daemon = Daemon::start(&[fake("a").tools("sleep")]).await;
+    let mut client = LineClient::greeted(&daemon.setup).await;
+    let padding = "x".repeat(N_BYTES);
+    for id in 0..N_CALLS {
+        let arguments = json!({ "ms": 700, "padding": padding });
+        client.send(&call(id, "a__sleep", arguments)).await;
+    }
+    until("all calls in flight", async || {
+        (daemon.server("a").await["n_inflight"] == N_CALLS).then_some(())
+    })
+    .await;
+    kill(daemon.pid(), Signal::SIGTERM).unwrap();
+    until("all answers written by the child", async || {
+        let journal = daemon.setup.journal("a");
+        let n = journal
+            .iter()
+            .filter(|line| line.starts_with("out ") && line.contains("padding"))
+            .count();
+        (n == usize::try_from(N_CALLS).unwrap()).then_some(())
+    })
+    .await;
+    let mut ids = Vec::new();
+    while let Some(line) = client.maybe_next().await {
+        let answer: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(text_of(&answer).len() > N_BYTES, "{answer}");
+        ids.push(answer["id"].as_u64().unwrap());
+    }
+    ids.sort_unstable();
+    assert_eq!(ids, (0..N_CALLS).collect::<Vec<_>>());
+    daemon.ended().await;
+}
+
+#[tokio::test]
 async fn a_call_that_hangs_is_failed_when_the_daemon_is_told_twice() {
     let daemon = Daemon::start(&[fake("a").tools("hang")]).await;
     let client = daemon.http().await;

@@ -39,7 +39,7 @@ missing() {
 
 # What the installed folders depend on: the pins, this script, and the programs that run them.
 fingerprint() {
-  { cat package.json package-lock.json requirements*.txt constraints*.txt install.sh; node --version; "$(python_program)" --version; pwd; } |
+  { cat {,inspector/}package.json {,inspector/}package-lock.json requirements*.txt constraints*.txt install.sh; node --version; "$(python_program)" --version; pwd; } |
     git hash-object --stdin
 }
 
@@ -69,6 +69,9 @@ fi
 echo "installing the real servers and clients"
 rm -f "$STAMP"
 npm ci --no-audit --no-fund --loglevel=error
+# The Inspector needs a newer Node.js than most machines have, which comes along in its folder and nowhere else.
+(cd inspector && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
 python_folder .venv ""
 python_folder .venv-langchain "-langchain"
+python_folder .venv-fastmcp "-fastmcp"
 echo "$due" >"$STAMP"

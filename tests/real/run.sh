@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Real, unmodified servers behind one gateway, asked by real clients: five servers from npm and PyPI, the official
-# Python (both lines) and TypeScript clients, and LangChain, over HTTP, SSE and stdio.
+# Python (both lines), TypeScript and Rust clients, FastMCP, LangChain, mcp-remote and the Inspector, over HTTP, SSE and
+# stdio. The cases `features-*` and `two-clients` have a gateway of their own each, see `features.sh`.
 #
 #   tests/real/run.sh                 every case
 #   tests/real/run.sh CASE…           only these; `stop` always comes last
@@ -8,7 +9,8 @@
 #   KEEP=1 tests/real/run.sh …        leaves the scratch folder with all logs
 #
 # Uses the release binaries, or those named by MCP_WRAPPER and MCPCTL. One line a check, and at the end
-# `N passed, N failed`.
+# `N passed, N not offered, N failed`. A run of every case also brings the table in docs/compatibility.md up to date,
+# and fails when it was not.
 set -euo pipefail
 
 real=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -26,6 +28,8 @@ cases=(
   typescript-http typescript-sse typescript-stdio
   langchain-http langchain-sse langchain-stdio
   shared list-changed kill
+  features-mcp-1 features-mcp-2 features-fastmcp features-langchain
+  features-typescript features-mcp-remote features-inspector features-rmcp two-clients
 )
 
 if [ "${1:-}" = --list ]; then
@@ -48,7 +52,11 @@ scratch=$(mktemp -d)
 project=$scratch/project
 mark=REAL_RUN_MARK=$(basename "$scratch")
 n_passed=0
+n_not_offered=0
 n_failed=0
+export MCP_WRAPPER MCPCTL
+export FEATURES_OUT=$scratch/features.tsv
+: >"$FEATURES_OUT"
 
 leave() {
   daemon_stop 5
@@ -144,10 +152,12 @@ run_case() {
   local name=$1 status=0 output=$scratch/logs/$1.txt errors=$scratch/logs/$1.stderr.txt
   shift
   timeout --kill-after=10 "$CASE_SECONDS" "$@" </dev/null 2>"$errors" | tee "$output" || status=${PIPESTATUS[0]}
-  local ok bad
+  local ok bad none
   ok=$(grep -c '^ok ' "$output" || true)
   bad=$(grep -c '^FAIL ' "$output" || true)
-  n_passed=$((n_passed + ok))
+  none=$(grep -c '^ok .*: not offered by ' "$output" || true)
+  n_passed=$((n_passed + ok - none))
+  n_not_offered=$((n_not_offered + none))
   n_failed=$((n_failed + bad))
   if [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then failed "$name: ended with status $status"; bad=1; fi
   if [ "$status" -eq 0 ] && [ "$ok" -eq 0 ]; then failed "$name: checked nothing"; bad=1; fi
@@ -169,7 +179,8 @@ run_named() {
     shared) run_case "$name" node "$clients/shared.mjs" "$name" "$gateway" ;;
     list-changed) run_case "$name" node "$clients/list_changed.mjs" "$name" "$gateway" ;;
     kill) run_case "$name" node "$clients/kill.mjs" "$name" "$gateway" ;;
-    stop) ;; # always, at the end
+    features-* | two-clients) ;; # after it
+    stop) ;; # always, when these have ended
   esac
 }
 
@@ -193,6 +204,16 @@ stop_case() {
   fi
 }
 
+# The table of clients says what this run has seen.
+table_case() {
+  local said
+  if said=$("$real/.venv/bin/python" "$real/table.py" "$FEATURES_OUT" 2>&1); then
+    passed "table: $said"
+  else
+    failed "table: $said"
+  fi
+}
+
 make_project
 daemon_start "$project"
 if wait_until "$READY_SECONDS" all_ready; then
@@ -201,7 +222,7 @@ else
   failed "start: not all five servers were ready within $READY_SECONDS s"
   "$MCPCTL" --dir "$project" status || true
   tail -n 30 "$project/stderr.txt"
-  echo "$n_passed passed, $n_failed failed"
+  echo "$n_passed passed, $n_not_offered not offered, $n_failed failed"
   exit 1
 fi
 gateway_json >"$scratch/gateway.json"
@@ -209,9 +230,15 @@ for name in "${wanted[@]}"; do
   run_named "$name"
 done
 stop_case
+for name in "${wanted[@]}"; do
+  case $name in
+    features-* | two-clients) run_case "$name" "$real/features.sh" "$name" ;;
+  esac
+done
+if [ $# -eq 0 ]; then table_case; fi
 if [ "$n_failed" -ne 0 ]; then
   echo "--- last lines of the daemon"
   tail -n 30 "$project/stderr.txt"
 fi
-echo "$n_passed passed, $n_failed failed"
+echo "$n_passed passed, $n_not_offered not offered, $n_failed failed"
 [ "$n_failed" -eq 0 ]

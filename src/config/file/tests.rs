@@ -152,6 +152,22 @@ fn every_kind_of_fault_says_where_and_what_would_be_right() {
             5,
             "variable X is not set",
         ),
+        (
+            "[servers.a]\ncommand='a'\naliases={x='a.b'}",
+            3,
+            "servers.a.aliases: x must be 1 to 64 letters",
+        ),
+        (
+            "[servers.a]\ncommand='a'\nroots=['/ok',\n'${X}']",
+            4,
+            "variable X is not set",
+        ),
+        (
+            "[servers.a]\ncommand='a'\nroots=['']",
+            3,
+            "a folder must not be empty",
+        ),
+        ("[defaults]\naliases={}", 2, "belongs under a server"),
         ("[defaults]\ncommand='a'", 2, "belongs under a server"),
         ("[defaults]\ncall_timeot='1s'", 2, "did you mean \"call_timeout\""),
     ] {

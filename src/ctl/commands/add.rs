@@ -130,8 +130,16 @@ fn declared(args: AddArgs) -> Result<RawServer, Failure> {
         .into_iter()
         .map(|variable| (variable.name, variable.value))
         .collect();
+    let roots: Vec<String> = args
+        .roots
+        .iter()
+        .map(|root| absolute(root))
+        .collect::<Result<_, _>>()?;
+    let aliases: std::collections::BTreeMap<_, _> = args.aliases.into_iter().collect();
     let raw = RawServer {
         command: Some(program),
+        aliases: Some(aliases).filter(|aliases| !aliases.is_empty()),
+        roots: Some(roots).filter(|roots| !roots.is_empty()),
         args: Some(words.collect::<Vec<_>>()).filter(|args| !args.is_empty()),
         env: Some(env).filter(|env| !env.is_empty()),
         cwd,
@@ -187,6 +195,16 @@ mod tests {
                 ..RawServer::default()
             }
         );
+    }
+
+    #[test]
+    fn names_and_folders_are_declared() {
+        let here = std::env::current_dir().unwrap();
+        let it = raw("mcpctl add x --alias a=b=c --alias d=e --root sub --root ${HOME}/y -- s");
+        let aliases = it.aliases.unwrap();
+        assert_eq!((aliases["a=b"].as_str(), aliases["d"].as_str()), ("c", "e"));
+        let roots = it.roots.unwrap();
+        assert_eq!(roots, [here.join("sub").to_str().unwrap(), "${HOME}/y"]);
     }
 
     #[test]

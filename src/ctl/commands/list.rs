@@ -1,5 +1,7 @@
 //! `mcpctl list`: works without a daemon; with one, it shows live states.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::api::{DefinitionOrigin, ServerStatus};
@@ -26,6 +28,8 @@ struct Row {
     command: Vec<String>,
     cwd: Option<String>,
     prefix: Option<String>,
+    aliases: BTreeMap<String, String>,
+    roots: Vec<String>,
     /// Names only: the values are secrets.
     env: Vec<String>,
 }
@@ -72,6 +76,8 @@ fn row(known: Declared, live: Option<&[ServerStatus]>) -> Row {
         shadowed: known.shadowed,
         cwd: known.raw.cwd,
         prefix: known.raw.prefix,
+        aliases: known.raw.aliases.unwrap_or_default(),
+        roots: known.raw.roots.unwrap_or_default(),
     }
 }
 

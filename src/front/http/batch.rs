@@ -63,7 +63,8 @@ pub async fn batch(front: Shared, session: Arc<Session>, parts: Vec<Result<Messa
 
 /// The answer to one request of a batch.
 async fn line(front: Shared, session: Arc<Session>, request: Request) -> Bytes {
-    let at_once = handshake(&front, &session, &request).or_else(|| front.engine.at_once(&request));
+    let at_once =
+        handshake(&front, &session, &request).or_else(|| front.engine.at_once(session.revision(), &request));
     let outcome = match at_once {
         Some(outcome) => outcome,
         None => {
@@ -74,6 +75,7 @@ async fn line(front: Shared, session: Arc<Session>, request: Request) -> Bytes {
                 lane,
             };
             let answer = carried(&front, &session, &context, &request).await;
+            super::keep_changes(&front, &session, &request).await;
             drop(in_flight);
             match answer {
                 Answer::Outcome(outcome) => outcome,

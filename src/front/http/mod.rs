@@ -35,6 +35,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{BODY_BYTES_MAX, Shared};
 use crate::rpc::{RpcError, message};
+use crate::session::Session;
 
 /// The door to the network.
 pub fn network(front: Shared) -> axum::Router {
@@ -103,4 +104,15 @@ fn json(status: StatusCode, body: impl Into<Body>) -> Response {
 /// The value of a header, if it is there once and is text.
 fn header_text<'a>(request: &'a Request<Body>, name: &str) -> Option<&'a str> {
     request.headers().get(name)?.to_str().ok()
+}
+
+/// What a request has changed of its session is written down before it is answered, so that it outlives the daemon.
+async fn keep_changes(front: &Shared, session: &Session, request: &crate::rpc::Request) {
+    use crate::rpc::mcp::method::{RESOURCES_SUBSCRIBE, RESOURCES_UNSUBSCRIBE, SET_LEVEL};
+    if matches!(
+        request.method.as_str(),
+        SET_LEVEL | RESOURCES_SUBSCRIBE | RESOURCES_UNSUBSCRIBE
+    ) {
+        front.sessions.kept(session).await;
+    }
 }

@@ -24,7 +24,7 @@ use crate::rpc::error::code;
 use crate::rpc::mcp::{Revision, method};
 use crate::rpc::message::{Malformed, response_line};
 use crate::rpc::{Incoming, Message, Outcome, RequestId, RpcError};
-use crate::session::replay::EventLog;
+use crate::session::replay::{EventLog, Lost, Streams};
 use crate::session::{InFlight, Session};
 
 const SESSION_ID: &str = "mcp-session-id";
@@ -67,9 +67,10 @@ fn get(front: &Shared, request: &Request<Body>) -> Response {
         .get(LAST_EVENT_ID)
         .map(|id| id.to_str().unwrap_or_default());
     let (log, after) = match asked_for {
-        None => (session.streams.open(false), None),
+        None => (session.streams.open(None), None),
         Some(id) => match session.streams.find(id) {
             Some((log, number)) => (log, Some(number)),
+            None if Streams::lost(id).is_some() => (after_a_restart(&session, id), None),
             None => {
                 let error = RpcError::invalid_request(
                     "this Last-Event-ID is not known here; open a stream without it",
@@ -85,6 +86,18 @@ fn get(front: &Shared, request: &Request<Body>) -> Response {
         drop(stream);
     });
     response
+}
+
+/// What a client gets that asks for the rest of a stream which went down with an earlier daemon: that its call is lost,
+/// or a fresh stream.
+fn after_a_restart(session: &Session, event_id: &str) -> Arc<EventLog> {
+    let Some(Lost::Call(id)) = Streams::lost(event_id) else {
+        return session.streams.open(None);
+    };
+    let log = session.streams.open(Some(&id));
+    log.push(response_line(Some(&id), &Err(errors::lost_in_a_restart().raw())));
+    log.end();
+    log
 }
 
 async fn delete(front: &Shared, session: Result<Arc<Session>, Response>) -> Response {
@@ -123,7 +136,7 @@ async fn post(front: Shared, request: Request<Body>) -> Response {
     match Incoming::parse(&text) {
         Err(malformed) => malformed_body(&malformed),
         Ok(Incoming::One(Message::Request(asked))) if asked.method.as_str() == method::INITIALIZE => {
-            initialize(&front, &asked)
+            initialize(&front, &asked).await
         }
         Ok(incoming) => {
             let session =
@@ -159,8 +172,8 @@ fn malformed_body(malformed: &Malformed) -> Response {
 }
 
 /// A handshake opens a session, whatever stale session id comes with it.
-fn initialize(front: &Shared, asked: &crate::rpc::Request) -> Response {
-    let session = match front.sessions.open() {
+async fn initialize(front: &Shared, asked: &crate::rpc::Request) -> Response {
+    let session = match front.sessions.open_kept() {
         Ok(session) => session,
         Err(error) => {
             let error = RpcError::new(code::OVERLOADED, error.to_string());
@@ -176,6 +189,9 @@ fn initialize(front: &Shared, asked: &crate::rpc::Request) -> Response {
             .spawn("refused handshake", async move { sessions.end(&session).await });
     }
     let is_open = outcome.is_ok();
+    if is_open {
+        front.sessions.kept(&session).await;
+    }
     let mut response = answered(&asked.id, &outcome.map_err(|error| error.raw()));
     if let Some(id) = HeaderValue::from_str(session.id.as_str())
         .ok()
@@ -191,6 +207,9 @@ pub(super) async fn one(front: Shared, session: Arc<Session>, message: Message) 
     match message {
         Message::Notification(notification) => {
             notified(&front, &session, &notification);
+            if notification.method.as_str() == method::INITIALIZED {
+                front.sessions.keep(&session);
+            }
             StatusCode::ACCEPTED.into_response()
         }
         Message::Response(response) => {
@@ -198,7 +217,8 @@ pub(super) async fn one(front: Shared, session: Arc<Session>, message: Message) 
             StatusCode::ACCEPTED.into_response()
         }
         Message::Request(request) => {
-            let at_once = handshake(&front, &session, &request).or_else(|| front.engine.at_once(&request));
+            let at_once = handshake(&front, &session, &request)
+                .or_else(|| front.engine.at_once(session.revision(), &request));
             match at_once {
                 Some(outcome) => answered(&request.id, &outcome),
                 None => call(front, session, request).await,
@@ -225,7 +245,7 @@ async fn call(front: Shared, session: Arc<Session>, request: crate::rpc::Request
         // Some clients give up when they see no headers for long.
         () = tokio::time::sleep(HEARTBEAT) => None,
     };
-    let log = session.streams.open(true);
+    let log = session.streams.open(Some(&id));
     if let Some(line) = first {
         log.push(line);
     }
@@ -245,6 +265,7 @@ async fn work(front: Shared, session: Arc<Session>, request: crate::rpc::Request
         lane,
     };
     let answer = front.engine.answer(&context, &request).await;
+    super::keep_changes(&front, &session, &request).await;
     Ended { answer, in_flight }
 }
 
@@ -265,7 +286,7 @@ fn finished(front: &Shared, session: Arc<Session>, id: &RequestId, lane: &Lane, 
     if said.is_empty() {
         return answered(id, &outcome);
     }
-    let log = session.streams.open(true);
+    let log = session.streams.open(Some(id));
     for line in said {
         log.push(line);
     }

@@ -313,6 +313,18 @@ impl Daemon {
         self.setup
     }
 
+    /// Ends it with SIGKILL, and waits until its children have followed.
+    pub(crate) async fn killed(mut self) -> Setup {
+        kill(self.pid(), Signal::SIGKILL).unwrap();
+        soon("the end of the daemon", self.process.wait()).await.unwrap();
+        let setup = self.setup;
+        until("an end of its children", async || {
+            setup.processes().is_empty().then_some(())
+        })
+        .await;
+        setup
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.setup.path().join("stderr.txt")).unwrap_or_default()
     }

@@ -209,8 +209,13 @@ impl Reply {
 
     /// The next event that carries something; comments are passed over. `None` at the end of the stream.
     pub(crate) async fn next_event(&mut self) -> Option<Event> {
+        soon("an event that carries something", self.coming_event()).await
+    }
+
+    /// The same, however long it takes.
+    pub(crate) async fn coming_event(&mut self) -> Option<Event> {
         loop {
-            let event = self.next_bare_event().await?;
+            let event = self.coming_bare_event().await?;
             // An event without data primes the stream for resumption; it is no message.
             if !event.data.is_empty() {
                 return Some(event);
@@ -219,7 +224,13 @@ impl Reply {
     }
 
     /// The next event, also one without data. `None` at the end of the stream.
+    ///
+    /// The whole wait is bounded: the heartbeats of a silent stream do not make it longer.
     pub(crate) async fn next_bare_event(&mut self) -> Option<Event> {
+        soon("an event", self.coming_bare_event()).await
+    }
+
+    async fn coming_bare_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.take_event() {
                 return Some(event);
@@ -227,7 +238,7 @@ impl Reply {
             if self.buffer.windows(2).any(|pair| pair == b"\n\n") {
                 continue;
             }
-            let frame = soon("an event", self.body.frame()).await?;
+            let frame = self.body.frame().await?;
             // A connection that was cut is an end as well.
             let data = frame.ok()?.into_data().ok()?;
             self.buffer.extend_from_slice(&data);

@@ -85,6 +85,16 @@ impl LineClient {
         serde_json::from_str(&self.ask(line).await).unwrap()
     }
 
+    /// Ends it without a word, as a crash does.
+    pub(crate) async fn kill(mut self) {
+        soon("the death of the shim", self.process.kill()).await.unwrap();
+    }
+
+    /// The process and its two pipes.
+    pub(crate) fn into_parts(self) -> (Child, ChildStdin, Lines<BufReader<ChildStdout>>) {
+        (self.process, self.stdin.expect("stdin is open"), self.stdout)
+    }
+
     /// Closes stdin, and reads what still comes.
     pub(crate) async fn finish(mut self) -> (Vec<String>, i32) {
         drop(self.stdin.take());

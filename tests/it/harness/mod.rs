@@ -3,10 +3,13 @@
 //! Every wait is for a condition and has a bound.
 
 pub(crate) mod daemon;
+pub(crate) mod dice;
 pub(crate) mod fake;
 pub(crate) mod http;
 pub(crate) mod lines;
+pub(crate) mod peer;
 pub(crate) mod sse;
+pub(crate) mod text;
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -15,9 +18,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 pub(crate) use daemon::{Daemon, Setup};
+pub(crate) use dice::Dice;
 pub(crate) use fake::fake;
 pub(crate) use http::HttpClient;
 pub(crate) use lines::LineClient;
+pub(crate) use peer::{Door, Peer};
 pub(crate) use sse::SseClient;
 
 /// Nothing that these tests wait for takes longer, however busy the machine is.

@@ -178,10 +178,20 @@ pub(crate) async fn complete(cell: Cell) -> Outcome {
         json!({ "type": "ref/prompt", "name": cell.tool("plain") }),
         json!({ "type": "ref/resource", "uri": cell.template() }),
     ] {
-        let params = json!({ "ref": reference, "argument": { "name": "k", "value": "ab" } });
+        let argument = json!({ "name": "k", "value": "ab" });
+        let context = json!({ "arguments": { "before": "x" } });
+        let params = json!({ "ref": reference, "argument": argument, "context": context });
+        let before = cell.noted_until_now();
         let answer = peer.ask("completion/complete", params).await;
         let values = &answer["result"]["completion"]["values"];
         assert_eq!(*values, json!(["ab1", "ab2"]), "{answer}");
+        let noted = cell.noted_since(before);
+        let heard = noted.iter().find(|line| line.contains("completion/complete"));
+        // What was filled in before came with 2025-06-18.
+        let is_there = heard
+            .unwrap()
+            .contains(r#""context":{"arguments":{"before":"x"}}"#);
+        assert_eq!(is_there, cell.child >= V06, "{heard:?}");
     }
     BASE
 }
@@ -235,23 +245,25 @@ pub(crate) async fn fidelity(cell: Cell) -> Outcome {
     peer.ask_raw(&asked, "8").await;
     let noted = cell.noted_since(before);
     let heard = noted.iter().find(|line| line.contains("tools/call")).unwrap();
-    // Only the name is another, and the progress token of ours is one member more.
-    let before_token = format!(
+    // Only the name is another, and a progress token and a trace context of ours come after what was there.
+    let before_ours = format!(
         r#""params":{{"zz":null,"name":"echo",{}"#,
         meta.trim_end_matches('}')
     );
-    let after_token = format!(r#"}},"arguments":{ODD}}}}}"#);
+    let after_ours = format!(r#"}},"arguments":{ODD}}}}}"#);
     let (_, rest) = heard
-        .split_once(&before_token)
+        .split_once(&before_ours)
         .unwrap_or_else(|| panic!("{heard}"));
-    let token = rest
-        .strip_suffix(&after_token)
+    let ours = rest
+        .strip_suffix(&after_ours)
         .unwrap_or_else(|| panic!("{heard}"));
-    let number = token.strip_prefix(r#","progressToken":"#);
-    assert!(
-        token.is_empty() || number.is_some_and(|number| number.parse::<u64>().is_ok()),
-        "{heard}"
-    );
+    let ours: Value = serde_json::from_str(&format!("{{{}}}", ours.trim_start_matches(','))).unwrap();
+    let is_known = |(key, value): (&String, &Value)| match key.as_str() {
+        "progressToken" => value.is_u64(),
+        "traceparent" => value.is_string(),
+        _ => false,
+    };
+    assert!(ours.as_object().unwrap().iter().all(is_known), "{heard}");
     BASE
 }
 

@@ -318,7 +318,7 @@ async fn read(mut reply: Reply, way: Way, came: mpsc::Sender<Came>) {
         let text = reply.text().await;
         return drop(came.send(Came { way, text }).await);
     }
-    while let Some(event) = reply.next_event().await {
+    while let Some(event) = reply.coming_event().await {
         let text = event.data;
         if came.send(Came { way, text }).await.is_err() {
             return;

@@ -30,7 +30,10 @@ const TASKS: Feature = Feature {
     run: None,
 };
 
-/// All features, in the order in which they run. `crash` is the last of those that share a process.
+/// All features, in the order in which they run.
+///
+/// `cancel` and `crash` come last: a call that was cancelled may go on in a child that answers nothing more, and until
+/// that is ruled out (30 s, or a new process) what a shared child asks or logs reaches no other client.
 pub(crate) const FEATURES: &[Feature] = features! {
     "handshake", "The client is answered with its own revision; the child is greeted once per process, offered 2025-11-25, answers with its own revision, and is told `initialized`.", base::handshake;
     "ping", "Answered under the client's id.", base::ping;
@@ -40,14 +43,13 @@ pub(crate) const FEATURES: &[Feature] = features! {
     "call", "Arguments arrive, and the result comes back.", base::call_tool;
     "read", "A resource, and one that a template names, under its own URI.", base::read;
     "get", "A prompt with its arguments.", base::get;
-    "complete", "For a prompt and for a template, also where the revision has no capability for it.", base::complete;
+    "complete", "For a prompt and for a template, also where the revision has no capability for it; `context` reaches children whose revision has it.", base::complete;
     "isError and errors", "`isError: true` stays a result; an error of the child arrives byte for byte.", base::is_error;
     "missing", "Unknown tool and prompt -32602, unknown resource -32002, unknown method -32601.", base::missing;
     "ids", "`0`, the empty text, `\"1\"`, `1`, 2^53+1, `-7` and an escaped text come back as they were written.", base::ids;
     "fidelity", "Unknown members, unknown `_meta`, nulls, big numbers, escapes and the order of keys arrive byte for byte, both ways.", base::fidelity;
     "nothing newer", "No answer has `resultType`, `ttlMs`, `cacheScope` or `inputRequests`.", base::nothing_newer;
     "progress", "Under the client's token, whose type is kept (`\"7\"`, `7`, `0`), before the answer, on the way of the call; the child never sees that token.", base::progress;
-    "cancel", "The child is told under its own id of the call, and stops; the session goes on.", base::cancel;
     "list_changed", "Told after a tool came, and after it went; the list says the same.", base::list_changed;
     "resource update", "Told to who subscribed, for the resource in question only; the child is asked once, and told when nobody listens any more.", base::updated;
     "log level", "Messages of the chosen level come with the child's name, those below it do not; an unknown level is refused with -32602.", base::level;
@@ -70,5 +72,6 @@ pub(crate) const FEATURES: &[Feature] = features! {
     "batch of the child", "The messages of its array go out one by one.", payloads::batch_out;
     "event stream", "What belongs to no request comes on the session's own stream, which ends with the session.", payloads::streamed;
     "resumption", "A broken stream goes on after the last event, and nothing is lost, told twice or cancelled; only clients of 2025-11-25 are sent an event without data.", payloads::resumed;
+    "cancel", "The child is told under its own id of the call, and stops; the session goes on.", base::cancel;
     "crash", "The call is answered once, with an error, and the next call finds a new process.", base::crash;
 };

@@ -1,0 +1,168 @@
+//! Resource subscriptions: a child is asked for the first session and told when the last one leaves; a fresh process is
+//! asked again.
+
+use std::sync::Arc;
+
+use super::context::CallContext;
+use super::error::RouteError;
+use super::listeners::N_SUBSCRIPTIONS_MAX;
+use super::router::{Router, greeted, uri_of};
+use crate::child::handshake::Handshake;
+use crate::child::outgoing::Params;
+use crate::child::{Child, Control, Lane};
+use crate::ids::{OwnerKey, SessionId};
+use crate::rpc::{Outcome, Raw, mcp};
+use crate::supervise::Entry;
+
+impl Router {
+    /// `resources/subscribe`: the child is asked unless it has agreed to tell of the resource already.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn subscribe(
+        &self,
+        context: &CallContext,
+        params: Option<&Raw>,
+    ) -> Result<Outcome, RouteError> {
+        let (object, uri) = uri_of(params, mcp::method::RESOURCES_SUBSCRIBE)?;
+        let (owner, entry) = self.resource(context, &uri)?;
+        let child = self.child_for(&entry, context)?;
+        // First there is a process, then a subscription: it must not be taken for one that a fresh process has to
+        // be told of.
+        let (link, handshake) = greeted(&child, context).await?;
+        can_subscribe(&entry, handshake.as_deref())?;
+        let resource = (child.instance().clone(), owner.own.clone());
+        let session = &context.lane.session;
+        let must_ask = self
+            .listeners
+            .subscribe(session, &resource, &uri)
+            .map_err(|_too_many| {
+                RouteError::BadParams(format!(
+                    "this session subscribes to {N_SUBSCRIPTIONS_MAX} resources already"
+                ))
+            })?;
+        if !must_ask {
+            return Ok(Ok(Raw::empty_object()));
+        }
+        let own = object.with("uri", &Raw::of(&owner.own));
+        let method = mcp::method::RESOURCES_SUBSCRIBE;
+        let outcome = self.ask(&entry, context, method, Params::Plain(own), true).await;
+        if !matches!(outcome, Ok(Ok(_))) {
+            self.listeners.unsubscribe(session, &resource);
+            return outcome;
+        }
+        self.listeners.agreed(&resource, &link);
+        // It may have ended since, and then its successor may have looked too early for what to ask for.
+        if child
+            .present()
+            .is_some_and(|present| !Arc::ptr_eq(&present, &link))
+        {
+            self.resubscribe(&child).await;
+        }
+        outcome
+    }
+
+    /// `resources/unsubscribe`: the child is told by the last session only.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn unsubscribe(
+        &self,
+        context: &CallContext,
+        params: Option<&Raw>,
+    ) -> Result<Outcome, RouteError> {
+        let (object, uri) = uri_of(params, mcp::method::RESOURCES_UNSUBSCRIBE)?;
+        let session = &context.lane.session;
+        let Some(resource) = self.listeners.subscribed_as(session, &uri) else {
+            let (_, entry) = self.resource(context, &uri)?;
+            can_subscribe(&entry, entry.child.status().handshake.as_deref())?;
+            return Ok(Ok(Raw::empty_object()));
+        };
+        let is_last = self.listeners.unsubscribe(session, &resource);
+        let (instance, own) = &resource;
+        // A process that is not there has nothing to be told.
+        let is_there = self
+            .child(instance)
+            .is_some_and(|child| child.present().is_some());
+        let Some(entry) = self.entry(&instance.server).filter(|_| is_last && is_there) else {
+            return Ok(Ok(Raw::empty_object()));
+        };
+        let own = object.with("uri", &Raw::of(own));
+        self.ask(
+            &entry,
+            context,
+            mcp::method::RESOURCES_UNSUBSCRIBE,
+            Params::Plain(own),
+            true,
+        )
+        .await
+    }
+
+    /// A session is gone: children are told of resources that nobody wants to hear of any more.
+    pub async fn forget(&self, session: &SessionId) {
+        self.abandon_tasks(session).await;
+        let orphaned = self.listeners.remove(session);
+        self.provenance().forget(session);
+        let own_process = OwnerKey::session(session);
+        let directory = Arc::clone(&self.directory.borrow());
+        for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
+            instances.release(&own_process).await;
+        }
+        for (instance, own) in orphaned {
+            let Some(child) = self.child(&instance) else {
+                continue;
+            };
+            if child.status().handshake.is_none() {
+                continue;
+            }
+            let params = Params::Plain(Raw::of(&serde_json::json!({ "uri": own })));
+            drop(
+                self.ours(&child, mcp::method::RESOURCES_UNSUBSCRIBE, params)
+                    .await,
+            );
+        }
+    }
+
+    /// Asks a fresh process again for what another had agreed to tell of, and tells those who listen that they may
+    /// have missed something.
+    pub async fn resubscribe(&self, child: &Child) {
+        let Some(link) = child.present() else { return };
+        for own in self.listeners.agreed_by_others(child.instance(), &link) {
+            let params = Params::Plain(Raw::of(&serde_json::json!({ "uri": own })));
+            let outcome = self.ours(child, mcp::method::RESOURCES_SUBSCRIBE, params).await;
+            let resource = (child.instance().clone(), own);
+            if matches!(outcome, Some(Ok(_))) {
+                self.listeners.agreed(&resource, &link);
+            }
+            self.listeners.resource_updated(child.instance(), &resource.1);
+        }
+    }
+
+    /// Processes that are one client's alone start again after the daemon's restart, where it subscribes to something:
+    /// once ready they are asked for it.
+    pub async fn revive(&self) {
+        for (session, instance) in self.listeners.subscribed_of_own() {
+            let Some(entry) = self.entry(&instance.server) else {
+                continue;
+            };
+            let context = CallContext {
+                revision: mcp::Revision::NEWEST_LEGACY,
+                lane: Arc::new(Lane::closed(session)),
+            };
+            match self.child_for(&entry, &context) {
+                Ok(child) => child.tell(Control::Demand).await,
+                Err(error) => tracing::warn!(%error, "a subscription of before the restart is lost"),
+            }
+        }
+    }
+}
+
+fn can_subscribe(entry: &Entry, handshake: Option<&Handshake>) -> Result<(), RouteError> {
+    match handshake {
+        Some(handshake) if !handshake.can_also("resources", "subscribe") => Err(RouteError::NotOffered {
+            server: entry.spec.name.clone(),
+            what: "resource subscriptions",
+        }),
+        _can_or_not_known_yet => Ok(()),
+    }
+}

@@ -1,0 +1,359 @@
+//! Sessions that outlive the daemon: written down behind their changes, and taken in again at the next start.
+//!
+//! Only sessions of Streamable HTTP are kept: elsewhere a session is as long as its connection.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::sessions::Sessions;
+use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
+use crate::registry::sessions::{KeptSession, SessionChange, SessionStore};
+use crate::route::client::Profile;
+use crate::route::listeners::Resource;
+use crate::rpc::Raw;
+use crate::rpc::mcp::{LogLevel, Revision};
+
+/// How long an answer waits until what it promises is written down. A slow disk must not stop clients.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Which sessions have changed since they were written down.
+#[derive(Debug)]
+pub struct Keeper {
+    changed: Mutex<Changed>,
+    bell: Notify,
+    n_written: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Changed {
+    ids: HashSet<SessionId>,
+    n_changes: u64,
+    /// The daemon goes down: from now on sessions end in memory only.
+    closed: bool,
+}
+
+impl Default for Keeper {
+    fn default() -> Self {
+        Self {
+            changed: Mutex::default(),
+            bell: Notify::new(),
+            n_written: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Keeper {
+    /// A session has changed, or ended. Gives the number that [`Self::written`] waits for.
+    pub fn changed(&self, id: &SessionId) -> u64 {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !changed.closed {
+            changed.ids.insert(id.clone());
+            changed.n_changes += 1;
+            self.bell.notify_one();
+        }
+        changed.n_changes
+    }
+
+    /// Waits until the change is written down, but not long.
+    pub async fn written(&self, number: u64) {
+        let mut n_written = self.n_written.subscribe();
+        drop(tokio::time::timeout(PATIENCE, n_written.wait_for(|n| *n >= number)).await);
+    }
+
+    fn take(&self) -> (HashSet<SessionId>, u64) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut changed.ids), changed.n_changes)
+    }
+
+    /// From now on nothing is written down.
+    pub fn close(&self) {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+    }
+}
+
+/// Writes sessions down behind their changes, until told to stop; then the last ones, and no more.
+pub async fn run(sessions: Sessions, store: SessionStore, stop: CancellationToken) {
+    loop {
+        let is_last = tokio::select! {
+            biased;
+            () = sessions.keeper().bell.notified() => false,
+            () = stop.cancelled() => true,
+        };
+        if is_last {
+            sessions.keeper().close();
+        }
+        let (ids, number) = sessions.keeper().take();
+        let changes: Vec<SessionChange> = ids.iter().map(|id| change(&sessions, id)).collect();
+        if !changes.is_empty()
+            && let Err(error) = store.apply(changes).await
+        {
+            tracing::warn!(%error, "sessions could not be written down; after a restart their clients begin anew");
+        }
+        sessions.keeper().n_written.send_replace(number);
+        if is_last {
+            return;
+        }
+    }
+}
+
+fn change(sessions: &Sessions, id: &SessionId) -> SessionChange {
+    let forget = || SessionChange::Forget(id.as_str().to_owned());
+    let Some(session) = sessions.peek(id) else {
+        return forget();
+    };
+    let Some(profile) = session.client.profile() else {
+        return forget();
+    };
+    let (level, subscribed) = sessions.listeners().state_of(id);
+    let state = State {
+        revision: profile.revision.as_str().to_owned(),
+        client_info: profile.client_info.as_ref().and_then(boxed),
+        capabilities: boxed(&profile.capabilities),
+        initialized: session.is_initialized(),
+        level,
+        subscribed: subscribed.into_iter().map(|of| Subscribed::of(id, of)).collect(),
+    };
+    let Ok(state) = serde_json::to_string(&state) else {
+        return forget();
+    };
+    SessionChange::Put(KeptSession {
+        id: id.as_str().to_owned(),
+        state,
+        idle_ms: i64::try_from(session.idle_ms(tokio::time::Instant::now())).unwrap_or(i64::MAX),
+    })
+}
+
+/// What a session consists of, as it is written down.
+#[derive(Serialize, Deserialize)]
+struct State {
+    revision: String,
+    client_info: Option<Box<RawValue>>,
+    capabilities: Option<Box<RawValue>>,
+    initialized: bool,
+    level: Option<LogLevel>,
+    subscribed: Vec<Subscribed>,
+}
+
+/// One subscription, as it is written down.
+#[derive(Serialize, Deserialize)]
+struct Subscribed {
+    server: ServerName,
+    owner: Whose,
+    own: String,
+    exposed: String,
+}
+
+/// Whose process a subscription is with.
+#[derive(Serialize, Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum Whose {
+    Shared,
+    Session,
+    Client,
+}
+
+impl Subscribed {
+    fn of(session: &SessionId, ((instance, own), exposed): (Resource, String)) -> Self {
+        let owner = match &instance.owner {
+            None => Whose::Shared,
+            Some(owner) if *owner == OwnerKey::session(session) => Whose::Session,
+            Some(_client) => Whose::Client,
+        };
+        Self {
+            server: instance.server,
+            owner,
+            own,
+            exposed,
+        }
+    }
+
+    fn resource(self, session: &SessionId, profile: &Profile) -> (Resource, String) {
+        let owner = match self.owner {
+            Whose::Shared => None,
+            Whose::Session => Some(OwnerKey::session(session)),
+            Whose::Client => Some(OwnerKey::client(&profile.client_name())),
+        };
+        let server = self.server;
+        ((Instance { server, owner }, self.own), self.exposed)
+    }
+}
+
+/// A session as it was when it was written down.
+#[derive(Debug)]
+pub struct Recalled {
+    /// Its id.
+    pub id: SessionId,
+    /// What its client has said of itself.
+    pub profile: Profile,
+    /// Whether the client wants to hear anything yet.
+    pub initialized: bool,
+    /// The level it has set.
+    pub level: Option<LogLevel>,
+    /// What it subscribes to, and under which exposed URI.
+    pub subscribed: Vec<(Resource, String)>,
+    /// For how long its client had not shown itself, milliseconds.
+    pub idle_ms: u64,
+}
+
+impl Recalled {
+    /// Reads what was written down; `None` for what another version may have written.
+    pub fn read(kept: &KeptSession) -> Option<Self> {
+        let id = SessionId::parse(&kept.id)?;
+        let state: State = serde_json::from_str(&kept.state).ok()?;
+        let profile = Profile {
+            revision: Revision::parse(&state.revision)?,
+            client_info: state.client_info.as_deref().map(unboxed),
+            capabilities: state
+                .capabilities
+                .as_deref()
+                .map_or_else(Raw::empty_object, unboxed),
+        };
+        let subscribed = state
+            .subscribed
+            .into_iter()
+            .map(|of| of.resource(&id, &profile))
+            .collect();
+        Some(Self {
+            profile,
+            initialized: state.initialized,
+            level: state.level,
+            subscribed,
+            idle_ms: kept.idle_ms.unsigned_abs(),
+            id,
+        })
+    }
+}
+
+fn boxed(raw: &Raw) -> Option<Box<RawValue>> {
+    RawValue::from_string(raw.as_str().to_owned()).ok()
+}
+
+fn unboxed(value: &RawValue) -> Raw {
+    Raw::trusted(value.get().to_owned())
+}
+
+/// Takes in the sessions that were written down before.
+pub async fn recall(sessions: &Sessions, store: &SessionStore) {
+    let idle_ms_max = i64::try_from(super::sweep::IDLE_MAX.as_millis()).unwrap_or(i64::MAX);
+    match store.recall(idle_ms_max).await {
+        Ok(kept) => {
+            let n_recalled = kept
+                .iter()
+                .filter_map(Recalled::read)
+                .map(|one| sessions.take_in(one))
+                .count();
+            if n_recalled > 0 {
+                tracing::info!(n_recalled, "sessions of before the restart go on");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "sessions could not be recalled; their clients begin anew"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::session::Session;
+
+    fn raw(text: &str) -> Raw {
+        Raw::parse(&text.to_owned().into()).unwrap()
+    }
+
+    fn sessions() -> Sessions {
+        Sessions::for_tests()
+    }
+
+    fn greeted(sessions: &Sessions) -> Arc<Session> {
+        let session = sessions.open_kept().unwrap();
+        session.client.introduce(Profile {
+            revision: Revision::V2025_06_18,
+            client_info: Some(raw(r#"{"name":"c","x":1.0}"#)),
+            capabilities: raw(r#"{"roots":{},"z":1e400}"#),
+        });
+        session.set_initialized();
+        session
+    }
+
+    #[tokio::test]
+    async fn a_session_comes_back_with_everything_that_was_agreed_on() {
+        let before = sessions();
+        let session = greeted(&before);
+        let id = &session.id;
+        let server = ServerName::parse("a").unwrap();
+        let resources: Vec<Resource> = [None, Some(OwnerKey::session(id)), Some(OwnerKey::client("c"))]
+            .into_iter()
+            .map(|owner| {
+                (
+                    Instance {
+                        server: server.clone(),
+                        owner,
+                    },
+                    "x://1".to_owned(),
+                )
+            })
+            .collect();
+        for resource in &resources {
+            before.listeners().subscribe(id, resource, "x://exposed").unwrap();
+        }
+        before.listeners().set_level(id, LogLevel::Debug);
+        let SessionChange::Put(kept) = change(&before, id) else {
+            panic!()
+        };
+        let after = sessions();
+        after.take_in(Recalled::read(&kept).unwrap());
+        let found = after.find(id.as_str()).unwrap();
+        let profile = found.client.profile().unwrap();
+        assert_eq!(profile.capabilities, raw(r#"{"roots":{},"z":1e400}"#));
+        assert_eq!(profile.client_info, Some(raw(r#"{"name":"c","x":1.0}"#)));
+        assert_eq!(
+            (found.revision(), found.is_initialized()),
+            (Revision::V2025_06_18, true)
+        );
+        let (level, subscribed) = after.listeners().state_of(id);
+        assert_eq!((level, subscribed.len()), (Some(LogLevel::Debug), 3));
+        assert!(
+            resources
+                .iter()
+                .all(|resource| subscribed.contains(&(resource.clone(), "x://exposed".to_owned())))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_session_that_has_ended_is_forgotten_and_one_that_goes_down_with_the_daemon_is_not() {
+        let sessions = sessions();
+        let (ended, kept) = (greeted(&sessions), greeted(&sessions));
+        sessions.end(&ended).await;
+        assert!(matches!(change(&sessions, &ended.id), SessionChange::Forget(_)));
+        let folder = tempfile::tempdir().unwrap();
+        let store = SessionStore::open(folder.path()).await.unwrap();
+        sessions.keep(&kept);
+        let stop = CancellationToken::new();
+        stop.cancel();
+        run(sessions.clone(), store.clone(), stop).await;
+        sessions.end_all();
+        sessions.keep(&kept);
+        let recalled = store.recall(1_000_000).await.unwrap();
+        assert_eq!(recalled.len(), 1);
+        assert_eq!(recalled[0].id, kept.id.as_str());
+    }
+
+    #[test]
+    fn what_another_version_wrote_is_left_out() {
+        for (id, state) in [("x", "{}"), ("bad id\n", "{}"), (&"a".repeat(64), "nonsense")] {
+            let kept = KeptSession {
+                id: id.to_owned(),
+                state: state.to_owned(),
+                idle_ms: 0,
+            };
+            assert!(Recalled::read(&kept).is_none(), "{id}");
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Tasks of MCP 2025-11-25, with `--tasks`: tools whose name begins with `must_` run as tasks only, `may_` either way.
+//!
+//! The ids are `task-1`, `task-2`… of this process, so that two processes give the same. What a task does is in the
+//! arguments of its call: after `ms` it asks `ask.method` with `ask.params`, tells of `progress` steps, logs `log`, and
+//! ends with `result` or `error` (each as it is written), or with its arguments as text. With `hold` it never ends.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use crate::methods::{Members, object, text};
+use crate::world::World;
+
+/// All tasks of this process.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    all: Mutex<BTreeMap<String, Job>>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Clone)]
+struct Job {
+    status: &'static str,
+    ttl: String,
+    /// The member `result` or `error` of the answer to `tasks/result`.
+    outcome: Option<String>,
+}
+
+impl Jobs {
+    /// Makes a task of this call, and answers it.
+    pub(crate) fn make(world: &Arc<World>, id: &str, params: &Members<'_>) {
+        let raw = |members: &Members<'_>, name: &str| members.get(name).map(|raw| raw.get().to_owned());
+        let ttl = raw(&object(params, "task"), "ttl").unwrap_or_else(|| "null".to_owned());
+        let mut all = world.jobs.all.lock().unwrap();
+        let own = format!("task-{}", all.len() + 1);
+        let job = Job {
+            status: "working",
+            ttl,
+            outcome: None,
+        };
+        let shown = shown(&own, &job);
+        all.insert(own.clone(), job);
+        drop(all);
+        world.journal.note(&format!("task {own}"));
+        world.answer(id, format!(r#"{{"task":{shown},"z":1.0e1}}"#).as_bytes());
+        let arguments = raw(params, "arguments").unwrap_or_else(|| "{}".to_owned());
+        let token = raw(&object(params, "_meta"), "progressToken");
+        let world = Arc::clone(world);
+        thread::spawn(move || work(&world, &own, &arguments, token.as_deref()));
+    }
+
+    /// `tasks/…`
+    pub(crate) fn answer(world: &Arc<World>, id: &str, method: &str, params: &Members<'_>) {
+        let own = text(params, "taskId");
+        let mut all = world.jobs.all.lock().unwrap();
+        let Some(job) = all.get_mut(&own) else {
+            drop(all);
+            return world.refuse(id, -32602, "Failed to retrieve task: Task not found");
+        };
+        match method {
+            "tasks/cancel" if job.outcome.is_some() => {
+                let why = format!("Cannot cancel task: already in terminal status '{}'", job.status);
+                world.refuse(id, -32602, &why);
+            }
+            "tasks/cancel" => {
+                job.status = "cancelled";
+                job.outcome = Some(r#""error":{"code":-32603,"message":"cancelled"}"#.to_owned());
+                world.journal.note(&format!("task cancelled {own}"));
+                world.answer(id, shown(&own, job).as_bytes());
+                drop(all);
+                world.jobs.changed.notify_all();
+            }
+            "tasks/result" => {
+                let (world, id) = (Arc::clone(world), id.to_owned());
+                thread::spawn(move || world.jobs.answer_when_over(&world, &id, &own));
+            }
+            _get => world.answer(id, shown(&own, job).as_bytes()),
+        }
+    }
+
+    fn answer_when_over(&self, world: &World, id: &str, own: &str) {
+        let all = self.all.lock().unwrap();
+        let all = self
+            .changed
+            .wait_while(all, |all| all[own].outcome.is_none())
+            .unwrap();
+        let outcome = all[own].outcome.clone().expect("it was waited for");
+        drop(all);
+        world.write(format!(r#"{{"jsonrpc":"2.0","id":{id},{outcome}}}"#).as_bytes());
+    }
+
+    /// The task stands differently now; one that was cancelled stays so. Told, and then those who wait are woken.
+    fn stand(&self, world: &World, own: &str, status: &'static str, outcome: Option<String>) {
+        let mut all = self.all.lock().unwrap();
+        let job = all.get_mut(own).expect("a task is never forgotten");
+        if job.outcome.is_some() {
+            return;
+        }
+        job.status = status;
+        world.notify("notifications/tasks/status", &shown(own, job));
+        job.outcome = outcome;
+        drop(all);
+        self.changed.notify_all();
+    }
+}
+
+fn shown(own: &str, job: &Job) -> String {
+    let (status, ttl) = (job.status, &job.ttl);
+    format!(
+        r#"{{"taskId":"{own}","status":"{status}","createdAt":"2025-11-25T10:30:00Z","lastUpdatedAt":"2025-11-25T10:30:00Z","ttl":{ttl},"x":1.0}}"#
+    )
+}
+
+fn work(world: &World, own: &str, arguments: &str, token: Option<&str>) {
+    let members: Members<'_> = serde_json::from_str(arguments).unwrap_or_default();
+    let number = |name: &str| {
+        members
+            .get(name)
+            .and_then(|raw| raw.get().parse().ok())
+            .unwrap_or(0)
+    };
+    let related = format!(r#""_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"{own}"}}}}"#);
+    thread::sleep(Duration::from_millis(number("ms")));
+    let asks = object(&members, "ask");
+    if !asks.is_empty() {
+        world.jobs.stand(world, own, "input_required", None);
+        let params = asks.get("params").map_or("{}", |raw: &&RawValue| raw.get());
+        let rest = params.trim_start_matches('{');
+        let answer = world.ask(&text(&asks, "method"), &format!("{{{related},{rest}"));
+        let line = answer.recv().expect("the sender is kept until an answer comes");
+        world.journal.note(&format!("heard {line}"));
+        world.jobs.stand(world, own, "working", None);
+    }
+    for step in 1..=number("progress") {
+        let params = format!(
+            r#"{{"progressToken":{},"progress":{step},{related}}}"#,
+            token.unwrap_or("0")
+        );
+        world.notify("notifications/progress", &params);
+    }
+    if members.contains_key("log") {
+        let data = text(&members, "log");
+        world.notify(
+            "notifications/message",
+            &format!(r#"{{"level":"error","data":{},{related}}}"#, json!(data)),
+        );
+    }
+    if members.contains_key("hold") {
+        return;
+    }
+    let echoed = json!([{ "type": "text", "text": arguments }]);
+    let (status, outcome) = match (members.get("result"), members.get("error")) {
+        (_, Some(error)) => ("failed", format!(r#""error":{}"#, error.get())),
+        (Some(result), None) => ("completed", format!(r#""result":{}"#, result.get())),
+        (None, None) => (
+            "completed",
+            format!(r#""result":{{"content":{echoed},{related}}}"#),
+        ),
+    };
+    world.jobs.stand(world, own, status, Some(outcome));
+}

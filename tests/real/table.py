@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Writes the table of clients in docs/compatibility.md from what a run of all cases has seen.
+
+    table.py FEATURES.tsv    0: the table was true; 1: it was not, and now it is; 2: the run is no base for a table
+
+A line of the file: feature, client, transport, pass|fail|not-offered, detail, with tabs between them. What is not
+offered has its reason in the detail; so has a pass whose detail begins with `partly: `.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+REAL = Path(__file__).resolve().parent
+PAGE = REAL.parent.parent / "docs" / "compatibility.md"
+BEGIN, END = "<!-- clients: begin -->", "<!-- clients: end -->"
+EMPTY_PAGE = f"# Compatibility\n\n{BEGIN}\n{END}\n"
+INTRODUCTION = (
+    "Seen with real clients in front of the gateway and the reference server behind it, by `tests/real/run.sh`, "
+    "which also writes this table."
+)
+
+FEATURES = {
+    "list": "Lists of tools, resources, templates, prompts",
+    "call": "Tool calls",
+    "read": "Reading resources",
+    "prompt": "Prompts",
+    "complete": "Completion",
+    "progress": "Progress",
+    "cancel": "Cancellation",
+    "log-level": "Log messages and their level",
+    "sampling": "Sampling",
+    "elicitation": "Elicitation",
+    "roots": "Roots",
+    "subscription": "Resource subscriptions",
+    "payload-5MiB": "5 MiB both ways",
+    "parallel-100": "100 calls at once",
+}
+# Name in the file, name for people, and where its version is pinned: the file and the package.
+CLIENTS = (
+    ("typescript", "TypeScript SDK", "package.json", "@modelcontextprotocol/sdk"),
+    ("mcp-2", "Python SDK", "requirements.txt", "mcp"),
+    ("mcp-1", "Python SDK", "requirements-langchain.txt", "mcp"),
+    ("rmcp", "Rust SDK", "rmcp_client/Cargo.toml", "rmcp"),
+    ("fastmcp", "FastMCP", "requirements-fastmcp.txt", "fastmcp"),
+    ("langchain-mcp-adapters", "LangChain adapters", "requirements-langchain.txt", "langchain-mcp-adapters"),
+    ("inspector", "MCP Inspector, command line", "inspector/package.json", "@modelcontextprotocol/inspector"),
+    ("mcp-remote", "mcp-remote", "package.json", "mcp-remote"),
+)
+TRANSPORTS = {"http": "HTTP", "sse": "SSE", "stdio": "stdio"}
+PARTLY = "partly: "
+
+
+class NoBase(Exception):
+    """Why no table can be made of this run."""
+
+
+def rows_of(text: str) -> dict[tuple[str, str, str], tuple[str, str]]:
+    """(feature, client, transport) -> (mark, detail)"""
+    rows: dict = {}
+    for line in text.splitlines():
+        fields = line.split("\t")
+        if len(fields) != 5:
+            raise NoBase(f"a line with {len(fields)} fields instead of 5: {line[:200]}")
+        feature, client, transport, mark, detail = fields
+        place = (feature, client, transport)
+        if feature not in FEATURES or transport not in TRANSPORTS or client not in {known[0] for known in CLIENTS}:
+            raise NoBase(f"unknown feature, client or transport: {', '.join(place)}")
+        if place in rows:
+            raise NoBase(f"told twice: {', '.join(place)}")
+        if mark not in ("pass", "not-offered"):
+            raise NoBase(f"{mark}: {', '.join(place)}; the table stays as it is")
+        if mark == "not-offered" and not detail:
+            raise NoBase(f"not offered without a reason: {', '.join(place)}")
+        rows[place] = (mark, detail)
+    if not rows:
+        raise NoBase("no feature was told")
+    return rows
+
+
+def columns_of(rows: dict) -> list[tuple[str, str]]:
+    """Client and transport of every column, each with all features."""
+    present = {(client, transport) for _, client, transport in rows}
+    possible = [(known[0], transport) for known in CLIENTS for transport in TRANSPORTS]
+    columns = [column for column in possible if column in present]
+    for client, transport in columns:
+        left_out = [feature for feature in FEATURES if (feature, client, transport) not in rows]
+        if left_out:
+            raise NoBase(f"left out by {client} over {transport}: {', '.join(left_out)}")
+    return columns
+
+
+def version(client: str) -> str:
+    _, _, file, package = next(known for known in CLIENTS if known[0] == client)
+    if not (REAL / file).is_file():
+        raise NoBase(f"there is no {file}, which pins {client}")
+    text = (REAL / file).read_text(encoding="utf-8")
+    if file.endswith(".json"):
+        found = json.loads(text)["dependencies"].get(package)
+    elif file.endswith(".toml"):
+        line = re.search(rf'^{re.escape(package)} = .*?"=?([0-9][^"]*)"', text, re.MULTILINE)
+        found = line and line[1]
+    else:
+        line = re.search(rf"^{re.escape(package)}==(\S+)$", text, re.MULTILINE)
+        found = line and line[1]
+    if not found:
+        raise NoBase(f"{file} pins no {package}")
+    return found
+
+
+def titled(client: str) -> str:
+    return f"{next(known[1] for known in CLIENTS if known[0] == client)} {version(client)}"
+
+
+def table_of(rows: dict) -> str:
+    columns = columns_of(rows)
+    notes: list[str] = []
+
+    def cell(feature: str, client: str, transport: str) -> str:
+        mark, detail = rows[feature, client, transport]
+        if mark == "not-offered":
+            return f"–{reference(f'{titled(client)} does not offer it: {detail}.')}"
+        if detail.startswith(PARTLY):
+            return f"✓{reference(f'{titled(client)}: {detail.removeprefix(PARTLY)}.')}"
+        return "✓"
+
+    def reference(note: str) -> str:
+        if note not in notes:
+            notes.append(note)
+        return f"<sup>{notes.index(note) + 1}</sup>"
+
+    heads = [f"{titled(client)}, {TRANSPORTS[transport]}" for client, transport in columns]
+    lines = [
+        f"| Feature | {' | '.join(heads)} |",
+        f"| --- |{' :-: |' * len(columns)}",
+        *(
+            f"| {title} | {' | '.join(cell(feature, *column) for column in columns)} |"
+            for feature, title in FEATURES.items()
+        ),
+        "",
+        *(f"{number}. {note}" for number, note in enumerate(notes, 1)),
+    ]
+    return "\n".join(lines).rstrip("\n")
+
+
+def page_with(page: str, table: str) -> str:
+    head, begin, rest = page.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise NoBase(f"{PAGE.name} lacks `{BEGIN}` or `{END}`")
+    return f"{head}{BEGIN}\n{INTRODUCTION}\n✓ works, – the client does not offer it.\n\n{table}\n{END}{tail}"
+
+
+def main(features_file: str) -> int:
+    try:
+        table = table_of(rows_of(Path(features_file).read_text(encoding="utf-8")))
+        before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        after = page_with(before or EMPTY_PAGE, table)
+    except NoBase as why:
+        print(why)
+        return 2
+    if after == before:
+        print("docs/compatibility.md says what was seen")
+        return 0
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(after, encoding="utf-8")
+    print("docs/compatibility.md did not say what was seen; it was written anew: look at the difference and commit it")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
