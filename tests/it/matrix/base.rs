@@ -146,9 +146,11 @@ pub(crate) async fn read(cell: Cell) -> Outcome {
 
 pub(crate) async fn missing(cell: Cell) -> Outcome {
     let mut peer = cell.plain().await;
-    let uri = cell.uri(99);
-    let answer = peer.ask("resources/read", json!({ "uri": uri })).await;
-    assert_eq!(answer["error"]["code"], -32002, "{answer}");
+    // One that the child denies, and one that no child can have.
+    for uri in [cell.uri(99), "nobody://1".to_owned()] {
+        let answer = peer.ask("resources/read", json!({ "uri": uri })).await;
+        assert_eq!(answer["error"]["code"], -32002, "{answer}");
+    }
     for name in [cell.tool("nothing"), "nobody__echo".to_owned()] {
         let answer = peer.call(&name, json!({})).await;
         assert_eq!(answer["error"]["code"], -32602, "{answer}");
