@@ -50,10 +50,10 @@ async fn whole(peer: &mut Peer, method: &str, member: &str) -> (Vec<Value>, usiz
         let page = answer["result"][member].as_array();
         all.extend(page.unwrap_or_else(|| panic!("{answer}")).iter().cloned());
         n_pages += 1;
-        match &answer["result"]["nextCursor"] {
-            Value::Null => return (all, n_pages),
-            cursor => params = json!({ "cursor": cursor }),
-        }
+        let Some(cursor) = answer["result"].get("nextCursor") else {
+            return (all, n_pages);
+        };
+        params = json!({ "cursor": cursor });
         assert!(n_pages < 10, "the list has no end");
     }
 }
