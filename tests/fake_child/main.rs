@@ -15,7 +15,9 @@
 )]
 
 mod deeds;
+mod era;
 mod family;
+
 mod jobs;
 mod journal;
 mod methods;

@@ -20,6 +20,7 @@ mod fidelity;
 mod harness;
 mod identity;
 mod lists;
+mod matrix;
 mod mcpctl;
 mod noise;
 mod outlive;
