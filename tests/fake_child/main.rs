@@ -17,7 +17,6 @@
 mod deeds;
 mod era;
 mod family;
-
 mod jobs;
 mod journal;
 mod methods;

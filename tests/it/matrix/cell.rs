@@ -76,11 +76,16 @@ impl Group {
 
 /// A child of exactly one revision, with everything that a feature needs.
 fn child(name: &str, revision: Revision) -> Fake {
-    fake(name)
-        .arg("--exactly", revision)
-        .tools(
-            "echo,show,raw,raw_error,progress,sleep,log,ask,ask_many,grow,updated,notify,boom,pid,in_batch",
-        )
+    let tools =
+        "echo,show,raw,raw_error,progress,sleep,log,ask,ask_many,grow,updated,notify,boom,pid,in_batch";
+    let fake = if revision >= V11 {
+        fake(name)
+            .flag("--tasks")
+            .tools(&format!("{tools},may_work,must_work"))
+    } else {
+        fake(name).tools(tools)
+    };
+    fake.arg("--exactly", revision)
         .arg("--prompts", "plain,show,third")
         .arg(
             "--resources",

@@ -10,6 +10,7 @@ mod payloads;
 mod peer;
 mod report;
 mod table;
+mod tasks;
 
 use std::any::Any;
 use std::rc::Rc;
@@ -89,15 +90,14 @@ async fn group(door: Door, client: Revision) -> Vec<Ran> {
     let mut ran = Vec::new();
     for (feature, of_table) in FEATURES.iter().enumerate() {
         for child in REVISIONS {
-            if let Some(outcome) = one(of_table, Cell::new(&group, child)).await {
-                ran.push(Ran {
-                    door,
-                    client,
-                    child,
-                    feature,
-                    outcome,
-                });
-            }
+            let outcome = one(of_table, Cell::new(&group, child)).await;
+            ran.push(Ran {
+                door,
+                client,
+                child,
+                feature,
+                outcome,
+            });
         }
     }
     let group = Rc::into_inner(group).expect("no cell is left");
@@ -106,16 +106,16 @@ async fn group(door: Door, client: Revision) -> Vec<Ran> {
 }
 
 /// One feature in one cell; a panic is its failure.
-async fn one(feature: &Feature, cell: Cell) -> Option<Result<Outcome, String>> {
-    let running = (feature.run?)(cell);
+async fn one(feature: &Feature, cell: Cell) -> Result<Outcome, String> {
+    let running = (feature.run)(cell);
     let running = tokio::task::spawn_local(async move { tokio::time::timeout(PATIENCE, running).await });
-    Some(match running.await {
+    match running.await {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(_late)) => Err(format!("not done within {PATIENCE:?}")),
         Err(failed) => Err(failed
             .try_into_panic()
             .map_or_else(|why| why.to_string(), sentence)),
-    })
+    }
 }
 
 fn sentence(panic: Box<dyn Any + Send>) -> String {

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use super::cell::{Cell, Outcome};
-use super::{asks, base, payloads};
+use super::{asks, base, payloads, tasks};
 
 type Running = Pin<Box<dyn Future<Output = Outcome>>>;
 
@@ -12,23 +12,16 @@ pub(crate) struct Feature {
     pub(crate) name: &'static str,
     /// What is asserted, in a sentence for `docs/compatibility.md`.
     pub(crate) says: &'static str,
-    /// `None`: its place is kept, and it is not tested yet.
-    pub(crate) run: Option<fn(Cell) -> Running>,
+    /// What asserts it in a cell.
+    pub(crate) run: fn(Cell) -> Running,
 }
 
 /// `name, sentence, function;` once a feature.
 macro_rules! features {
     ($($name:literal, $says:literal, $run:path;)*) => {
-        &[$(Feature { name: $name, says: $says, run: Some(|cell| Box::pin($run(cell))) },)* TASKS]
+        &[$(Feature { name: $name, says: $says, run: |cell| Box::pin($run(cell)) },)*]
     };
 }
-
-/// The place of the feature "tasks" (marks `T` and `t°`): it gets its functions with the bridge for tasks.
-const TASKS: Feature = Feature {
-    name: "tasks",
-    says: "not tested yet",
-    run: None,
-};
 
 /// All features, in the order in which they run.
 ///
@@ -72,6 +65,7 @@ pub(crate) const FEATURES: &[Feature] = features! {
     "batch of the child", "The messages of its array go out one by one.", payloads::batch_out;
     "event stream", "What belongs to no request comes on the session's own stream, which ends with the session.", payloads::streamed;
     "resumption", "A broken stream goes on after the last event, and nothing is lost, told twice or cancelled; only clients of 2025-11-25 are sent an event without data.", payloads::resumed;
+    "tasks", "Made, asked after, waited for, listed and cancelled under an id of ours, by their session only (`T`); for clients that know none, a tool that needs one is driven to its end (`t°`).", tasks::tasks;
     "cancel", "The child is told under its own id of the call, and stops; the session goes on.", base::cancel;
     "crash", "The call is answered once, with an error, and the next call finds a new process.", base::crash;
 };
