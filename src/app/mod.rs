@@ -7,6 +7,7 @@ mod banner;
 mod keeping;
 #[cfg(target_os = "linux")]
 mod leftovers;
+mod limits;
 mod lock;
 mod records;
 mod signals;
@@ -144,6 +145,7 @@ enum Refusal {
 }
 
 async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result<(), Refusal> {
+    limits::no_core_files();
     let mut signals =
         signals::Signals::listen().map_err(|error| Refusal::Other(format!("signals: {error}")))?;
     if let Err(errors) = read_servers(&settings.servers_file, &settings.environment) {

@@ -720,9 +720,7 @@ impl Machine {
             actions.extend(self.spawn());
             return actions;
         }
-        let wait = self
-            .delays
-            .next_wait(self.n_failures_in_window().saturating_sub(1));
+        let wait = self.delays.next_wait(self.n_failures_in_window());
         self.state = State::Backoff {
             until: now + wait,
             cause,

@@ -427,7 +427,7 @@ fn quick_failures_wait_as_the_delays_say_then_fail_and_get_one_attempt_at_a_time
     for n_before in 0..policy.fail_burst - 1 {
         child.be_ready(ms(10)).see(Sight::Exited(Exit::Code(1)));
         assert_eq!(child.name(), "backoff", "after {n_before} failures");
-        assert_eq!(child.waits(), Some(delays.next_wait(n_before)));
+        assert_eq!(child.waits(), Some(delays.next_wait(n_before + 1)));
         assert_eq!(child.wake(), spawn(u64::from(n_before) + 2));
     }
     for _ in 0..3 {
@@ -456,7 +456,7 @@ fn failures_that_lie_far_apart_are_no_flapping() {
     let mut child = at("spawning", policy.clone());
     for _ in 0..20 {
         child.be_ready(ms(10)).see(Sight::Exited(Exit::Code(1)));
-        assert_eq!(child.waits(), Some(RestartDelays::from(&policy).next_wait(0)));
+        assert_eq!(child.waits(), Some(RestartDelays::from(&policy).next_wait(1)));
         child.wake();
         child.pass(policy.fail_window);
     }
