@@ -13,6 +13,8 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal, raise};
 use serde_json::json;
 
+use crate::answers::{self, Asked};
+use crate::greed;
 use crate::methods::{Members, Then, object, text};
 use crate::world::World;
 
@@ -51,6 +53,12 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
             Then::ReadOn
         };
     }
+    if answers::run(&call.asked(), deed) {
+        return Then::ReadOn;
+    }
+    if let Some(then) = greed::run(world, &call.id, &call.arguments, deed) {
+        return then;
+    }
     match deed {
         "sleep" => call.in_background(Call::sleep),
         "progress" => call.in_background(Call::progress),
@@ -65,6 +73,15 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
 }
 
 impl Call {
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            world: &self.world,
+            id: &self.id,
+            arguments: &self.arguments,
+            progress_token: self.progress_token.as_deref(),
+        }
+    }
+
     fn members(&self) -> Members<'_> {
         serde_json::from_str(&self.arguments).unwrap_or_default()
     }

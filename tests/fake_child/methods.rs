@@ -16,6 +16,8 @@ use crate::world::World;
 pub(crate) enum Then {
     ReadOn,
     StopReading,
+    /// As above, and who writes to us is told so.
+    CloseStdin,
 }
 
 /// Members of an object, each as it was written.
