@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::resources::memory_of;
 use super::{Case, case};
 use crate::harness::{Daemon, HttpClient, LineClient, call, fake, text_of, until};
 
@@ -47,16 +48,6 @@ pub(super) const CASES: &[Case] = &[
         test: "faults::streams::p06_deadlines_hold_for_a_child_that_does_not_read",
     },
 ];
-
-/// Resident memory, bytes.
-fn memory_of(daemon: &Daemon) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line
-        .and_then(|line| line.split_whitespace().next()?.parse().ok())
-        .unwrap();
-    kib * 1024
-}
 
 /// Calls of a quiet child and of the one that floods, until `seen` says that the flood has come.
 async fn calls_during_a_flood(daemon: &Daemon, client: &HttpClient, mut seen: impl AsyncFnMut() -> bool) {

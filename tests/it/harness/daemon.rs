@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) project: Project,
     pub(crate) mark: String,
     variables: Vec<(String, String)>,
+    /// A program that becomes the daemon, with its arguments: it makes the room in which the daemon runs.
+    launcher: Vec<String>,
 }
 
 impl Setup {
@@ -40,6 +42,7 @@ impl Setup {
             project,
             mark,
             variables: Vec::new(),
+            launcher: Vec::new(),
         };
         setup.declare(fakes);
         setup
@@ -48,6 +51,12 @@ impl Setup {
     /// A variable of the daemon's environment.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The daemon is started by this program, which has to become it.
+    pub(crate) fn launched_by(mut self, words: &[&str]) -> Self {
+        self.launcher = words.iter().map(|word| (*word).to_owned()).collect();
         self
     }
 
@@ -67,8 +76,11 @@ impl Setup {
 
     /// The daemon's program with its environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-wrapper"));
+        let words = self.launcher.iter().map(String::as_str);
+        let mut words = words.chain([env!("CARGO_BIN_EXE_mcp-wrapper")]);
+        let mut command = Command::new(words.next().unwrap());
         command
+            .args(words)
             .args(arguments)
             .current_dir(self.path())
             .env_clear()
