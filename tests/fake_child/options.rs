@@ -69,6 +69,8 @@ pub(crate) struct Options {
     pub(crate) silent_ping: bool,
     /// `--no-ping`: answers `ping` with -32601.
     pub(crate) no_ping: bool,
+    /// `--endless-pages`: every page of every list is the whole of it, and names another one after it.
+    pub(crate) endless_pages: bool,
     /// `--tasks`: runs tools named `must_…` and `may_…` as tasks (see `jobs.rs`).
     pub(crate) tasks: bool,
 }
@@ -107,6 +109,7 @@ impl Options {
             ask_at_start: None,
             silent_ping: false,
             no_ping: false,
+            endless_pages: false,
             tasks: false,
         }
     }
@@ -143,6 +146,7 @@ impl Options {
             "--never-read" => &mut self.never_read,
             "--silent-ping" => &mut self.silent_ping,
             "--no-ping" => &mut self.no_ping,
+            "--endless-pages" => &mut self.endless_pages,
             "--tasks" => &mut self.tasks,
             _ => return false,
         };
