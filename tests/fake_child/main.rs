@@ -16,6 +16,8 @@
 
 mod answers;
 mod deeds;
+mod era;
+mod family;
 mod greed;
 mod jobs;
 mod journal;
@@ -44,6 +46,7 @@ fn main() {
     };
     // Before SIGTERM is blocked: a process inherits the mask of the thread that starts it.
     let grandchild = options.grandchild.then(spawn_grandchild);
+    family::start(&options.family);
     let term = SigSet::from(Signal::SIGTERM);
     term.thread_block().expect("SIGTERM can be blocked");
     let world = Arc::new(World::new(options));

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::era::REVISIONS;
+
 /// Everything that is fixed at start.
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -25,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) empty_cursor: bool,
     /// `--revision REV`: answers `initialize` with it, whatever was asked.
     pub(crate) revision: Option<String>,
+    /// `--exactly REV`: behaves as a server of this revision, with all that it has and nothing that came later.
+    pub(crate) exactly: Option<String>,
     /// `--name NAME` of `serverInfo`.
     pub(crate) name: String,
     /// `--instructions TEXT`.
@@ -57,6 +61,8 @@ pub(crate) struct Options {
     pub(crate) state: Option<PathBuf>,
     /// `--grandchild`: starts `sleep 1000` in its own process group.
     pub(crate) grandchild: bool,
+    /// `--family KIND,KIND`: other processes, see `family.rs`.
+    pub(crate) family: Vec<String>,
     /// `--raw-tool-list FILE`: the `tools` array, verbatim, on one page.
     pub(crate) raw_tool_list: Option<Vec<u8>>,
     /// `--never-read`: stops reading stdin after the handshake.
@@ -87,6 +93,7 @@ impl Options {
             page_size: None,
             empty_cursor: false,
             revision: None,
+            exactly: None,
             name: "fake-child".to_owned(),
             instructions: None,
             journal: None,
@@ -103,6 +110,7 @@ impl Options {
             fail_first: None,
             state: None,
             grandchild: false,
+            family: Vec::new(),
             raw_tool_list: None,
             never_read: false,
             silent_level: false,
@@ -164,6 +172,10 @@ impl Options {
             "--read-error" => self.read_error = Some(value),
             "--page-size" => self.page_size = Some(number(flag, &value)?),
             "--revision" => self.revision = Some(value),
+            "--exactly" if REVISIONS.contains(&value.as_str()) => {
+                self.revision = Some(value.clone());
+                self.exactly = Some(value);
+            }
             "--name" => self.name = value,
             "--instructions" => self.instructions = Some(value),
             "--journal" => self.journal = Some(value.into()),
@@ -177,6 +189,7 @@ impl Options {
             "--noise" => self.noise = Some(number(flag, &value)?),
             "--fail-first" => self.fail_first = Some(number(flag, &value)?),
             "--state" => self.state = Some(value.into()),
+            "--family" => self.family = list(&value),
             "--raw-tool-list" => {
                 let read = std::fs::read(&value).map_err(|why| format!("{value}: {why}"))?;
                 self.raw_tool_list = Some(read.trim_ascii().to_vec());

@@ -109,7 +109,10 @@ async fn d02_told_twice_it_goes_at_once_and_after_a_kill_it_starts_at_once() {
     let setup = daemon.ended().await;
     let took = begun.elapsed();
     eprintln!("gone after {took:?}");
-    assert!(took.as_secs() < 15, "it waits 25 s where it is told once: {took:?}");
+    assert!(
+        took.as_secs() < 15,
+        "it waits 25 s where it is told once: {took:?}"
+    );
 
     let mut daemon = setup.start().await;
     daemon.ready("a").await;

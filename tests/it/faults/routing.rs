@@ -270,7 +270,10 @@ async fn r09_only_its_own_progress_reaches_a_caller_and_none_after_the_answer() 
     for _ in 0..3 {
         heard.push(client.next_json().await);
     }
-    let steps: Vec<_> = heard.iter().map(|message| &message["params"]["progress"]).collect();
+    let steps: Vec<_> = heard
+        .iter()
+        .map(|message| &message["params"]["progress"])
+        .collect();
     assert_eq!(steps, [&json!(1), &json!(2), &Value::Null], "{heard:?}");
     assert_eq!(heard[0]["params"]["progressToken"], "mine");
     assert_eq!(heard[2]["id"], 1);
@@ -289,7 +292,10 @@ async fn r09_only_its_own_progress_reaches_a_caller_and_none_after_the_answer() 
         assert!(step > last, "{step} after {last}");
         (last, n_heard) = (step, n_heard + 1);
     }
-    assert!(last == N_STEPS, "the newest step is the last that is dropped: {last}");
+    assert!(
+        last == N_STEPS,
+        "the newest step is the last that is dropped: {last}"
+    );
     eprintln!("{n_heard} of {N_STEPS} steps were passed on");
     let asked = r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
     assert_eq!(other.ask_json(asked).await["id"], 2, "it heard nothing before");
@@ -312,7 +318,11 @@ async fn r10_what_a_child_asks_reaches_its_caller_under_another_id_or_is_refused
     for (n, method) in [(1, "sampling/createMessage"), (2, "roots/list")] {
         let id = format!("ask-{n}");
         let params = json!({ "messages": [], "maxTokens": 1 });
-        let asked = call(id.as_str(), "a__ask", json!({ "method": method, "params": params }));
+        let asked = call(
+            id.as_str(),
+            "a__ask",
+            json!({ "method": method, "params": params }),
+        );
         let question = client.ask_json(&asked).await;
         assert_eq!(question["method"], method, "{question}");
         assert_ne!(question["id"], json!(id), "{question}");
@@ -372,7 +382,10 @@ async fn r11_a_storm_of_changes_is_told_a_few_times_and_the_last_state_is_read()
         );
         n_told += 1;
     }
-    assert!((1..=bound).contains(&n_told), "told {n_told} times, at most {bound}");
+    assert!(
+        (1..=bound).contains(&n_told),
+        "told {n_told} times, at most {bound}"
+    );
     daemon.end().await;
 }
 

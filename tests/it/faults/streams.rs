@@ -136,7 +136,12 @@ async fn p03_what_a_child_says_drives_no_terminal_and_forges_no_log() {
         why.stdout.contains("forged").then_some(())
     })
     .await;
-    for told in [&["logs", "a"][..], &["why", "a"], &["events", "a"], &["status", "a"]] {
+    for told in [
+        &["logs", "a"][..],
+        &["why", "a"],
+        &["events", "a"],
+        &["status", "a"],
+    ] {
         let ran = daemon.mcpctl(told).await;
         assert_eq!(ran.code, 0, "{ran:?}");
         assert_clean(&ran.stdout);
@@ -195,7 +200,9 @@ async fn p06_deadlines_hold_for_a_child_that_does_not_read() {
         .key("write_stall", "\"6s\"")])
     .await;
     let mut client = LineClient::greeted(&daemon.setup).await;
-    let answer = client.ask_json(&call("first", "a__stop_reading", json!({}))).await;
+    let answer = client
+        .ask_json(&call("first", "a__stop_reading", json!({})))
+        .await;
     text_of(&answer);
     let begun = Instant::now();
     let padding = "x".repeat(1 << 20);
@@ -210,7 +217,11 @@ async fn p06_deadlines_hold_for_a_child_that_does_not_read() {
     }
     let took = begun.elapsed();
     eprintln!("all were told after {took:?}");
-    assert_eq!(daemon.server("a").await["generation"], 1, "before the process goes");
+    assert_eq!(
+        daemon.server("a").await["generation"],
+        1,
+        "before the process goes"
+    );
     until("another process", async || {
         let server = daemon.server("a").await;
         (server["generation"] == 2 && server["state"] == "ready").then_some(())

@@ -30,8 +30,8 @@ pub(crate) struct Setup {
     pub(crate) project: Project,
     pub(crate) mark: String,
     variables: Vec<(String, String)>,
-    /// A program that becomes the daemon, with its arguments: it makes the room in which the daemon runs.
-    launcher: Vec<String>,
+    /// What starts the daemon, when it is not started directly.
+    starter: Vec<String>,
 }
 
 impl Setup {
@@ -42,7 +42,7 @@ impl Setup {
             project,
             mark,
             variables: Vec::new(),
-            launcher: Vec::new(),
+            starter: Vec::new(),
         };
         setup.declare(fakes);
         setup
@@ -54,9 +54,9 @@ impl Setup {
         self
     }
 
-    /// The daemon is started by this program, which has to become it.
-    pub(crate) fn launched_by(mut self, words: &[&str]) -> Self {
-        self.launcher = words.iter().map(|word| (*word).to_owned()).collect();
+    /// Starts the daemon with this command line, which must become it.
+    pub(crate) fn through(mut self, starter: &[&str]) -> Self {
+        self.starter = starter.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -76,11 +76,15 @@ impl Setup {
 
     /// The daemon's program with its environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let words = self.launcher.iter().map(String::as_str);
-        let mut words = words.chain([env!("CARGO_BIN_EXE_mcp-wrapper")]);
-        let mut command = Command::new(words.next().unwrap());
+        let ourselves = [env!("CARGO_BIN_EXE_mcp-wrapper").to_owned()];
+        let words = if self.starter.is_empty() {
+            ourselves.as_slice()
+        } else {
+            &self.starter
+        };
+        let mut command = Command::new(&words[0]);
         command
-            .args(words)
+            .args(&words[1..])
             .args(arguments)
             .current_dir(self.path())
             .env_clear()

@@ -11,21 +11,19 @@ use super::super::{case, skipped};
 use crate::harness::{Daemon, HttpClient, Setup, fake, soon, text_of, until};
 use crate::mcpctl::Ran;
 
+const DAEMON: &str = env!("CARGO_BIN_EXE_mcp-wrapper");
+
 /// Mounts a small disk of its own on the data folder, and becomes what follows. `$1` are more options of the disk.
 const OWN_DISK: &str = r#"options=$1; shift
 mount -t tmpfs -o size=3m,mode=700 tmpfs data && mount -o "remount,size=3m,$options" data && exec "$@""#;
-
-/// The words that start a program on a disk of its own.
-fn on_own_disk(options: &str) -> [&str; 7] {
-    ["unshare", "-U", "-r", "-m", "sh", "-c", options]
-}
 
 /// Whether this system lets us have a disk of our own.
 async fn has_own_disks(id: &str) -> bool {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("data")).unwrap();
-    let tried = Command::new("unshare")
-        .args(["-U", "-r", "-m", "sh", "-c", OWN_DISK, "sh", "rw", "true"])
+    let words = on_own_disk("rw", "true");
+    let tried = Command::new(words[0])
+        .args(&words[1..])
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .output();
@@ -42,10 +40,11 @@ async fn has_own_disks(id: &str) -> bool {
     }
 }
 
-fn launcher(options: &str) -> Vec<&str> {
-    let mut words = on_own_disk(OWN_DISK).to_vec();
-    words.extend(["sh", options]);
-    words
+/// The words that start a program on a disk of its own.
+fn on_own_disk<'a>(options: &'a str, program: &'a str) -> [&'a str; 10] {
+    [
+        "unshare", "-U", "-r", "-m", "sh", "-c", OWN_DISK, "sh", options, program,
+    ]
 }
 
 /// Runs a program where the daemon runs.
@@ -54,7 +53,16 @@ async fn beside(daemon: &Daemon, words: &[&str]) -> Ran {
     let pid = daemon.pid().to_string();
     let mut command = Command::new("nsenter");
     command
-        .args(["-t", &pid, "-U", "-m", "--preserve-credentials", "env", "-C", &folder])
+        .args([
+            "-t",
+            &pid,
+            "-U",
+            "-m",
+            "--preserve-credentials",
+            "env",
+            "-C",
+            &folder,
+        ])
         .args(words)
         .env_clear()
         .env("HOME", daemon.path())
@@ -86,7 +94,7 @@ async fn q03_a_full_disk_stops_changes_and_nothing_else() {
     if !has_own_disks("Q03").await {
         return;
     }
-    let setup = Setup::new(&[fake("a").tools("fill_disk,echo")]).launched_by(&launcher("rw"));
+    let setup = Setup::new(&[fake("a").tools("fill_disk,echo")]).through(&on_own_disk("rw", DAEMON));
     let daemon = setup.start().await;
     let client = daemon.http().await;
     answering(&client, "a__echo").await;
@@ -98,7 +106,10 @@ async fn q03_a_full_disk_stops_changes_and_nothing_else() {
     refused.said(1, &["disk is full"]);
     let newcomer = daemon.http().await;
     for client in [&client, &newcomer] {
-        assert_eq!(text_of(&client.call("a__echo", json!({ "n": 1 })).await), r#"{"n":1}"#);
+        assert_eq!(
+            text_of(&client.call("a__echo", json!({ "n": 1 })).await),
+            r#"{"n":1}"#
+        );
     }
     beside(&daemon, &["rm", "data/filler"]).await.said(0, &[]);
     until("a change that is made", async || {
@@ -116,7 +127,7 @@ async fn q03_a_full_disk_stops_changes_and_nothing_else() {
 async fn q04_a_registry_out_of_reach_is_told_and_calls_go_on() {
     case("Q04");
     if has_own_disks("Q04").await {
-        let setup = Setup::new(&[]).launched_by(&launcher("ro"));
+        let setup = Setup::new(&[]).through(&on_own_disk("ro", DAEMON));
         setup.refused().await.said(1, &["data", "MCP_DATA_DIR"]);
     }
     let daemon = Daemon::start(&[fake("a")]).await;

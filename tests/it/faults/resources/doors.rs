@@ -14,7 +14,11 @@ async fn q09_with_no_files_left_new_clients_are_refused_and_nobody_else_notices(
     const N_FILES: usize = 160;
     case("Q09");
     let limit = format!("--nofile={N_FILES}:{N_FILES}");
-    let setup = Setup::new(&[fake("a").tools("boom,echo")]).launched_by(&["prlimit", &limit]);
+    let setup = Setup::new(&[fake("a").tools("boom,echo")]).through(&[
+        "prlimit",
+        &limit,
+        env!("CARGO_BIN_EXE_mcp-wrapper"),
+    ]);
     let daemon = setup.start().await;
     daemon.ready("a").await;
     let client = daemon.http().await;
@@ -32,9 +36,13 @@ async fn q09_with_no_files_left_new_clients_are_refused_and_nobody_else_notices(
     eprintln!("{} streams of {N_FILES} files", streams.len());
     // A client whose connection is open already.
     let mut lines = crate::harness::LineClient::greeted(&daemon.setup).await;
-    let answer = lines.ask_json(&crate::harness::call(1, "a__boom", json!({}))).await;
+    let answer = lines
+        .ask_json(&crate::harness::call(1, "a__boom", json!({})))
+        .await;
     assert_eq!(answer["error"]["code"], 1001, "{answer}");
-    let answer = lines.ask_json(&crate::harness::call(2, "a__echo", json!({}))).await;
+    let answer = lines
+        .ask_json(&crate::harness::call(2, "a__echo", json!({})))
+        .await;
     assert_eq!(text_of(&answer), "{}", "another process was started");
     streams.truncate(5);
     until("room for a new client", async || {
@@ -42,7 +50,10 @@ async fn q09_with_no_files_left_new_clients_are_refused_and_nobody_else_notices(
         (reply.status == 200).then_some(())
     })
     .await;
-    assert_eq!(text_of(&daemon.http().await.call("a__echo", json!({})).await), "{}");
+    assert_eq!(
+        text_of(&daemon.http().await.call("a__echo", json!({})).await),
+        "{}"
+    );
     daemon.end().await;
 }
 
@@ -61,10 +72,7 @@ async fn q12_connections_that_come_to_nothing_leave_nothing_behind() {
                 .unwrap();
             match n % 3 {
                 0 => {}
-                1 => stream
-                    .write_all(b"POST /mcp HTTP/1.1\r\nhost: lo")
-                    .await
-                    .unwrap(),
+                1 => stream.write_all(b"POST /mcp HTTP/1.1\r\nhost: lo").await.unwrap(),
                 _ => {
                     stream
                         .write_all(b"POST /mcp HTTP/1.1\r\ncontent-length: 10\r\n\r\n{")
