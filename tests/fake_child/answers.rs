@@ -11,7 +11,11 @@
 //! | `result_and_error`, `neither`, `no_jsonrpc_member` | an answer that is none |
 //! | `foreign_progress` | progress under tokens that are not the caller's, between two steps of its own, and one more step after the answer |
 //! | `progress_storm` | `n` steps without a pause, then the answer |
-//! | `list_changed_storm` | `n` times "the tools have changed", one new tool with every hundredth, then the answer |
+//! | `list_changed_storm` | `n` times "the tools have changed", with every hundredth one new tool and 20 ms to ask for the list, then the answer |
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -19,7 +23,7 @@ use crate::world::World;
 
 /// One call, as it came.
 pub(crate) struct Asked<'a> {
-    pub(crate) world: &'a World,
+    pub(crate) world: &'a Arc<World>,
     pub(crate) id: &'a str,
     pub(crate) arguments: &'a str,
     pub(crate) progress_token: Option<&'a str>,
@@ -128,13 +132,17 @@ impl Asked<'_> {
     }
 
     fn list_changed_storm(&self) {
-        for n in 1..=self.number("n", 10_000) {
-            if n % 100 == 0 {
-                self.world.tools.lock().unwrap().push(format!("grown_{n}"));
+        let (world, n) = (Arc::clone(self.world), self.number("n", 10_000));
+        let (id, arguments) = (self.id.to_owned(), self.arguments.to_owned());
+        thread::spawn(move || {
+            for n in 1..=n {
+                if n % 100 == 0 {
+                    world.tools.lock().unwrap().push(format!("grown_{n}"));
+                    thread::sleep(Duration::from_millis(20));
+                }
+                world.notify("notifications/tools/list_changed", &json!({}).to_string());
             }
-            self.world
-                .notify("notifications/tools/list_changed", &json!({}).to_string());
-        }
-        self.echo();
+            world.answer_text(&id, &arguments);
+        });
     }
 }
