@@ -207,6 +207,9 @@ async fn q13_servers_go_before_the_daemon_when_memory_is_short() {
         return daemon.end().await;
     };
     let server = score(daemon.child_pid("a").await).unwrap();
-    assert!(server >= (own + 500).min(1000), "{server} of the server, {own} of the daemon");
+    assert!(
+        server >= (own + 500).min(1000),
+        "{server} of the server, {own} of the daemon"
+    );
     daemon.end().await;
 }

@@ -382,6 +382,7 @@ async fn r11_a_storm_of_changes_is_told_a_few_times_and_the_last_state_is_read()
         );
         n_told += 1;
     }
+    eprintln!("told {n_told} times, at most {bound}");
     assert!(
         (1..=bound).contains(&n_told),
         "told {n_told} times, at most {bound}"
