@@ -18,7 +18,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::Instant;
@@ -32,6 +31,7 @@ use crate::child::task::Surroundings;
 use crate::config::{Environment, Settings, read_servers};
 use crate::declare::Declarations;
 use crate::front::http::guard::Guard;
+use crate::front::http::room::Room;
 use crate::front::{self, Front, shim, socket, stream};
 use crate::registry::Registry;
 use crate::registry::sessions::SessionStore;
@@ -327,10 +327,7 @@ impl House {
         let (control, lines) = (bound(socket::CONTROL)?, bound(socket::LINES)?);
         let closing = &self.front.closing;
         let network = axum::serve(
-            listener.tap_io(|stream| {
-                // Small answers must not wait for more to come.
-                drop(stream.set_nodelay(true));
-            }),
+            Room::new(listener, self.doors.clone()),
             front::http::network(Arc::clone(&self.front)),
         )
         .with_graceful_shutdown(closing.clone().cancelled_owned());

@@ -1,5 +1,7 @@
 //! What one child offers: its lists, checked item by item, as raw JSON in its own names.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -9,6 +11,9 @@ use crate::rpc::{Raw, mcp};
 
 /// Longest saved snapshot, bytes; a longer one is fetched anew at each start.
 pub const SAVED_BYTES_MAX: usize = 8 << 20;
+
+/// Items of one list that are warned of one by one; the others are counted.
+const N_WARNINGS_MAX: usize = 20;
 
 /// The four kinds of lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,25 +136,31 @@ impl Snapshot {
         }
     }
 
-    /// Replaces the items of a kind by what the child listed; bad items are left out, each with a warning.
+    /// Replaces the items of a kind by what the child listed; bad items are left out, with a warning each, as far as
+    /// those are not too many.
     pub fn take(&mut self, kind: Kind, listed: &[Raw]) {
         self.warnings
             .retain(|warning| !warning.starts_with(kind.method()));
         let mut items: Vec<Item> = Vec::with_capacity(listed.len());
+        let (mut keys, mut n_bad) = (HashSet::new(), 0);
         for raw in listed {
-            match checked(kind, raw) {
-                Ok(item) if items.iter().any(|other| other.key == item.key) => {
-                    self.warnings.push(format!(
-                        "{}: `{}` is listed twice; the first counts",
-                        kind.method(),
-                        item.key
-                    ));
+            let why = match checked(kind, raw) {
+                Ok(item) if keys.insert(item.key.clone()) => {
+                    items.push(item);
+                    continue;
                 }
-                Ok(item) => items.push(item),
-                Err(why) => self
-                    .warnings
-                    .push(format!("{}: an item was left out: {why}", kind.method())),
+                Ok(item) => format!("`{}` is listed twice; the first counts", item.key),
+                Err(why) => format!("an item was left out: {why}"),
+            };
+            n_bad += 1;
+            if n_bad <= N_WARNINGS_MAX {
+                self.warnings.push(format!("{}: {why}", kind.method()));
             }
+        }
+        if n_bad > N_WARNINGS_MAX {
+            let n_more = n_bad - N_WARNINGS_MAX;
+            self.warnings
+                .push(format!("{}: {n_more} more items were left out", kind.method()));
         }
         match kind {
             Kind::Tools => self.tools = items,
@@ -335,6 +346,21 @@ mod tests {
             Some(snapshot)
         );
         assert_eq!(Snapshot::from_saved("nonsense"), None);
+    }
+
+    #[test]
+    fn of_many_bad_items_the_first_are_told_and_the_others_counted() {
+        let mut snapshot = empty();
+        let good = raw(r#"{"name":"a","inputSchema":{"type":"object"}}"#);
+        snapshot.take(Kind::Tools, &vec![good; 1000]);
+        assert_eq!(snapshot.tools.len(), 1);
+        assert_eq!(snapshot.warnings.len(), N_WARNINGS_MAX + 1);
+        assert_eq!(
+            snapshot.warnings.last().unwrap(),
+            "tools/list: 979 more items were left out"
+        );
+        snapshot.take(Kind::Tools, &[]);
+        assert!(snapshot.warnings.is_empty());
     }
 
     #[test]

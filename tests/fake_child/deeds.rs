@@ -16,11 +16,12 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal, raise};
 use serde_json::json;
 
-use crate::era;
+use crate::answers::{self, Asked};
 use crate::framing;
 use crate::methods::{Members, Then, object, text};
 use crate::mischief;
 use crate::world::World;
+use crate::{era, greed};
 
 /// One tool call.
 struct Call {
@@ -62,6 +63,12 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
     {
         return Then::ReadOn;
     }
+    if answers::run(&call.asked(), deed) {
+        return Then::ReadOn;
+    }
+    if let Some(then) = greed::run(world, &call.id, &call.arguments, deed) {
+        return then;
+    }
     match deed {
         "sleep" => call.in_background(Call::sleep),
         "progress" => call.in_background(Call::progress),
@@ -77,6 +84,15 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
 }
 
 impl Call {
+    fn asked(&self) -> Asked<'_> {
+        Asked {
+            world: &self.world,
+            id: &self.id,
+            arguments: &self.arguments,
+            progress_token: self.progress_token.as_deref(),
+        }
+    }
+
     fn members(&self) -> Members<'_> {
         serde_json::from_str(&self.arguments).unwrap_or_default()
     }

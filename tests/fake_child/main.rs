@@ -15,10 +15,12 @@
     reason = "a test program of its own process: it has no runtime to block, and a wrong use of it should end it loudly"
 )]
 
+mod answers;
 mod deeds;
 mod era;
 mod family;
 mod framing;
+mod greed;
 mod jobs;
 mod journal;
 mod methods;
@@ -121,8 +123,13 @@ fn read_until_end(world: &Arc<World>) -> ! {
         }
         let line = line.strip_suffix(b"\n").unwrap_or(&line);
         world.journal.note_bytes("in", line);
-        if methods::hear(world, line) == methods::Then::StopReading {
-            stay();
+        match methods::hear(world, line) {
+            methods::Then::ReadOn => {}
+            methods::Then::StopReading => stay(),
+            methods::Then::CloseStdin => {
+                close_stdin();
+                stay();
+            }
         }
     }
     world.journal.note("eof");
@@ -141,6 +148,12 @@ impl Read for Slow {
         // Not through the buffer of `Stdin`, which takes more than was asked for.
         Ok(nix::unistd::read(io::stdin(), buffer)?)
     }
+}
+
+/// Nobody can write to us any more: what was our end of the pipe is the null device.
+fn close_stdin() {
+    let null = fs::File::open("/dev/null").expect("/dev/null can be opened");
+    nix::unistd::dup2_stdin(null).expect("fd 0 can be replaced");
 }
 
 /// Alive, but deaf on stdin; only a signal ends it.

@@ -87,6 +87,8 @@ pub(crate) struct Options {
     pub(crate) bom: bool,
     /// `--crlf`: lines end with `\r\n`.
     pub(crate) crlf: bool,
+    /// `--endless-pages`: every page of every list is the whole of it, and names another one after it.
+    pub(crate) endless_pages: bool,
     /// `--tasks`: runs tools named `must_…` and `may_…` as tasks (see `jobs.rs`).
     pub(crate) tasks: bool,
 }
@@ -133,6 +135,7 @@ impl Options {
             slow_read: None,
             bom: false,
             crlf: false,
+            endless_pages: false,
             tasks: false,
         }
     }
@@ -172,6 +175,7 @@ impl Options {
             "--no-ping" => &mut self.no_ping,
             "--bom" => &mut self.bom,
             "--crlf" => &mut self.crlf,
+            "--endless-pages" => &mut self.endless_pages,
             "--tasks" => &mut self.tasks,
             _ => return false,
         };

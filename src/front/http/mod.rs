@@ -22,6 +22,7 @@ pub mod guard;
 pub mod headers;
 pub mod health;
 pub mod resumable;
+pub mod room;
 pub mod sse;
 pub mod streamable;
 

@@ -1,6 +1,215 @@
-//! Resources: memory, disk, clocks, connections (Q).
+//! Resources: memory, disks, clocks, descriptors and slow readers (Q).
 
-use super::Case;
+mod disk;
+mod doors;
+
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Case, case, skipped};
+use crate::harness::{Daemon, call, fake, text_of, until};
 
 /// The cases of this group, in the order of their ids.
-pub(super) const CASES: &[Case] = &[];
+pub(super) const CASES: &[Case] = &[
+    Case {
+        id: "Q02",
+        provoked: "a child opens files until it may open no more, and burns CPU on two threads",
+        promised: "its own calls and those of others are answered; the daemon has as many files open as before",
+        test: "faults::resources::q02_a_child_that_takes_all_it_can_get_harms_nobody_else",
+    },
+    Case {
+        id: "Q03",
+        provoked: "the disk of the data folder is filled by a child",
+        promised: "calls and new clients are served; a change of the servers is refused and told why; with room again it works, without a restart; skipped where the system gives no user and mount namespaces",
+        test: "faults::resources::disk::q03_a_full_disk_stops_changes_and_nothing_else",
+    },
+    Case {
+        id: "Q04",
+        provoked: "the data folder is on a read-only disk at the start; the registry is taken away while the daemon runs",
+        promised: "the start is refused, with the folder's name; without its registry the daemon serves on, and health says so; the first is skipped where the system gives no user and mount namespaces",
+        test: "faults::resources::disk::q04_a_registry_out_of_reach_is_told_and_calls_go_on",
+    },
+    Case {
+        id: "Q05",
+        provoked: "another process holds the registry's write lock for 3 s, and without an end",
+        promised: "a change waits and is made; it is refused after 5 s, and the daemon serves on all the while",
+        test: "faults::resources::disk::q05_a_lock_is_waited_for_and_not_for_ever",
+    },
+    Case {
+        id: "Q08",
+        provoked: "the daemon is stopped (SIGSTOP) for longer than all patience with its children, and continued",
+        promised: "no child is replaced for a silence that was the daemon's own; calls go on",
+        test: "faults::resources::q08_a_daemon_that_was_stopped_blames_no_child_for_it",
+    },
+    Case {
+        id: "Q09",
+        provoked: "idle event streams until the daemon may have no more files open",
+        promised: "one more client is refused (503); those that are there are served, and a child that dies is started again; with room again new clients are served",
+        test: "faults::resources::doors::q09_with_no_files_left_new_clients_are_refused_and_nobody_else_notices",
+    },
+    Case {
+        id: "Q10",
+        provoked: "a client never reads its streams, and a child sends it 40 MB",
+        promised: "calls of others are answered, and the daemon's memory stays bounded",
+        test: "faults::resources::q10_a_client_that_does_not_read_costs_no_memory",
+    },
+    Case {
+        id: "Q12",
+        provoked: "2,000 connections that say nothing, half a request or break off, as fast as they can be made",
+        promised: "calls are answered meanwhile; nothing of them is left open",
+        test: "faults::resources::doors::q12_connections_that_come_to_nothing_leave_nothing_behind",
+    },
+    Case {
+        id: "Q13",
+        provoked: "the kernel has to choose a process to kill, because memory is short",
+        promised: "it chooses a server before the daemon: servers run with `oom_score_adj` 500 and more; skipped off Linux",
+        test: "faults::resources::q13_servers_go_before_the_daemon_when_memory_is_short",
+    },
+];
+
+/// Resident memory, bytes.
+pub(super) fn memory_of(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line
+        .and_then(|line| line.split_whitespace().next()?.parse().ok())
+        .unwrap();
+    kib * 1024
+}
+
+/// Files that the daemon has open.
+fn n_files_of(daemon: &Daemon) -> usize {
+    std::fs::read_dir(format!("/proc/{}/fd", daemon.pid()))
+        .unwrap()
+        .count()
+}
+
+/// Waits until the daemon has no more files open than before.
+async fn files_are_back(daemon: &Daemon, before: usize) {
+    until(format!("no more than {before} open files"), async || {
+        (n_files_of(daemon) <= before).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn q02_a_child_that_takes_all_it_can_get_harms_nobody_else() {
+    case("Q02");
+    let daemon = Daemon::start(&[fake("greedy").tools("fd_leak,cpu_spin,echo"), fake("other")]).await;
+    let client = daemon.http().await;
+    text_of(&client.call("other__echo", json!({})).await);
+    let before = n_files_of(&daemon);
+    let answer = client.call("greedy__fd_leak", json!({})).await;
+    let n_leaked: usize = text_of(&answer).parse().unwrap();
+    assert!(n_leaked > 100, "{n_leaked} files are no leak");
+    text_of(&client.call("greedy__cpu_spin", json!({})).await);
+    for n in 0..20 {
+        for tool in ["other__echo", "greedy__echo"] {
+            let answer = client.call(tool, json!({ "n": n })).await;
+            assert_eq!(text_of(&answer), json!({ "n": n }).to_string(), "{tool}");
+        }
+    }
+    files_are_back(&daemon, before).await;
+    for name in ["greedy", "other"] {
+        assert_eq!(daemon.server(name).await["generation"], 1);
+    }
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn q08_a_daemon_that_was_stopped_blames_no_child_for_it() {
+    /// Many times what it takes to give a silent child up.
+    const STOPPED: Duration = Duration::from_secs(3);
+    case("Q08");
+    let watched = |name| {
+        fake(name)
+            .tools("sleep,echo")
+            .key("probe_interval", "\"200ms\"")
+            .key("probe_timeout", "\"150ms\"")
+            .key("probe_threshold", "1")
+    };
+    let daemon = Daemon::start(&[watched("a"), watched("b"), watched("c")]).await;
+    let client = daemon.http().await;
+    daemon.setup.noted("a", r#""method":"ping""#).await;
+    let asked = call(1, "b__sleep", json!({ "ms": 500 }));
+    let (reply, ()) = tokio::join!(client.post(&asked), async {
+        daemon.setup.called("b", "sleep").await;
+        kill(daemon.pid(), Signal::SIGSTOP).unwrap();
+        // The silence itself is what is provoked.
+        tokio::time::sleep(STOPPED).await;
+        kill(daemon.pid(), Signal::SIGCONT).unwrap();
+    });
+    assert_eq!(text_of(&reply.json().await), r#"{"ms":500}"#);
+    // Whoever was given up would be replaced by the time of a few more pings.
+    let n_pings = || {
+        let journal = daemon.setup.journal("a");
+        journal
+            .iter()
+            .filter(|line| line.contains(r#""method":"ping""#))
+            .count()
+    };
+    let before = n_pings();
+    until("a few more pings", async || {
+        (n_pings() > before + 5).then_some(())
+    })
+    .await;
+    for name in ["a", "b", "c"] {
+        assert_eq!(daemon.server(name).await["generation"], 1, "{}", daemon.log());
+        text_of(&client.call(&format!("{name}__echo"), json!({})).await);
+    }
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn q10_a_client_that_does_not_read_costs_no_memory() {
+    const N_MESSAGES: u64 = 4_000;
+    case("Q10");
+    let daemon = Daemon::start(&[fake("a").tools("log,echo")]).await;
+    let lazy = daemon.http().await;
+    let _unread = lazy.stream().await;
+    let level = lazy
+        .request("logging/setLevel", json!({ "level": "debug" }))
+        .await;
+    assert_eq!(level["result"], json!({}), "{level}");
+    let other = daemon.http().await;
+    let before = memory_of(&daemon);
+    let asked = call(
+        1,
+        "a__log",
+        json!({ "n": N_MESSAGES, "data": "x".repeat(10_000), "nonce": "x" }),
+    );
+    let _unread_either = lazy.post(&asked).await;
+    let begun = Instant::now();
+    // The child answers in order: this one after all it has to say.
+    let answer = other.call("a__echo", json!({ "n": 1 })).await;
+    assert_eq!(text_of(&answer), r#"{"n":1}"#);
+    eprintln!("answered after {:?}", begun.elapsed());
+    let growth = memory_of(&daemon).saturating_sub(before);
+    eprintln!("the daemon grew by {growth} bytes");
+    assert!(growth < 24 << 20, "the daemon grew by {growth} bytes");
+    assert_eq!(daemon.server("a").await["generation"], 1);
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn q13_servers_go_before_the_daemon_when_memory_is_short() {
+    case("Q13");
+    let score = |pid: i32| -> Option<i32> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).ok()?;
+        text.trim().parse().ok()
+    };
+    let daemon = Daemon::start(&[fake("a")]).await;
+    let Some(own) = score(daemon.pid().as_raw()) else {
+        skipped("Q13", "there is no oom_score_adj here");
+        return daemon.end().await;
+    };
+    let server = score(daemon.child_pid("a").await).unwrap();
+    assert!(
+        server >= (own + 500).min(1000),
+        "{server} of the server, {own} of the daemon"
+    );
+    daemon.end().await;
+}
