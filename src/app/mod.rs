@@ -294,7 +294,7 @@ impl House {
         self.inner.spawn("revive", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = router.revive() => {}
+                () = router.revive(None) => {}
             }
         });
     }
