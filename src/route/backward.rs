@@ -62,6 +62,8 @@ impl Upward for Backward {
             FromChild::Ready { generation } if is_on_trial(instance, generation, router) => {
                 catalog.prove(&instance.server);
             }
+            // One that had to go before it served anybody says nothing about those that do.
+            FromChild::Ready { generation } if !serves(instance, generation, router) => {}
             FromChild::Ready { generation } => {
                 withdraw_older(instance, generation, router);
                 ready(instance, router, catalog, &self.tasks);
@@ -108,6 +110,11 @@ impl Upward for Backward {
 fn is_on_trial(instance: &Instance, generation: Generation, router: &Router) -> bool {
     let entry = router.entry(&instance.server);
     instance.owner.is_none() && entry.is_some_and(|entry| entry.successor_of_number(generation).is_some())
+}
+
+fn serves(instance: &Instance, generation: Generation, router: &Router) -> bool {
+    let child = router.child(instance);
+    child.is_some_and(|child| child.status().generation == generation)
 }
 
 /// What earlier processes have asked of clients can be answered to nobody.

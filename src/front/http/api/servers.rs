@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::{entry, refused};
-use crate::api::ServerStatus;
+use crate::api::{ServerStatus, Trial};
 use crate::catalog::Kind;
 use crate::child::Control;
 use crate::child::status::{ChildStatus, Gate};
@@ -127,7 +127,8 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
     let view = front.catalog.view();
     let n_of = |kind| view.list(kind).n_of(name);
     let snapshot = front.catalog.snapshot(name);
-    let mut warnings: Vec<String> = trial(entry).into_iter().collect();
+    let trial = trial(entry);
+    let mut warnings: Vec<String> = trial.iter().map(|trial| trial.told.clone()).collect();
     let of_names = view
         .warnings
         .iter()
@@ -158,18 +159,21 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         n_failures: child.n_failures,
         n_noise_lines: entry.child.n_noise_lines(),
         cause: child.cause.as_ref().map(ToString::to_string),
+        trial,
         next_try_ms: next_try(&child.gate).map(|at| millis(at.saturating_duration_since(now))),
         warnings,
     }
 }
 
 /// How a changed definition stands that does not serve yet.
-fn trial(entry: &Entry) -> Option<String> {
+fn trial(entry: &Entry) -> Option<Trial> {
     let status = entry.successor.as_ref()?.child.status();
-    Some(match why_not(&status) {
+    let told = match why_not(&status) {
         Some(cause) => kept(cause),
         None => format!("runs the earlier definition; the new one is {}", status.state),
-    })
+    };
+    let state = status.state.to_owned();
+    Some(Trial { state, told })
 }
 
 /// The command line as declared: variables are not replaced, so that no secret is shown.
