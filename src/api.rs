@@ -100,8 +100,20 @@ pub struct ServerStatus {
     pub cause: Option<String>,
     /// Milliseconds until the next attempt.
     pub next_try_ms: Option<u64>,
+    /// The changed definition, while an earlier one runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
     /// Warnings about its definition or its lists, for example two servers with one exposed name.
     pub warnings: Vec<String>,
+}
+
+/// A changed definition of a server that is not known to work yet.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Trial {
+    /// The state of its process; see [`ServerStatus::state`].
+    pub state: String,
+    /// What there is to say of it, in one sentence. It is the first of the warnings, too.
+    pub told: String,
 }
 
 /// The story of one server: why it is in the state it is in.

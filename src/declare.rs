@@ -18,6 +18,11 @@ use crate::supervise::ProcessManager;
 
 /// How often we look.
 const EVERY: Duration = Duration::from_millis(500);
+/// So long a file must look the same before it is read: an editor may be in the middle of it, and half a file can be
+/// one without faults and without servers.
+const SETTLED: Duration = Duration::from_millis(100);
+/// So often a file may change before it is read anyway.
+const N_LOOKS_MAX: usize = 20;
 
 /// The way from declarations to children. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -115,8 +120,20 @@ impl Declarations {
                 () = tokio::time::sleep(EVERY) => {}
             }
             let before = self.0.turn.lock().await.clone();
-            if self.look().await != before {
+            let now = self.look().await;
+            if now != before {
+                self.settled(now).await;
                 self.reload().await;
+            }
+        }
+    }
+
+    async fn settled(&self, mut seen: Seen) {
+        for _look in 0..N_LOOKS_MAX {
+            tokio::time::sleep(SETTLED).await;
+            let now = self.look().await;
+            if std::mem::replace(&mut seen, now.clone()) == now {
+                return;
             }
         }
     }

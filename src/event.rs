@@ -228,6 +228,14 @@ pub enum What {
         /// Why not.
         why: String,
     },
+    /// Its definition was changed, and the changed one does not come up: the earlier one still runs.
+    Kept {
+        /// Why the changed one does not come up.
+        #[serde(flatten)]
+        cause: Cause,
+    },
+    /// A process of the changed definition has taken the place of the earlier one's.
+    TookOver,
     /// It does not answer; one more probe period and it is replaced.
     Unresponsive,
     /// It answers again.
@@ -262,10 +270,17 @@ impl fmt::Display for What {
             }
             Self::Stopped => f.write_str("stopped"),
             Self::Refused { asked, why } => write!(f, "its request `{asked}` was refused: {why}"),
+            Self::Kept { cause } => f.write_str(&kept(cause)),
+            Self::TookOver => f.write_str("the changed definition has taken over"),
             Self::Unresponsive => f.write_str("does not answer"),
             Self::Responsive => f.write_str("answers again"),
         }
     }
+}
+
+/// That a server runs an earlier definition, and why.
+pub fn kept(cause: &Cause) -> String {
+    format!("runs the earlier definition; the new one does not start: {cause}")
 }
 
 #[cfg(test)]

@@ -312,7 +312,7 @@ impl House {
         self.inner.spawn("revive", async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = router.revive() => {}
+                () = router.revive(None) => {}
             }
         });
     }

@@ -6,6 +6,7 @@
 pub mod names;
 pub mod refresh;
 pub mod snapshot;
+mod trial;
 pub mod uris;
 pub mod view;
 

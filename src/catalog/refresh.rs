@@ -15,6 +15,7 @@ use super::snapshot::{Kind, Snapshot, page};
 use super::view::{Part, View};
 use crate::child::handshake::{Handshake, error_text};
 use crate::child::outgoing::Params;
+use crate::child::status::ChildStatus;
 use crate::child::{Call, Child};
 use crate::ids::{Generation, ServerName};
 use crate::rpc::Raw;
@@ -56,6 +57,8 @@ struct Held {
     /// Fingerprint of the definition, and what it offers.
     snapshots: HashMap<ServerName, (String, Arc<Snapshot>)>,
     refreshers: HashMap<ServerName, Arc<Refresher>>,
+    /// What definitions on trial offer: it counts from when they take over.
+    on_trial: HashMap<ServerName, (Child, String, Arc<Snapshot>)>,
     /// The last process of which all lists were fetched.
     fresh: HashMap<ServerName, Generation>,
     /// What the present view was made of.
@@ -127,6 +130,7 @@ impl Catalog {
     pub fn rebuild(&self) {
         let directory = Arc::clone(&self.0.directory.borrow());
         let mut held = self.held();
+        held.take_over(&directory);
         held.snapshots
             .retain(|server, _| directory.get(server.as_str()).is_some());
         let merged: Vec<_> = directory
@@ -183,13 +187,7 @@ impl Catalog {
         let Some(entry) = directory.get(server.as_str()) else {
             return;
         };
-        // The news of a handshake may be faster than the status that shows it.
-        let mut states = entry.child.watch();
-        let shaken = states.wait_for(|status| status.handshake.is_some());
-        let Ok(Ok(status)) = tokio::time::timeout(HANDSHAKE_PATIENCE, shaken)
-            .await
-            .map(|shaken| shaken.map(|status| status.clone()))
-        else {
+        let Some(status) = handshake_of(&entry.child).await else {
             return;
         };
         let Some(handshake) = status.handshake else { return };
@@ -215,7 +213,7 @@ impl Catalog {
             match listed(&entry.child, &handshake, *kind).await {
                 Ok(list) => snapshot.take(*kind, &list),
                 Err(why) => {
-                    tracing::warn!(%server, list = kind.method(), why, "a list could not be fetched; the last one stays");
+                    tracing::warn!(%server, list = kind.method(), %why, "a list could not be fetched; the last one stays");
                 }
             }
         }
@@ -224,7 +222,7 @@ impl Catalog {
         }
         // The same lists of another definition are news too: they are on offer only under the present one.
         if before.as_deref() != Some(&snapshot) || !self.is_held_for(server, &entry.spec.fingerprint) {
-            self.hold(server, &entry.spec.fingerprint, snapshot).await;
+            self.hold(entry, snapshot).await;
         }
         self.rebuild();
         if kinds.len() == Kind::ALL.len() {
@@ -275,20 +273,53 @@ impl Catalog {
             .is_some_and(|(held_for, _)| held_for == fingerprint)
     }
 
-    async fn hold(&self, server: &ServerName, fingerprint: &str, snapshot: Snapshot) {
+    async fn hold(&self, entry: &Entry, snapshot: Snapshot) {
+        let (server, fingerprint) = (&entry.spec.name, &entry.spec.fingerprint);
         let text = snapshot.to_saved();
-        self.held()
-            .snapshots
-            .insert(server.clone(), (fingerprint.to_owned(), Arc::new(snapshot)));
-        if let Some(text) = text {
-            // Nobody saves any more while the daemon goes down.
-            drop(
-                self.0
-                    .save
-                    .send((server.clone(), fingerprint.to_owned(), text))
-                    .await,
-            );
+        if self.keep(entry, snapshot) {
+            self.save(server, fingerprint, text).await;
         }
+    }
+
+    /// Whether they count: another definition that has taken over meanwhile has its own.
+    fn keep(&self, entry: &Entry, snapshot: Snapshot) -> bool {
+        let (server, fingerprint) = (&entry.spec.name, &entry.spec.fingerprint);
+        let mut held = self.held();
+        let directory = Arc::clone(&self.0.directory.borrow());
+        let is_present = |now: &Entry| now.child.is(&entry.child);
+        if !directory.get(server.as_str()).is_some_and(is_present) {
+            return false;
+        }
+        held.snapshots
+            .insert(server.clone(), (fingerprint.clone(), Arc::new(snapshot)));
+        true
+    }
+
+    pub(super) async fn save(&self, server: &ServerName, fingerprint: &str, text: Option<String>) {
+        if let Some(text) = text {
+            let saved = (server.clone(), fingerprint.to_owned(), text);
+            // Nobody saves any more while the daemon goes down.
+            drop(self.0.save.send(saved).await);
+        }
+    }
+
+    pub(super) fn hold_trial(
+        &self,
+        server: &ServerName,
+        child: &Child,
+        fingerprint: &str,
+        snapshot: Arc<Snapshot>,
+    ) {
+        let trial = (child.clone(), fingerprint.to_owned(), snapshot);
+        self.held().on_trial.insert(server.clone(), trial);
+    }
+
+    pub(super) fn entry(&self, server: &ServerName) -> Option<Entry> {
+        self.0.directory.borrow().get(server.as_str()).cloned()
+    }
+
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.0.tasks
     }
 
     fn held(&self) -> MutexGuard<'_, Held> {
@@ -297,6 +328,19 @@ impl Catalog {
 }
 
 impl Held {
+    /// The lists of definitions that were on trial and serve now.
+    fn take_over(&mut self, directory: &Directory) {
+        let serves = |child: &Child| {
+            let entry = directory.get(child.name().as_str());
+            entry.is_some_and(|entry| entry.child.is(child))
+        };
+        for (server, (_, fingerprint, snapshot)) in self.on_trial.extract_if(|_, (child, _, _)| serves(child))
+        {
+            self.snapshots.insert(server, (fingerprint, snapshot));
+        }
+        self.on_trial.retain(|_, (child, _, _)| !child.has_ended());
+    }
+
     /// What a server has on offer now: its last lists, unless it is known to be of no use.
     fn offered(&self, entry: &Entry) -> Option<Arc<Snapshot>> {
         let (fingerprint, snapshot) = self.snapshots.get(&entry.spec.name)?;
@@ -320,15 +364,34 @@ fn bit(kind: Kind) -> u8 {
     }
 }
 
+/// A child with its handshake: the news of that may be faster than the status that shows it.
+pub(super) async fn handshake_of(child: &Child) -> Option<ChildStatus> {
+    let mut states = child.watch();
+    let shaken = states.wait_for(|status| status.handshake.is_some());
+    let status = tokio::time::timeout(HANDSHAKE_PATIENCE, shaken).await;
+    status.ok()?.ok().map(|status| status.clone())
+}
+
+/// Why a list is not known.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unlisted {
+    #[error("not complete within {} s", LIST_PATIENCE.as_secs())]
+    Late,
+    /// The server's own words, or why it has none.
+    #[error("{0}")]
+    Said(String),
+}
+
 /// One whole list: every page of it.
-async fn listed(child: &Child, handshake: &Handshake, kind: Kind) -> Result<Vec<Raw>, String> {
+pub(super) async fn listed(child: &Child, handshake: &Handshake, kind: Kind) -> Result<Vec<Raw>, Unlisted> {
     if !handshake.can(kind.capability()) {
         return Ok(Vec::new());
     }
     let listing = pages(child, kind);
-    tokio::time::timeout(LIST_PATIENCE, listing)
-        .await
-        .unwrap_or_else(|_late| Err(format!("not complete within {} s", LIST_PATIENCE.as_secs())))
+    match tokio::time::timeout(LIST_PATIENCE, listing).await {
+        Ok(listed) => listed.map_err(Unlisted::Said),
+        Err(_late) => Err(Unlisted::Late),
+    }
 }
 
 async fn pages(child: &Child, kind: Kind) -> Result<Vec<Raw>, String> {

@@ -66,3 +66,10 @@ pub enum CallError {
     #[error("mcp-wrapper is going down")]
     ShuttingDown,
 }
+
+impl CallError {
+    /// Whether no process took it, and none of this definition ever will.
+    pub fn was_not_taken(&self) -> bool {
+        matches!(self, Self::NotRunning { state: "removed", .. })
+    }
+}

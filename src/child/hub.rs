@@ -37,6 +37,13 @@ pub enum FromChild {
         /// Which.
         generation: Generation,
     },
+    /// A process that was made ready beside another has taken its place. The other may still finish what is in flight.
+    TookOver,
+    /// No process with a lower number is left.
+    Alone {
+        /// The number.
+        generation: Generation,
+    },
 }
 
 /// Who takes what children say by themselves.

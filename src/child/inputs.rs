@@ -1,7 +1,23 @@
 //! The words of the machine of a child's life: what it is told, what is seen of a process, what must be done.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use crate::event::{Cause, Exit, Rung};
 use crate::ids::Generation;
+
+/// The highest number that a process of one line has had, under whichever definition: no two ever have the same.
+#[derive(Debug, Clone, Default)]
+pub struct Numbers(Arc<Mutex<Generation>>);
+
+impl Numbers {
+    /// Lets somebody give numbers above those that were given. Returns what that gives, and keeps the highest.
+    pub(super) fn give<T>(&self, giving: impl FnOnce(Generation) -> (Generation, T)) -> T {
+        let mut highest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (given, result) = giving(*highest);
+        *highest = given.max(*highest);
+        result
+    }
+}
 
 /// What can happen.
 #[derive(Debug, Clone, PartialEq)]

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::error::CallError;
 use super::ghosts::{Candidates, GHOST_KEPT, Ghosts};
+use super::hold::{Hold, Work};
 use super::lane::Lane;
 use super::outgoing::{OutLine, Params};
 use super::pending::{Found, Pending, Waiter};
@@ -80,8 +81,8 @@ pub struct Link {
     lines: mpsc::Sender<OutLine>,
     /// The highest wire id of which a byte may have been written.
     begun: AtomicU64,
-    /// Rung when the last call in flight has ended.
-    pub idle: Notify,
+    /// Rung when the last call in flight has ended, or the last hold.
+    pub idle: Arc<Notify>,
     /// Rung when a call is put in flight after a time without.
     pub busy: Notify,
     /// Whether something was heard since the last probe.
@@ -89,11 +90,8 @@ pub struct Link {
     born: Instant,
     last_call_ms: AtomicU64,
     holds: Arc<()>,
+    works: Arc<()>,
 }
-
-/// As long as it is there, the process is in use, though no call may be in flight.
-#[derive(Debug, Clone)]
-pub struct Hold(#[allow(dead_code, reason = "it is there to be dropped")] Arc<()>);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -122,12 +120,13 @@ impl Link {
             pending: Mutex::default(),
             lines,
             begun: AtomicU64::new(0),
-            idle: Notify::new(),
+            idle: Arc::default(),
             busy: Notify::new(),
             heard: AtomicBool::new(false),
             born: Instant::now(),
             last_call_ms: AtomicU64::new(0),
             holds: Arc::default(),
+            works: Arc::default(),
         };
         (Arc::new(link), queue)
     }
@@ -378,12 +377,22 @@ impl Link {
 
     /// Says that the process is in use.
     pub fn hold(&self) -> Hold {
-        Hold(Arc::clone(&self.holds))
+        Hold::new(&self.holds)
+    }
+
+    /// Says that the process has something to finish.
+    pub fn work(&self) -> Work {
+        Work::new(&self.works, &self.idle)
+    }
+
+    /// Whether the process has something to finish that is no call in flight.
+    pub fn is_at_work(&self) -> bool {
+        Arc::strong_count(&self.works) > 1
     }
 
     /// Whether somebody holds the process.
     pub fn is_held(&self) -> bool {
-        Arc::strong_count(&self.holds) > 1
+        self.is_at_work() || Arc::strong_count(&self.holds) > 1
     }
 
     /// Whether the process is held, or a call is in flight that is not our own.

@@ -8,6 +8,7 @@ mod around;
 pub mod error;
 pub mod ghosts;
 pub mod handshake;
+pub mod hold;
 pub mod hub;
 pub mod inputs;
 pub mod lane;
@@ -26,6 +27,7 @@ pub mod stderr;
 #[cfg(target_os = "linux")]
 pub mod strays;
 pub mod task;
+pub mod telling;
 #[cfg(target_os = "linux")]
 pub mod tree;
 pub mod watch;
@@ -37,6 +39,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch as channel};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 pub use error::CallError;
 pub use lane::Lane;
@@ -46,6 +49,7 @@ use crate::event::Cause;
 use crate::ids::{Instance, ServerName};
 use crate::rpc::{Outcome, Text};
 use handshake::Handshake;
+use inputs::Numbers;
 use link::{Link, ReplyTo, Sending, Witness};
 use outgoing::Params;
 use reader::Noise;
@@ -67,6 +71,8 @@ pub struct Call {
     pub patience: Option<Duration>,
     /// Who has to see the answer where it is read.
     pub witness: Option<Arc<dyn Witness>>,
+    /// It is about something that the process has to finish, so a process that takes nothing new takes it.
+    pub is_part: bool,
 }
 
 impl Call {
@@ -79,6 +85,7 @@ impl Call {
             repeatable: true,
             patience: None,
             witness: None,
+            is_part: false,
         }
     }
 }
@@ -104,6 +111,8 @@ pub enum Control {
     Shutdown,
     /// It is no longer declared, or another definition takes its place.
     Retire,
+    /// A process of another definition has taken its place: also what it has to finish beside calls gets its time.
+    Yield,
 }
 
 /// A child as others see it. Cheap to clone.
@@ -116,6 +125,10 @@ struct Shared {
     instance: Instance,
     policy: Policy,
     control: mpsc::Sender<Control>,
+    /// Set when it was told to go for good: another may have its place.
+    retired: CancellationToken,
+    /// The numbers of its processes, and of those that come after it.
+    numbers: Numbers,
     status: channel::Receiver<ChildStatus>,
     places: Arc<Semaphore>,
     n_waiting: AtomicUsize,
@@ -139,6 +152,11 @@ impl Child {
         &self.0.policy
     }
 
+    /// The numbers of its processes, for the line that takes its place.
+    pub fn numbers(&self) -> &Numbers {
+        &self.0.numbers
+    }
+
     /// As it is now.
     pub fn status(&self) -> ChildStatus {
         self.0.status.borrow().clone()
@@ -159,8 +177,21 @@ impl Child {
         self.0.noise.n_lines.load(Ordering::Relaxed)
     }
 
+    /// Whether both are the same line of processes under the same definition.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether it was told to go for good: a call that it no longer takes may go to whoever has its place.
+    pub fn is_retired(&self) -> bool {
+        self.0.retired.is_cancelled()
+    }
+
     /// Tells its task something. Does not wait for the effect.
     pub async fn tell(&self, control: Control) {
+        if matches!(control, Control::Retire | Control::Yield) {
+            self.0.retired.cancel();
+        }
         if self.0.control.send(control).await.is_err() {
             tracing::debug!(server = %self.0.name, ?control, "the child's task has ended");
         }
@@ -189,10 +220,10 @@ impl Child {
         let mut repeated = false;
         loop {
             // Nobody takes a place while there is no process.
-            self.open_link(call.lane.as_deref()).await?;
+            self.link_for(&call).await?;
             let place = self.place(call.lane.as_deref()).await?;
             // The process may have gone, or be going, since.
-            let link = self.open_link(call.lane.as_deref()).await?;
+            let link = self.link_for(&call).await?;
             match self.attempt(&link, &call, place, hard_deadline).await {
                 Err(CallError::Gone {
                     cause: Cause::ShuttingDown,
@@ -258,6 +289,14 @@ impl Child {
         }
     }
 
+    async fn link_for(&self, call: &Call) -> Result<Arc<Link>, CallError> {
+        let finishing = self.0.status.borrow().finishing.clone();
+        match finishing {
+            Some(link) if call.is_part && !link.is_closed() => Ok(link),
+            _takes_calls_or_none => self.open_link(call.lane.as_deref()).await,
+        }
+    }
+
     /// Waits for a process that takes calls, at most `queue_wait`.
     async fn open_link(&self, lane: Option<&Lane>) -> Result<Arc<Link>, CallError> {
         if let Gate::Open(link) = &self.0.status.borrow().gate
@@ -271,6 +310,8 @@ impl Child {
             let now = status.borrow_and_update().clone();
             match &now.gate {
                 Gate::Open(link) if !link.is_closed() => return Ok(Arc::clone(link)),
+                // No process comes after this one here.
+                _shut if self.is_retired() => return Err(removed(&now)),
                 // Its process is going; the next status says what comes then.
                 Gate::Open(_) => {}
                 Gate::Soon { at } if at.is_none_or(|at| at <= deadline) => {}
@@ -279,9 +320,9 @@ impl Child {
             }
             tokio::select! {
                 changed = status.changed() => if changed.is_err() {
-                    let (state, cause) = ("removed", status.borrow().cause.clone());
-                    return Err(CallError::NotRunning { state, cause, retry_after: None });
+                    return Err(removed(&status.borrow()));
                 },
+                () = self.0.retired.cancelled() => {}
                 () = cancelled(lane) => return Err(CallError::Cancelled),
                 () = tokio::time::sleep_until(deadline) => return Err(shut(&status.borrow())),
             }
@@ -363,6 +404,14 @@ async fn cancelled(lane: Option<&Lane>) {
     match lane {
         Some(lane) => lane.cancelled().await,
         None => std::future::pending().await,
+    }
+}
+
+fn removed(status: &ChildStatus) -> CallError {
+    CallError::NotRunning {
+        state: "removed",
+        cause: status.cause.clone(),
+        retry_after: None,
     }
 }
 

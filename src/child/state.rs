@@ -157,6 +157,8 @@ pub struct Machine {
     /// Want apart from is: whether it should run (or be ready to, on demand).
     want_up: bool,
     generation: Generation,
+    /// The highest number that another line of processes has given: the next one is above it.
+    given: Generation,
     state: State,
     /// When it failed, within the window.
     failures: Vec<Instant>,
@@ -172,7 +174,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A child whose last process, if any, had the number `generation`.
+    /// A child whose next process has a number above `generation`.
     pub fn new(policy: Policy, enabled: bool, generation: Generation) -> Self {
         let delays = RestartDelays::from(&policy);
         Self {
@@ -181,6 +183,7 @@ impl Machine {
             enabled,
             want_up: true,
             generation,
+            given: generation,
             state: if enabled { State::Stopped } else { State::Disabled },
             failures: Vec::new(),
             on_probation: false,
@@ -222,9 +225,9 @@ impl Machine {
         self.wanted()
     }
 
-    /// Another task's process had this number, so the next one has a higher one.
+    /// Another task's process had this number, so the next one has a higher one. The present one keeps its own.
     pub fn count_on(&mut self, generation: Generation) {
-        self.generation = self.generation.max(generation);
+        self.given = self.given.max(generation);
     }
 
     /// Begins its life: what `autostart` says.
@@ -657,7 +660,7 @@ impl Machine {
     }
 
     fn spawn(&mut self) -> Vec<Action> {
-        self.generation = self.generation.next();
+        self.generation = self.generation.max(self.given).next();
         self.noise = None;
         self.state = State::Spawning;
         vec![Action::Spawn(self.generation)]

@@ -24,6 +24,8 @@ pub struct ChildStatus {
     pub pid: Option<u32>,
     /// What the present process said of itself, once it has.
     pub handshake: Option<Arc<Handshake>>,
+    /// The pipes to the present process while it finishes what is in flight and takes nothing new.
+    pub finishing: Option<Arc<Link>>,
     /// Why the last process is gone, or none could be made.
     pub cause: Option<Cause>,
     /// Processes that ended by themselves.

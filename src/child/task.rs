@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
 use tokio::time::Instant;
@@ -15,12 +15,14 @@ use tracing::Instrument;
 use super::around::{self, Refused, Report, keep, report, report_unless_over};
 use super::handshake::{self, Handshake, Persona};
 use super::hub::{FromChild, Hub, Outlet};
+use super::inputs::Numbers;
 use super::link::Link;
 use super::process::{Keeping, Pipes, Process, Tag};
 use super::reader::{Ended, Noise, Reader};
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
 use super::stderr::{self, Tail};
+use super::telling::{self, millis};
 use super::{Child, Control, Shared};
 use crate::config::spec::{Launch, Policy, ServerSpec};
 use crate::event::{Cause, Rung, SupervisionEvent, What};
@@ -53,19 +55,31 @@ pub struct Surroundings {
     pub keeping: Keeping,
 }
 
+/// How a child comes to life.
+#[derive(Debug, Default)]
+pub struct Birth {
+    /// It waits until no process of these is left.
+    pub after: Vec<Child>,
+    /// The numbers that its processes count on from.
+    pub numbers: Numbers,
+    /// Whose alone it is.
+    pub persona: Option<Persona>,
+    /// It waits until this is set: until it is found where others look for it, as it may be ready within a
+    /// millisecond.
+    pub listed: CancellationToken,
+    /// It is started at once, whatever `autostart` says, to see whether it works.
+    pub is_trial: bool,
+}
+
 /// Brings a child to life as its spec says.
-///
-/// It takes the place of `before`: it waits until no process of that is left, and counts generations on. It also
-/// waits until it is `listed` where others look for it: a child may be ready within a millisecond.
-///
-/// With a persona it is that client's alone.
-pub fn start(
-    spec: &ServerSpec,
-    surroundings: &Surroundings,
-    before: Option<Child>,
-    persona: Option<Persona>,
-    listed: CancellationToken,
-) -> Child {
+pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Child {
+    let Birth {
+        after,
+        numbers,
+        persona,
+        listed,
+        is_trial,
+    } = birth;
     let owner = persona.as_ref().map(|persona| persona.owner.clone());
     let instance = Instance {
         server: spec.name.clone(),
@@ -74,11 +88,7 @@ pub fn start(
     let policy = spec.policy.clone();
     let (control, controls) = mpsc::channel(N_CONTROLS_MAX);
     let (reports_in, reports) = mpsc::channel(N_REPORTS_MAX);
-    let generation = before
-        .as_ref()
-        .map(|before| before.status().generation)
-        .unwrap_or_default();
-    let machine = Machine::new(policy.clone(), spec.enabled, generation);
+    let machine = Machine::new(policy.clone(), spec.enabled, Generation::default());
     let (publish, status) = watch::channel(ChildStatus {
         state: machine.state().name(),
         since: Instant::now(),
@@ -90,9 +100,11 @@ pub fn start(
         generation: machine.generation(),
         pid: None,
         handshake: None,
+        finishing: None,
         cause: None,
         n_failures: 0,
     });
+    let retired = CancellationToken::new();
     let tail: Arc<Tail> = Arc::default();
     let noise: Arc<Noise> = Arc::default();
     let runner = Runner {
@@ -104,6 +116,9 @@ pub fn start(
         surroundings: surroundings.clone(),
         hub: Hub::new(instance.clone(), surroundings.hub.clone()),
         machine,
+        numbers: numbers.clone(),
+        is_trial,
+        waits_for_work: false,
         controls,
         reports,
         reports_in,
@@ -116,13 +131,15 @@ pub fn start(
     let span = tracing::info_span!("child", server = %instance);
     surroundings
         .tasks
-        .spawn("child", runner.live(before, listed).instrument(span));
+        .spawn("child", runner.live(after, listed).instrument(span));
     Child(Arc::new(Shared {
         name: spec.name.clone(),
         instance,
         places: Arc::new(Semaphore::new(policy.inflight_max)),
         policy,
         control,
+        retired,
+        numbers,
         status,
         n_waiting: AtomicUsize::new(0),
         tail,
@@ -166,6 +183,10 @@ struct Runner {
     surroundings: Surroundings,
     hub: Hub,
     machine: Machine,
+    numbers: Numbers,
+    is_trial: bool,
+    /// Told to yield: what it has to finish beside calls is waited for as well.
+    waits_for_work: bool,
     controls: mpsc::Receiver<Control>,
     reports: mpsc::Receiver<(Generation, Report)>,
     reports_in: mpsc::Sender<(Generation, Report)>,
@@ -187,13 +208,19 @@ enum Event {
 
 impl Runner {
     /// Lives until it is told to go down, or nobody holds a handle, and no process is left.
-    async fn live(mut self, before: Option<Child>, listed: CancellationToken) {
-        if let Some(before) = before {
+    async fn live(mut self, after: Vec<Child>, listed: CancellationToken) {
+        for before in after {
             before.ended().await;
-            self.machine.count_on(before.status().generation);
         }
         listed.cancelled().await;
-        let actions = self.machine.begin();
+        let is_trial = self.is_trial;
+        let actions = self.step(|machine| {
+            if is_trial {
+                machine.step(Instant::now(), Input::Start)
+            } else {
+                machine.begin()
+            }
+        });
         self.carry_out(actions);
         self.tell_state();
         let mut ending = false;
@@ -201,13 +228,14 @@ impl Runner {
             let event = self.next_event(ending).await;
             ending |= matches!(
                 event,
-                Event::Abandoned | Event::Control(Control::Shutdown | Control::Retire)
+                Event::Abandoned | Event::Control(Control::Shutdown | Control::Retire | Control::Yield)
             );
+            self.waits_for_work |= matches!(event, Event::Control(Control::Yield));
             let Some(input) = self.translate(event).await else {
                 continue;
             };
             let before = self.machine.state().clone();
-            let actions = self.machine.step(Instant::now(), input);
+            let actions = self.step(|machine| machine.step(Instant::now(), input));
             let opens = actions.iter().any(|action| matches!(action, Action::Open));
             self.carry_out(actions);
             self.take_back_the_start();
@@ -226,6 +254,16 @@ impl Runner {
         }
     }
 
+    /// Lets the machine decide; a process that it makes has a number that no other of its line has had.
+    fn step(&mut self, decide: impl FnOnce(&mut Machine) -> Vec<Action>) -> Vec<Action> {
+        let machine = &mut self.machine;
+        self.numbers.give(|given| {
+            machine.count_on(given);
+            let actions = decide(machine);
+            (machine.generation(), actions)
+        })
+    }
+
     async fn next_event(&mut self, ending: bool) -> Event {
         let wake_at = self.machine.state().wake_at();
         tokio::select! {
@@ -242,7 +280,7 @@ impl Runner {
             Event::Control(Control::Enable) => Input::Enable,
             Event::Control(Control::Disable) => Input::Disable,
             Event::Control(Control::Start) => Input::Start,
-            Event::Control(Control::Stop | Control::Retire) => Input::Stop,
+            Event::Control(Control::Stop | Control::Retire | Control::Yield) => Input::Stop,
             Event::Control(Control::Restart) => Input::Restart,
             Event::Control(Control::Demand) => Input::Demand,
             Event::Control(Control::Idle) => Input::Idle,
@@ -288,7 +326,7 @@ impl Runner {
         if *self.machine.state() == State::Spawning && !self.machine.is_wanted() {
             let never = Sight::NotSpawned(Cause::Asked);
             let input = Input::Seen(self.machine.generation(), never);
-            let actions = self.machine.step(Instant::now(), input);
+            let actions = self.step(|machine| machine.step(Instant::now(), input));
             self.carry_out(actions);
         }
     }
@@ -507,9 +545,10 @@ impl Runner {
     fn drain(&self) {
         let Some(run) = &self.run else { return };
         let (link, over, reports) = (Arc::clone(&run.link), run.over.clone(), self.reports_in.clone());
+        let waits_for_work = self.waits_for_work;
         self.task("child drain", async move {
             let drained = async {
-                while link.n_inflight() > 0 {
+                while link.n_inflight() > 0 || (waits_for_work && link.is_at_work()) {
                     link.idle.notified().await;
                 }
             };
@@ -575,10 +614,17 @@ impl Runner {
             generation: self.machine.generation(),
             pid: self.run.as_ref().map(|run| run.pid),
             handshake: self.run.as_ref().and_then(|run| run.handshake.clone()),
+            finishing: self.finishing(),
             cause: self.machine.last_cause().filter(|_| !is_ready).cloned(),
             n_failures: self.machine.n_failures(),
         };
         self.publish.send_replace(status);
+    }
+
+    fn finishing(&self) -> Option<Arc<Link>> {
+        let is_draining = matches!(self.machine.state(), State::Draining { .. });
+        let run = self.run.as_ref().filter(|_| is_draining)?;
+        Some(Arc::clone(&run.link))
     }
 
     fn gate(&self) -> Gate {
@@ -644,33 +690,12 @@ impl Runner {
     }
 
     fn tell(&self, what: What) {
-        let event = SupervisionEvent {
-            at_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis),
-            server: self.name.clone(),
-            generation: self.machine.generation(),
+        telling::tell(
+            &self.surroundings.events,
+            &self.name,
+            self.machine.generation(),
             what,
-        };
-        match &event.what {
-            What::Failed { .. } => tracing::error!(generation = event.generation.0, "{}", event.what),
-            What::Gone {
-                cause: Cause::Asked | Cause::Idle | Cause::ShuttingDown,
-                ..
-            } => {
-                tracing::info!(generation = event.generation.0, "{}", event.what);
-            }
-            What::Gone { .. } | What::Backoff { .. } | What::Unresponsive | What::Refused { .. } => {
-                tracing::warn!(generation = event.generation.0, "{}", event.what);
-            }
-            What::Spawned { .. }
-            | What::Ready { .. }
-            | What::Asked { .. }
-            | What::Stopped
-            | What::Responsive => {
-                tracing::info!(generation = event.generation.0, "{}", event.what);
-            }
-        }
-        // Nobody may be listening.
-        drop(self.surroundings.events.send(event));
+        );
     }
 
     fn task(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
@@ -683,10 +708,6 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

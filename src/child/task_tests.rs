@@ -58,7 +58,11 @@ impl Fixture {
         };
         let listed = CancellationToken::new();
         listed.cancel();
-        start(&spec, &self.surroundings, None, None, listed)
+        let birth = Birth {
+            listed,
+            ..Birth::default()
+        };
+        start(&spec, &self.surroundings, birth)
     }
 
     async fn told(&mut self, wanted: impl Fn(&What) -> bool) -> What {

@@ -97,6 +97,7 @@ pub(super) const KEYS: &[Key] = &[
     policy("instance_idle", Kind::Time(TIME_MIN)),
     policy("restart", Kind::Choice(&["always", "on-failure", "never"])),
     policy("autostart", Kind::Choice(&["eager", "on-demand"])),
+    policy("replace", Kind::Choice(&["when-ready", "after-stop"])),
     policy("idle_stop", Kind::TimeOrNever),
     policy("start_timeout", Kind::Time(TIME_MIN)),
     policy("call_timeout", Kind::Time(TIME_MIN)),
@@ -404,6 +405,7 @@ mod tests {
             json!("always"),
             json!("eager"),
             json!("shared"),
+            json!("when-ready"),
             json!(1),
             json!(4096),
         ];

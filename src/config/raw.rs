@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::keys;
-use super::spec::{Autostart, Policy, RestartWhen, Secret, Sharing};
+use super::spec::{Autostart, Policy, Replace, RestartWhen, Secret, Sharing};
 
 /// One server as declared. What is `None` was not said.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -98,6 +98,8 @@ raw_policy! {
     restart: RestartWhen,
     /// See [`Policy::autostart`].
     autostart: Autostart,
+    /// See [`Policy::replace`].
+    replace: Replace,
     /// See [`Policy::idle_stop`].
     idle_stop: IdleStop,
     /// See [`Policy::start_timeout`].

@@ -58,6 +58,17 @@ pub enum Autostart {
     OnDemand,
 }
 
+/// When the process of a changed definition takes the place of the one that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Replace {
+    /// When it has done its handshake and told its lists; until then the earlier one serves beside it.
+    WhenReady,
+    /// It is made when the earlier one is gone: for servers of which only one process can be, because of a port or a
+    /// lock file.
+    AfterStop,
+}
+
 /// Who shares a process of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -83,6 +94,8 @@ pub struct Policy {
     pub restart: RestartWhen,
     /// When it is started for the first time.
     pub autostart: Autostart,
+    /// When a changed definition takes the place of the one that runs. Default: when it is ready.
+    pub replace: Replace,
     /// Stop it after this long without a call; `None` never.
     pub idle_stop: Option<Duration>,
     /// Patience for the handshake. Default 60 s, 180 s for package runners, which download on first start.
@@ -141,6 +154,7 @@ impl Default for Policy {
             instance_idle: Duration::from_secs(600),
             restart: RestartWhen::Always,
             autostart: Autostart::Eager,
+            replace: Replace::WhenReady,
             idle_stop: None,
             start_timeout: Duration::from_secs(60),
             call_timeout: Duration::from_secs(60),
@@ -201,6 +215,14 @@ pub struct ServerSpec {
     pub fingerprint: String,
 }
 
+impl ServerSpec {
+    /// Whether a process of the other definition can stay under this one: all that differs is whether it is wanted, and
+    /// its exposed names.
+    pub fn keeps_process_of(&self, other: &Self) -> bool {
+        self.launch == other.launch && self.policy == other.policy && self.roots == other.roots
+    }
+}
+
 /// What to start: or the sentence that says why that is not known.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Launch {
@@ -251,6 +273,16 @@ pub enum SpecChange {
     Removed(ServerName),
 }
 
+impl SpecChange {
+    /// Whether it is about this server.
+    pub fn is_of(&self, server: &ServerName) -> bool {
+        match self {
+            Self::Added(spec) | Self::Changed(spec) | Self::Adjusted(spec) => spec.name == *server,
+            Self::Removed(name) => name == server,
+        }
+    }
+}
+
 /// The differences, in the order of `new`, removals first. Applying them to `old` gives `new`.
 pub fn diff(old: &[ServerSpec], new: &[ServerSpec]) -> Vec<SpecChange> {
     let removed = old
@@ -271,9 +303,7 @@ fn change_of(before: Option<&ServerSpec>, after: &ServerSpec) -> Option<SpecChan
     if before == after {
         return None;
     }
-    let same_process =
-        before.launch == after.launch && before.policy == after.policy && before.roots == after.roots;
-    Some(if same_process {
+    Some(if after.keeps_process_of(before) {
         SpecChange::Adjusted(after.clone())
     } else {
         SpecChange::Changed(after.clone())

@@ -88,7 +88,7 @@ impl Context {
         let deadline = tokio::time::Instant::now() + patience;
         loop {
             let server: ServerStatus = self.client.get(&format!("/api/servers/{name}")).await?;
-            if words::is_settled(&server.state) || tokio::time::Instant::now() >= deadline {
+            if words::is_settled(&server) || tokio::time::Instant::now() >= deadline {
                 return Ok(server);
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -128,7 +128,7 @@ impl Context {
 impl Outcome {
     fn is_well(&self) -> bool {
         match self {
-            Self::Done(server) => !words::is_trouble(&server.state),
+            Self::Done(server) => !words::has_trouble(server),
             Self::Refused { .. } => false,
         }
     }

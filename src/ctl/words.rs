@@ -18,7 +18,14 @@ pub(super) fn origin(origin: DefinitionOrigin) -> &'static str {
 pub(super) fn state(server: &ServerStatus) -> String {
     let name = &server.name;
     match server.state.as_str() {
-        "ready" => format!("{name}: ready, {}", tools(server.n_tools)),
+        "ready" => {
+            let earlier = server
+                .trial
+                .as_ref()
+                .map(|trial| format!("; {}", escaped(&trial.told)))
+                .unwrap_or_default();
+            format!("{name}: ready, {}{earlier}", tools(server.n_tools))
+        }
         "idle" => format!("{name}: idle; the first call starts it"),
         "disabled" => format!("{name}: disabled; `mcpctl enable {name}` starts it"),
         "stopped" => format!("{name}: stopped; `mcpctl start {name}` starts it"),
@@ -57,16 +64,24 @@ pub(super) fn next_try(server: &ServerStatus) -> String {
         .unwrap_or_default()
 }
 
-/// Whether a server in this state does not do what is wanted of it.
-pub(super) fn is_trouble(state: &str) -> bool {
+/// Whether a server does not do what is wanted of it, as it is declared now.
+pub(super) fn has_trouble(server: &ServerStatus) -> bool {
+    let trial = server.trial.as_ref();
+    is_trouble(&server.state) || trial.is_some_and(|trial| is_trouble(&trial.state))
+}
+
+fn is_trouble(state: &str) -> bool {
     matches!(state, "failed" | "backoff" | "unresponsive")
 }
 
-/// Whether a server that is wanted has said its first word in this state.
-///
-/// Not `stopped`: so is a new server for the moment before its first process.
-pub(super) fn is_settled(state: &str) -> bool {
-    is_trouble(state) || matches!(state, "ready" | "idle" | "disabled")
+/// Whether a server that is wanted has said its first word, as it is declared now.
+pub(super) fn is_settled(server: &ServerStatus) -> bool {
+    match &server.trial {
+        // One that is ready takes over in a moment.
+        Some(trial) => is_trouble(&trial.state) || trial.state == "stopped",
+        // Not `stopped`: so is a new server for the moment before its first process.
+        None => is_trouble(&server.state) || matches!(server.state.as_str(), "ready" | "idle" | "disabled"),
+    }
 }
 
 /// The wall clock in milliseconds since 1970.
@@ -114,6 +129,7 @@ pub(super) mod tests {
             n_noise_lines: 0,
             cause: None,
             next_try_ms: None,
+            trial: None,
             warnings: Vec::new(),
         }
     }
@@ -129,6 +145,23 @@ pub(super) mod tests {
             state(&failed),
             "git: backoff: the process ended\\x1b[2J; tried again in 5s\n  More: mcpctl why git"
         );
+    }
+
+    #[test]
+    fn a_server_that_runs_an_earlier_definition_is_not_well_until_that_is_over() {
+        let mut it = server("git", "ready");
+        assert!(is_settled(&it) && !has_trouble(&it));
+        let trial = |state: &str| {
+            Some(crate::api::Trial {
+                state: state.to_owned(),
+                told: "runs the earlier definition; the new one does not start: boo".to_owned(),
+            })
+        };
+        it.trial = trial("handshaking");
+        assert!(!is_settled(&it) && !has_trouble(&it));
+        it.trial = trial("backoff");
+        assert!(is_settled(&it) && has_trouble(&it));
+        assert!(state(&it).ends_with("; the new one does not start: boo"));
     }
 
     #[test]

@@ -58,14 +58,24 @@ impl Upward for Backward {
     fn take(&self, instance: &Instance, said: FromChild) -> bool {
         let (router, catalog) = (&self.router, &self.catalog);
         match said {
+            // Its lists show whether it works; it serves nobody yet.
+            FromChild::Ready { generation } if is_on_trial(instance, generation, router) => {
+                catalog.prove(&instance.server);
+            }
+            // One that had to go before it served anybody says nothing about those that do.
+            FromChild::Ready { generation } if !serves(instance, generation, router) => {}
             FromChild::Ready { generation } => {
-                for client in router.listeners().clients() {
-                    client
-                        .questions
-                        .withdraw_older(instance, generation, &client.outbox);
-                }
+                withdraw_older(instance, generation, router);
                 ready(instance, router, catalog, &self.tasks);
             }
+            FromChild::TookOver => {
+                ready(instance, router, catalog, &self.tasks);
+                let (router, server) = (router.clone(), instance.server.clone());
+                until_the_end(&self.tasks, "revive", async move {
+                    router.revive(Some(&server)).await;
+                });
+            }
+            FromChild::Alone { generation } => withdraw_older(instance, generation, router),
             FromChild::Notification {
                 candidates,
                 notification,
@@ -97,6 +107,35 @@ impl Upward for Backward {
     }
 }
 
+fn is_on_trial(instance: &Instance, generation: Generation, router: &Router) -> bool {
+    let entry = router.entry(&instance.server);
+    instance.owner.is_none() && entry.is_some_and(|entry| entry.successor_of_number(generation).is_some())
+}
+
+fn serves(instance: &Instance, generation: Generation, router: &Router) -> bool {
+    let child = router.child(instance);
+    child.is_some_and(|child| child.status().generation == generation)
+}
+
+/// What earlier processes have asked of clients can be answered to nobody.
+fn withdraw_older(instance: &Instance, generation: Generation, router: &Router) {
+    for client in router.listeners().clients() {
+        client
+            .questions
+            .withdraw_older(instance, generation, &client.outbox);
+    }
+}
+
+fn until_the_end(tasks: &Tasks, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    let stop = tasks.token();
+    tasks.spawn(name, async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = task => {}
+        }
+    });
+}
+
 /// A fresh process knows nothing of what the one before was told.
 fn ready(instance: &Instance, router: &Router, catalog: &Catalog, tasks: &Tasks) {
     // Lists come from the process that clients share.
@@ -106,16 +145,10 @@ fn ready(instance: &Instance, router: &Router, catalog: &Catalog, tasks: &Tasks)
     let Some(child) = router.child(instance) else {
         return;
     };
-    let (router, stop) = (router.clone(), tasks.token());
-    tasks.spawn("tell a fresh process", async move {
-        let telling = async {
-            router.set_level(&child).await;
-            router.resubscribe(&child).await;
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = telling => {}
-        }
+    let router = router.clone();
+    until_the_end(tasks, "tell a fresh process", async move {
+        router.set_level(&child).await;
+        router.resubscribe(&child).await;
     });
 }
 

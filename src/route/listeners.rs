@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::client::ClientSide;
+use crate::child::hold::Hold;
 use crate::child::link::Link;
 use crate::ids::{Instance, OwnerKey, SessionId};
 use crate::rpc::mcp::LogLevel;
@@ -34,7 +35,15 @@ struct Subscribed {
     /// Who hears of it, under which exposed URI.
     sessions: HashMap<SessionId, String>,
     /// The process that has agreed to tell of it: the pipes to it, which no other process has.
-    agreed: Option<Weak<Link>>,
+    agreed: Option<Agreed>,
+}
+
+/// The agreement of a process to tell of a resource.
+#[derive(Debug, Default)]
+struct Agreed {
+    link: Weak<Link>,
+    /// A process that somebody listens to is in use.
+    _hold: Option<Hold>,
 }
 
 #[derive(Debug)]
@@ -108,6 +117,16 @@ impl Listeners {
             .min()
     }
 
+    /// The lowest level that a session of this owner has asked for: what its own process has to be set to.
+    pub fn lowest_level_of(&self, owner: &OwnerKey) -> Option<LogLevel> {
+        let wants = self.wants();
+        let owners = wants
+            .sessions
+            .iter()
+            .filter(|(id, session)| session.is(id, owner));
+        owners.filter_map(|(_, session)| session.level).min()
+    }
+
     /// Notes a subscription. Says whether the child still has to be asked: no process of it has agreed yet.
     ///
     /// # Errors
@@ -139,7 +158,7 @@ impl Listeners {
     pub fn resume(&self, session: &SessionId, resource: &Resource, exposed: &str) -> Result<(), TooMany> {
         self.subscribe(session, resource, exposed)?;
         if let Some(subscribed) = self.wants().resources.get_mut(resource) {
-            subscribed.agreed.get_or_insert_with(Weak::new);
+            subscribed.agreed.get_or_insert_default();
         }
         Ok(())
     }
@@ -147,7 +166,10 @@ impl Listeners {
     /// The process behind `link` has agreed to tell of a resource.
     pub fn agreed(&self, resource: &Resource, link: &Arc<Link>) {
         if let Some(subscribed) = self.wants().resources.get_mut(resource) {
-            subscribed.agreed = Some(Arc::downgrade(link));
+            subscribed.agreed = Some(Agreed {
+                link: Arc::downgrade(link),
+                _hold: Some(link.hold()),
+            });
         }
     }
 
@@ -198,14 +220,11 @@ impl Listeners {
         told_of_another
     }
 
-    /// Sessions that subscribe to something of a process which is not shared, with that process.
-    pub fn subscribed_of_own(&self) -> Vec<(SessionId, Instance)> {
+    /// Sessions that subscribe to something, with the process whose it is.
+    pub fn subscribed(&self) -> HashSet<(SessionId, Instance)> {
         let wants = self.wants();
-        let own = wants
-            .resources
-            .iter()
-            .filter(|((instance, _), _)| instance.owner.is_some());
-        own.flat_map(|((instance, _), known)| {
+        let all = wants.resources.iter();
+        all.flat_map(|((instance, _), known)| {
             known
                 .sessions
                 .keys()
@@ -218,8 +237,12 @@ impl Listeners {
     pub fn agreed_by_others(&self, instance: &Instance, link: &Arc<Link>) -> Vec<String> {
         let this = Arc::downgrade(link);
         let wants = self.wants();
-        let is_others =
-            |known: &Subscribed| known.agreed.as_ref().is_some_and(|agreed| !agreed.ptr_eq(&this));
+        let is_others = |known: &Subscribed| {
+            known
+                .agreed
+                .as_ref()
+                .is_some_and(|agreed| !agreed.link.ptr_eq(&this))
+        };
         let others = wants.resources.iter().filter(|(_, known)| is_others(known));
         others
             .filter(|((owner, _), _)| owner == instance)
@@ -243,17 +266,10 @@ impl Listeners {
     /// The clients of an owner: one session's, or all those of a client program.
     pub fn clients_of(&self, owner: &OwnerKey) -> Vec<(SessionId, Arc<ClientSide>)> {
         let wants = self.wants();
-        let is_owner = |id: &SessionId, session: &Session| {
-            OwnerKey::session(id) == *owner
-                || session
-                    .client
-                    .profile()
-                    .is_some_and(|profile| OwnerKey::client(&profile.client_name()) == *owner)
-        };
         let owners = wants
             .sessions
             .iter()
-            .filter(|(id, session)| is_owner(id, session));
+            .filter(|(id, session)| session.is(id, owner));
         owners
             .map(|(id, session)| (id.clone(), Arc::clone(&session.client)))
             .collect()
@@ -289,6 +305,14 @@ impl Listeners {
 /// A session subscribes to too many resources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany;
+
+impl Session {
+    fn is(&self, id: &SessionId, owner: &OwnerKey) -> bool {
+        let profile = self.client.profile();
+        OwnerKey::session(id) == *owner
+            || profile.is_some_and(|profile| OwnerKey::client(&profile.client_name()) == *owner)
+    }
+}
 
 impl Wants {
     fn leave(&mut self, session: &SessionId, resource: &Resource) -> bool {

@@ -13,6 +13,7 @@ pub mod client;
 pub mod context;
 pub mod error;
 pub mod listeners;
+mod moves;
 pub mod outbox;
 pub mod project;
 pub mod provenance;

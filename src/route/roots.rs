@@ -14,7 +14,8 @@ pub fn of_the_operator(asking: &Asking<'_>, router: &Router) -> Option<Raw> {
         return None;
     }
     let entry = router.entry(&asking.instance.server)?;
-    let folders = &entry.spec.roots;
+    let on_trial = entry.successor_of_number(asking.link.generation);
+    let folders = &on_trial.map_or(&entry.spec, |trial| &trial.spec).roots;
     if folders.is_empty() {
         return None;
     }

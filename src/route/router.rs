@@ -17,8 +17,7 @@ use super::task_calls::{self, Way};
 use super::task_table::TaskTable;
 use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
-use crate::child::handshake::{Handshake, Persona};
-use crate::child::link::Link;
+use crate::child::handshake::Persona;
 use crate::child::outgoing::Params;
 use crate::child::{Call, Child};
 use crate::config::spec::Sharing;
@@ -225,7 +224,7 @@ impl Router {
         let known = entry.child.status().handshake;
         let handshake = match known {
             Some(known) => Some(known),
-            None => greeted(&self.child_for(&entry, context)?, context).await?.1,
+            None => self.greeted(&entry, context).await?.2,
         };
         let revision = handshake.as_ref().map(|handshake| handshake.revision);
         let has_capability = handshake.is_none_or(|handshake| handshake.can("completions"));
@@ -268,7 +267,7 @@ impl Router {
         Ok(("uri", owner, entry))
     }
 
-    /// Tells every child that can log the lowest level that any session wants.
+    /// Tells every child that can log the lowest level that any session wants which it serves.
     pub async fn spread_level(&self) {
         let directory = Arc::clone(&self.directory.borrow());
         for entry in directory.iter() {
@@ -279,13 +278,17 @@ impl Router {
         }
     }
 
-    /// Tells one child, if it can log and anybody has set a level.
+    /// Tells one child, if it can log and anybody whom it serves has set a level.
     pub async fn set_level(&self, child: &Child) {
         let can = child
             .status()
             .handshake
             .is_some_and(|handshake| handshake.can("logging"));
-        if let Some(level) = self.listeners.lowest_level().filter(|_| can) {
+        let lowest = match &child.instance().owner {
+            None => self.listeners.lowest_level(),
+            Some(owner) => self.listeners.lowest_level_of(owner),
+        };
+        if let Some(level) = lowest.filter(|_| can) {
             let params = Params::Plain(Raw::of(&serde_json::json!({ "level": level })));
             drop(self.ours(child, mcp::method::SET_LEVEL, params).await);
         }
@@ -405,6 +408,7 @@ impl Router {
             repeatable,
             patience: None,
             witness: None,
+            is_part: false,
         };
         self.put(&self.child_for(entry, context)?, context, call).await
     }
@@ -424,8 +428,7 @@ impl Router {
             request = ?context.lane.request,
             method = call.method.as_str(),
         );
-        child
-            .call(call)
+        self.put_to_who_is_there(child.clone(), context, call)
             .instrument(span)
             .await
             .map_err(|error| RouteError::Child {
@@ -436,11 +439,16 @@ impl Router {
 
     /// A call of our own; nobody waits for it longer than this.
     pub(super) async fn ours(&self, child: &Child, method: &'static str, params: Params) -> Option<Outcome> {
+        self.ours_of(child, Call::ours(method, params)).await
+    }
+
+    /// The same, for a call that is made already.
+    pub(super) async fn ours_of(&self, child: &Child, call: Call) -> Option<Outcome> {
         const PATIENCE: Duration = Duration::from_secs(10);
-        let call = Call::ours(method, params);
+        let method = call.method.clone();
         let answered = tokio::time::timeout(PATIENCE, child.call(call)).await.ok()?;
         answered
-            .inspect_err(|error| tracing::debug!(server = %child.name(), method, %error, "no answer"))
+            .inspect_err(|error| tracing::debug!(server = %child.name(), method = method.as_str(), %error, "no answer"))
             .ok()
     }
 }
@@ -451,17 +459,6 @@ fn projected(context: &CallContext, is_tool: bool, outcome: Outcome) -> Outcome 
         Ok(result) => Ok(project::result_for(context.revision, &result).into_owned()),
         Err(error) => project::error_for(context.revision, is_tool, &error),
     }
-}
-
-pub(super) async fn greeted(
-    child: &Child,
-    context: &CallContext,
-) -> Result<(Arc<Link>, Option<Arc<Handshake>>), RouteError> {
-    let greeted = child.greeted(Some(&context.lane)).await;
-    greeted.map_err(|error| RouteError::Child {
-        server: child.name().clone(),
-        error,
-    })
 }
 
 pub(super) fn uri_of<'a>(params: Option<&'a Raw>, method: &str) -> Result<(Object<'a>, String), RouteError> {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::context::CallContext;
 use super::error::RouteError;
 use super::listeners::N_SUBSCRIPTIONS_MAX;
-use super::router::{Router, greeted, uri_of};
+use super::router::{Router, uri_of};
 use crate::child::handshake::Handshake;
 use crate::child::outgoing::Params;
 use crate::child::{Child, Control, Lane};
-use crate::ids::{OwnerKey, SessionId};
+use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::{Outcome, Raw, mcp};
 use crate::supervise::Entry;
 
@@ -26,10 +26,9 @@ impl Router {
     ) -> Result<Outcome, RouteError> {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_SUBSCRIBE)?;
         let (owner, entry) = self.resource(context, &uri)?;
-        let child = self.child_for(&entry, context)?;
         // First there is a process, then a subscription: it must not be taken for one that a fresh process has to
         // be told of.
-        let (link, handshake) = greeted(&child, context).await?;
+        let (child, link, handshake) = self.greeted(&entry, context).await?;
         can_subscribe(&entry, handshake.as_deref())?;
         let resource = (child.instance().clone(), owner.own.clone());
         let session = &context.lane.session;
@@ -53,11 +52,10 @@ impl Router {
         }
         self.listeners.agreed(&resource, &link);
         // It may have ended since, and then its successor may have looked too early for what to ask for.
-        if child
-            .present()
-            .is_some_and(|present| !Arc::ptr_eq(&present, &link))
+        if let Some(now) = self.child(child.instance())
+            && now.present().is_some_and(|present| !Arc::ptr_eq(&present, &link))
         {
-            self.resubscribe(&child).await;
+            self.resubscribe(&now).await;
         }
         outcome
     }
@@ -138,13 +136,19 @@ impl Router {
         }
     }
 
-    /// Processes that are one client's alone start again after the daemon's restart, where it subscribes to something:
-    /// once ready they are asked for it.
-    pub async fn revive(&self) {
-        for (session, instance) in self.listeners.subscribed_of_own() {
+    /// Processes that rest, or that are one client's alone and not there, start where somebody subscribes to something
+    /// of theirs: once ready they are asked for it. After the daemon's restart, and where a definition has changed.
+    pub async fn revive(&self, server: Option<&ServerName>) {
+        let is_meant = |instance: &Instance| server.is_none_or(|server| instance.server == *server);
+        let subscribed = self.listeners.subscribed().into_iter();
+        for (session, instance) in subscribed.filter(|(_, instance)| is_meant(instance)) {
             let Some(entry) = self.entry(&instance.server) else {
                 continue;
             };
+            if instance.owner.is_some() != entry.instances.is_some() {
+                // Another definition has other sharing.
+                continue;
+            }
             let context = CallContext {
                 revision: mcp::Revision::NEWEST_LEGACY,
                 lane: Arc::new(Lane::closed(session)),

@@ -147,6 +147,7 @@ impl Router {
         let call = Call {
             lane: Some(Arc::clone(&context.lane)),
             repeatable: asked == method::TASKS_GET,
+            is_part: true,
             ..Call::ours(asked, Params::Plain(with_own(&params, &task)))
         };
         let outcome = self.put(&child, context, call).await?;
@@ -211,9 +212,8 @@ impl Router {
         if task.is_over {
             return Some(task.shown.clone());
         }
-        let child = self.child(&task.instance)?;
-        let params = Params::Plain(Raw::of(&serde_json::json!({ "taskId": task.own })));
-        match self.ours(&child, method::TASKS_GET, params).await {
+        let child = self.child_of(task)?;
+        match self.ours_of(&child, about(task, method::TASKS_GET)).await {
             Some(Ok(result)) => Some(self.task_table().stands(ours, &result)),
             Some(Err(_unknown)) => {
                 self.task_table().remove(ours);
@@ -231,14 +231,21 @@ impl Router {
     }
 
     async fn give_up(&self, task: &Task) {
-        let Some(child) = self.child(&task.instance) else {
+        let Some(child) = self.child_of(task) else {
             return;
         };
         if child.status().handshake.is_none() {
             return;
         }
-        let params = Params::Plain(Raw::of(&serde_json::json!({ "taskId": task.own })));
-        drop(self.ours(&child, method::TASKS_CANCEL, params).await);
+        drop(self.ours_of(&child, about(task, method::TASKS_CANCEL)).await);
+    }
+
+    /// The process that has made a task, while it is there; else the one in its place, which may know the task too.
+    fn child_of(&self, task: &Task) -> Option<Child> {
+        let maker = self
+            .entry(&task.instance.server)
+            .and_then(|entry| entry.of_number(&task.instance, task.generation()));
+        maker.or_else(|| self.child(&task.instance))
     }
 
     async fn result_of(
@@ -259,6 +266,7 @@ impl Router {
             repeatable: false,
             patience: Some(child.policy().call_max),
             witness: None,
+            is_part: true,
         };
         self.put(child, context, call).await
     }
@@ -275,9 +283,18 @@ impl Router {
         let id = Object::of(params).and_then(|params| params.get_string("taskId"));
         let ours = id.ok_or_else(|| needs_string("taskId"))?;
         let found = self.task_table().find(&context.lane.session, &ours);
-        let found = found.and_then(|task| Some((self.child(&task.instance)?, task)));
+        let found = found.and_then(|task| Some((self.child_of(&task)?, task)));
         let (child, task) = found.ok_or(RouteError::NoTask)?;
         Ok((ours, task, child, params.clone()))
+    }
+}
+
+/// A call of our own about a task.
+fn about(task: &Task, method: &'static str) -> Call {
+    let params = Params::Plain(Raw::of(&serde_json::json!({ "taskId": task.own })));
+    Call {
+        is_part: true,
+        ..Call::ours(method, params)
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::child::Lane;
-use crate::child::link::{Hold, Link, Witness};
+use crate::child::hold::Work;
+use crate::child::link::{Link, Witness};
 use crate::ids::{Generation, Instance, SessionId, WireId};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw};
@@ -68,7 +69,7 @@ struct Made {
     wire: WireId,
     progress_token: Option<Raw>,
     /// Its process is in use until it is over.
-    hold: Option<Hold>,
+    work: Option<Arc<Work>>,
 }
 
 /// Where a message of a task goes.
@@ -122,7 +123,7 @@ impl Witness for Creation {
         let made = Made {
             generation: link.generation,
             wire: id,
-            hold: Some(link.hold()),
+            work: Some(Arc::new(link.work())),
             progress_token: self.lane.progress_token.clone(),
         };
         let driver = self.is_driven.then(|| Arc::clone(&self.lane));
@@ -354,12 +355,17 @@ impl Known {
 }
 
 impl Task {
+    /// Which process of its line has made it.
+    pub fn generation(&self) -> Generation {
+        self.made.generation
+    }
+
     fn stands(&mut self, ours: &str, task: &Raw, now: Instant) {
         let Some(object) = Object::of(task) else { return };
         let status = object.get_string("status").unwrap_or_default();
         self.is_over |= matches!(status.as_str(), "completed" | "failed" | "cancelled");
         if self.is_over {
-            self.made.hold = None;
+            self.made.work = None;
         }
         let ttl = object.get("ttl").and_then(|ttl| ttl.as_str().parse::<f64>().ok());
         let ttl = ttl.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());

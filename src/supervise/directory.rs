@@ -3,20 +3,61 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use super::instances::Instances;
 use crate::child::Child;
 use crate::config::spec::ServerSpec;
-use crate::ids::ServerName;
+use crate::ids::{Generation, Instance, ServerName};
 
 /// One declared server and its child.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// As it is declared.
+    /// As it runs: as it is declared, or, while there is a successor, as it was.
     pub spec: Arc<ServerSpec>,
     /// As it lives: the process that clients share, and from which lists come.
     pub child: Child,
     /// The processes that clients do not share, where the definition wants such.
     pub instances: Option<Instances>,
+    /// As it is declared now, while that is not known to work.
+    pub successor: Option<Successor>,
+    /// Processes whose place another definition's have taken: they may still finish what is in flight.
+    pub finishing: Vec<Child>,
+}
+
+/// A changed definition on trial.
+#[derive(Debug, Clone)]
+pub struct Successor {
+    /// The definition.
+    pub spec: Arc<ServerSpec>,
+    /// Its process, beside the one that serves.
+    pub child: Child,
+    /// Set by whoever has its lists: it may take the place now.
+    pub proven: CancellationToken,
+}
+
+impl Entry {
+    /// The process with this number, of those that clients share or of an owner's: the one that serves, or one that
+    /// finishes what is in flight.
+    pub fn of_number(&self, instance: &Instance, generation: Generation) -> Option<Child> {
+        let present = match &instance.owner {
+            None => Some(self.child.clone()),
+            Some(owner) => self.instances.as_ref().and_then(|instances| instances.get(owner)),
+        };
+        let mut all = present.into_iter().chain(
+            self.finishing
+                .iter()
+                .filter(|child| child.instance() == instance)
+                .cloned(),
+        );
+        all.find(|child| child.status().generation == generation)
+    }
+
+    /// The successor, if this is the number of its process.
+    pub fn successor_of_number(&self, generation: Generation) -> Option<&Successor> {
+        let successor = self.successor.as_ref()?;
+        (successor.child.status().generation == generation).then_some(successor)
+    }
 }
 
 /// All declared servers, in the order of their declaration.

@@ -8,7 +8,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::child::handshake::Persona;
-use crate::child::task::{self, Surroundings};
+use crate::child::inputs::Numbers;
+use crate::child::task::{self, Birth, Surroundings};
 use crate::child::{Child, Control};
 use crate::config::spec::{Autostart, ServerSpec};
 use crate::ids::{Instance, OwnerKey};
@@ -21,6 +22,8 @@ pub struct Instances(Arc<Shared>);
 struct Shared {
     spec: ServerSpec,
     surroundings: Surroundings,
+    /// One count for all owners: an owner that comes again gets no number twice.
+    numbers: Numbers,
     all: Mutex<HashMap<OwnerKey, Owned>>,
 }
 
@@ -38,14 +41,15 @@ pub struct TooMany {
 }
 
 impl Instances {
-    /// None yet.
-    pub fn new(spec: &ServerSpec, surroundings: &Surroundings) -> Self {
+    /// None yet; `before` are those of another definition of the server.
+    pub fn new(spec: &ServerSpec, surroundings: &Surroundings, before: Option<&Self>) -> Self {
         let mut spec = spec.clone();
         // Somebody calls it, or it would not be made.
         spec.policy.autostart = Autostart::Eager;
         Self(Arc::new(Shared {
             spec,
             surroundings: surroundings.clone(),
+            numbers: before.map(|before| before.0.numbers.clone()).unwrap_or_default(),
             all: Mutex::default(),
         }))
     }
@@ -72,7 +76,13 @@ impl Instances {
         // Whoever calls it has it already.
         let listed = CancellationToken::new();
         listed.cancel();
-        let child = task::start(&self.0.spec, &self.0.surroundings, None, Some(persona()), listed);
+        let birth = Birth {
+            numbers: self.0.numbers.clone(),
+            persona: Some(persona()),
+            listed,
+            ..Birth::default()
+        };
+        let child = task::start(&self.0.spec, &self.0.surroundings, birth);
         all.insert(
             owner.clone(),
             Owned {

@@ -5,6 +5,8 @@
 pub mod directory;
 pub mod instances;
 pub mod manager;
+mod plan;
+pub mod succession;
 
-pub use directory::{Directory, Entry};
+pub use directory::{Directory, Entry, Successor};
 pub use manager::ProcessManager;

@@ -51,22 +51,44 @@ async fn a_process_that_is_started_by_a_subscription_is_asked_once_and_nothing_i
 }
 
 #[tokio::test]
-async fn a_process_that_rests_is_woken_by_a_subscription_and_asked_once() {
+async fn a_process_that_rests_is_woken_by_a_subscription_and_asked_once_and_rests_after_it() {
     let daemon = Daemon::start(&[child().key("idle_stop", "\"200ms\"")]).await;
     let client = daemon.http().await;
     daemon.in_state("a", "idle").await;
     subscribe(&client, "x://1").await;
     assert_eq!(n_asked(&daemon, "x://1"), 1);
-    let mut stream = client.stream().await;
-    // It rests again, and the next one is asked again: of that the client hears.
+    // As long as somebody listens it is in use: it is asked nothing for longer than it may be idle.
+    let woken = daemon.server("a").await["generation"].clone();
+    let other = fake("b").key("idle_stop", "\"1s\"");
+    daemon
+        .setup
+        .declare(&[child().key("idle_stop", "\"200ms\""), other]);
+    daemon.in_state("b", "idle").await;
+    let server = daemon.server("a").await;
+    assert_eq!(
+        (&server["state"], &server["generation"]),
+        (&json!("ready"), &woken),
+        "{server}"
+    );
+    let left = client
+        .request("resources/unsubscribe", json!({ "uri": "x://1" }))
+        .await;
+    assert_eq!(left["result"], json!({}), "{left}");
     daemon.in_state("a", "idle").await;
-    pid(&client).await;
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn a_fresh_process_is_asked_again_and_the_client_hears_that_it_may_have_missed_something() {
+    let daemon = Daemon::start(&[child().key("idle_stop", "\"200ms\"")]).await;
+    let client = daemon.http().await;
+    subscribe(&client, "x://1").await;
+    let mut stream = client.stream().await;
+    assert_eq!(client.call("a__boom", json!({})).await["error"]["code"], 1001);
     let told = stream.next_json().await;
     assert_eq!(told["params"]["uri"], "x://1", "{told}");
-    until("one more subscription", async || {
-        (n_asked(&daemon, "x://1") == 2).then_some(())
-    })
-    .await;
+    assert_eq!(n_asked(&daemon, "x://1"), 2);
+    assert_eq!(daemon.server("a").await["state"], "ready");
     daemon.end().await;
 }
 

@@ -90,10 +90,7 @@ fn tell(added: &Added, out: &mut Out) -> Result<(), Failure> {
         None => out.say(&format!("{name}: saved; {NO_DAEMON}"))?,
     }
     out.json(added)?;
-    let is_trouble = added
-        .server
-        .as_ref()
-        .is_some_and(|server| words::is_trouble(&server.state));
+    let is_trouble = added.server.as_ref().is_some_and(words::has_trouble);
     if is_trouble { Err(Failure::Told) } else { Ok(()) }
 }
 

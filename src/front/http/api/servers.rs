@@ -9,14 +9,16 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::{entry, refused};
-use crate::api::ServerStatus;
+use crate::api::{ServerStatus, Trial};
 use crate::catalog::Kind;
 use crate::child::Control;
 use crate::child::status::{ChildStatus, Gate};
 use crate::config::spec::Launch;
+use crate::event::kept;
 use crate::front::Shared;
 use crate::supervise::Entry;
 use crate::supervise::instances::Instances;
+use crate::supervise::succession::why_not;
 
 pub(super) async fn list(State(front): State<Shared>) -> Response {
     let directory = front.manager.directory().borrow().clone();
@@ -72,9 +74,13 @@ async fn change(
         | Control::Demand
         | Control::Idle
         | Control::Shutdown
-        | Control::Retire => 0,
+        | Control::Retire
+        | Control::Yield => 0,
     };
     entry.child.tell(control).await;
+    if let Some(trial) = &entry.successor {
+        trial.child.tell(control).await;
+    }
     for owned in entry
         .instances
         .iter()
@@ -87,6 +93,8 @@ async fn change(
     let patience = policy.start_timeout + policy.drain_timeout + policy.eof_grace + policy.term_grace + SPARE;
     let done = states.wait_for(|status| is_done(status, before));
     drop(tokio::time::timeout(patience, done).await);
+    // Another definition may have taken over meanwhile.
+    let entry = super::entry(front, name).unwrap_or(entry);
     lists_fetched(front, &entry).await;
     Json(status(front, &entry)).into_response()
 }
@@ -119,12 +127,14 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
     let view = front.catalog.view();
     let n_of = |kind| view.list(kind).n_of(name);
     let snapshot = front.catalog.snapshot(name);
-    let mut warnings: Vec<String> = view
+    let trial = trial(entry);
+    let mut warnings: Vec<String> = trial.iter().map(|trial| trial.told.clone()).collect();
+    let of_names = view
         .warnings
         .iter()
         .filter(|(server, _)| server == name)
-        .map(|(_, warning)| warning.clone())
-        .collect();
+        .map(|(_, warning)| warning.clone());
+    warnings.extend(of_names);
     warnings.extend(snapshot.iter().flat_map(|snapshot| snapshot.warnings.clone()));
     let now = Instant::now();
     ServerStatus {
@@ -149,9 +159,21 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         n_failures: child.n_failures,
         n_noise_lines: entry.child.n_noise_lines(),
         cause: child.cause.as_ref().map(ToString::to_string),
+        trial,
         next_try_ms: next_try(&child.gate).map(|at| millis(at.saturating_duration_since(now))),
         warnings,
     }
+}
+
+/// How a changed definition stands that does not serve yet.
+fn trial(entry: &Entry) -> Option<Trial> {
+    let status = entry.successor.as_ref()?.child.status();
+    let told = match why_not(&status) {
+        Some(cause) => kept(cause),
+        None => format!("runs the earlier definition; the new one is {}", status.state),
+    };
+    let state = status.state.to_owned();
+    Some(Trial { state, told })
 }
 
 /// The command line as declared: variables are not replaced, so that no secret is shown.

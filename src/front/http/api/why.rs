@@ -28,14 +28,19 @@ pub(super) async fn why(State(front): State<Shared>, Path(name): Path<String>) -
         .events(Some(&server.name), N_EVENTS)
         .await
         .unwrap_or_default();
-    let stderr = entry.child.tail().last(N_STDERR_LINES);
+    // Where an earlier definition runs, the story is about the new one that does not.
+    let (spec, child) = match &entry.successor {
+        Some(trial) => (&trial.spec, &trial.child),
+        None => (&entry.spec, &entry.child),
+    };
+    let stderr = child.tail().last(N_STDERR_LINES);
     let surroundings = front.manager.surroundings();
-    let program_found = match &entry.spec.launch {
+    let program_found = match &spec.launch {
         Launch::Command(command) => program::find(command, &surroundings.path).ok(),
         Launch::Broken { .. } => None,
     };
-    let command = shown(&entry.spec.launch);
-    let cause = entry.child.status().cause;
+    let command = shown(&spec.launch);
+    let cause = child.status().cause;
     let advice = cause
         .map(|cause| advice_for(&server.name, &cause, &command, &stderr))
         .unwrap_or_default();
