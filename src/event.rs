@@ -52,9 +52,9 @@ fn signal_name(number: i32) -> Option<&'static str> {
 pub enum Rung {
     /// Its stdin was closed.
     StdinClosed,
-    /// SIGCONT and SIGTERM to its group.
+    /// SIGCONT and SIGTERM to its tree.
     Terminated,
-    /// SIGKILL to its group.
+    /// SIGKILL to its tree.
     Killed,
 }
 
@@ -195,7 +195,7 @@ pub enum What {
         /// How.
         rung: Rung,
     },
-    /// The process is gone, with its whole group.
+    /// The process is gone, with its whole tree.
     Gone {
         /// Why.
         #[serde(flatten)]

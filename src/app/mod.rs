@@ -1,9 +1,12 @@
 //! The one place that builds everything, in start order, and takes it down in reverse.
 //!
-//! Start: lock, registry, children, catalogue, doors. Stop: no new requests; those in flight finish, within
+//! Start: lock, leftovers of a daemon that was killed, registry, children, catalogue, doors. Stop: no new requests; those in flight finish, within
 //! [`DRAIN`]; sessions end; children go; the registry is closed.
 
 mod banner;
+mod keeping;
+#[cfg(target_os = "linux")]
+mod leftovers;
 mod lock;
 mod records;
 mod signals;
@@ -23,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bridge::Engine;
 use crate::catalog::Catalog;
 use crate::child::hub::Outlet;
+use crate::child::process::Keeping;
 use crate::child::task::Surroundings;
 use crate::config::{Environment, Settings, read_servers};
 use crate::declare::Declarations;
@@ -146,6 +150,9 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
         return Err(Refusal::BadConfig(errors.to_string()));
     }
     let lock = lock::take(&settings.data_dir).map_err(Refusal::Locked)?;
+    let kept = keeping::Kept::begin(&settings.data_dir)
+        .await
+        .map_err(Refusal::Other)?;
     let registry = Registry::open(&settings.data_dir)
         .await
         .map_err(|error| Refusal::Other(error.to_string()))?;
@@ -155,7 +162,8 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     };
     let path = path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default());
     let listener = bind(&settings).await.map_err(Refusal::Other)?;
-    let house = House::build(settings, registry, path, &listener);
+    let house = House::build(settings, registry, path, kept.keeping.clone(), &listener);
+    kept.look_after_strays(&house.inner);
     house.recall_lists().await;
     house.recall_sessions().await;
     let reloaded = house.front.declarations.reload().await;
@@ -170,6 +178,7 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     banner::greet(&house.front, project_dir, &house.doors).await;
     house.live(&mut signals).await;
     house.go_down(&mut signals).await;
+    kept.end();
     drop(lock);
     Ok(())
 }
@@ -193,7 +202,13 @@ struct House {
 }
 
 impl House {
-    fn build(settings: Settings, registry: Registry, path: String, listener: &TcpListener) -> Self {
+    fn build(
+        settings: Settings,
+        registry: Registry,
+        path: String,
+        keeping: Keeping,
+        listener: &TcpListener,
+    ) -> Self {
         let (doors, inner) = (Tasks::new(), Tasks::new());
         let hub = Outlet::default();
         let (events, _) = broadcast::channel(N_EVENTS_MAX);
@@ -204,6 +219,7 @@ impl House {
             starts: Arc::new(Semaphore::new(N_STARTS_MAX)),
             path: path.into(),
             log_dir: settings.log_dir.clone(),
+            keeping,
         };
         let manager = ProcessManager::new(surroundings);
         let (save, saved) = mpsc::channel(64);

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mcp_wrapper::app::{self, Started};
+#[cfg(target_os = "linux")]
+use mcp_wrapper::child::leash;
 use mcp_wrapper::demo;
 
 /// One supervised MCP endpoint in front of many stdio MCP servers.
@@ -39,6 +41,11 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: there is one for every server, so it is to be small.
+    #[cfg(target_os = "linux")]
+    if leash::is_asked_for(std::env::args_os().nth(1).as_deref()) {
+        return leash::run();
+    }
     let arguments = Arguments::parse();
     match arguments.verb {
         None => run(app::serve(&arguments.dir, Started::Foreground)),

@@ -65,11 +65,11 @@ pub(super) async fn keep(
     }
     loop {
         tokio::select! {
-            () = process.group_gone() => break,
+            () = process.tree_gone() => break,
             rung = rungs.recv() => {
                 let Some(rung) = rung else {
                     process.ask(Rung::Killed);
-                    process.group_gone().await;
+                    process.tree_gone().await;
                     break;
                 };
                 process.ask(rung);
@@ -80,7 +80,7 @@ pub(super) async fn keep(
     let [stdout, stderr] = &read;
     let all_read = async { tokio::join!(stdout.cancelled(), stderr.cancelled()) };
     if tokio::time::timeout(LAST_WORDS, all_read).await.is_err() {
-        tracing::debug!("something outside the group holds the pipes of a dead process");
+        tracing::debug!("something outside the tree holds the pipes of a dead process");
     }
     over.cancel();
     let exit = process.reap().await;

@@ -39,9 +39,9 @@ pub enum Sight {
     HandshakeDone,
     /// `initialize` was answered with an error or nonsense.
     HandshakeRefused(String),
-    /// The process that we started ended by itself, and its group was ended.
+    /// The process that we started ended by itself, and its tree was ended.
     Exited(Exit),
-    /// After we asked it to go: the whole group is gone.
+    /// After we asked it to go: the whole tree is gone.
     TreeGone,
     /// Its stdout ended while it lives.
     StdoutClosed,

@@ -11,6 +11,8 @@ pub mod handshake;
 pub mod hub;
 pub mod inputs;
 pub mod lane;
+#[cfg(target_os = "linux")]
+pub mod leash;
 pub mod link;
 pub mod long_line;
 pub mod outgoing;
@@ -21,7 +23,11 @@ pub mod reader;
 pub mod state;
 pub mod status;
 pub mod stderr;
+#[cfg(target_os = "linux")]
+pub mod strays;
 pub mod task;
+#[cfg(target_os = "linux")]
+pub mod tree;
 pub mod watch;
 pub mod writer;
 

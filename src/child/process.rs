@@ -1,31 +1,68 @@
-//! One process in the operating system, in a group of its own: made, asked to go, seen to be gone.
+//! One process in the operating system: made, asked to go, seen to be gone with all that it has started.
 //!
-//! The only code that knows signals. The leader stays unreaped until its whole group is gone, so that the group's
-//! number cannot become somebody else's while we signal it.
+//! On Linux it lives below a [leash](super::leash), which nothing it starts can leave (`leashed`). Elsewhere it
+//! leads a process group (`grouped`).
+
+mod grouped;
+#[cfg(target_os = "linux")]
+mod leashed;
 
 use std::path::Path;
 use std::process::Stdio;
+#[cfg(target_os = "linux")]
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 use super::program;
 use crate::config::spec::Command;
 use crate::event::{Cause, Exit, Rung};
+use grouped::Grouped;
+#[cfg(target_os = "linux")]
+use leashed::{Failed, Leashed};
 
-/// How often we look whether the rest of a group is gone.
-const GROUP_POLL: Duration = Duration::from_millis(20);
+/// How processes are kept together.
+#[derive(Debug, Clone)]
+pub enum Keeping {
+    /// In a process group.
+    Grouped,
+    /// Below a leash.
+    #[cfg(target_os = "linux")]
+    Leashed {
+        /// The daemon's name in the tokens of its processes, see [`super::tree`].
+        daemon: Arc<str>,
+        /// Processes made so far: a token is never given twice.
+        n_made: Arc<AtomicU64>,
+    },
+}
+
+/// What a process is called, and what is its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Tag<'a> {
+    /// Its server.
+    pub server: &'a str,
+    /// Its number among the server's processes.
+    pub generation: u64,
+    /// From the end of stdin to SIGTERM, when nobody is left who decides.
+    pub eof_grace: Duration,
+    /// From SIGTERM to SIGKILL, likewise.
+    pub term_grace: Duration,
+}
 
 /// A running process, or one that has ended and is not reaped yet.
 #[derive(Debug)]
-pub struct Process {
-    child: Child,
-    group: Pid,
+pub struct Process(Kept);
+
+#[derive(Debug)]
+enum Kept {
+    Grouped(Grouped),
     #[cfg(target_os = "linux")]
-    pidfd: Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>>,
+    Leashed(Leashed),
 }
 
 /// The three pipes to it.
@@ -39,128 +76,145 @@ pub struct Pipes {
     pub stderr: ChildStderr,
 }
 
+#[cfg(target_os = "linux")]
+impl Keeping {
+    /// Below leashes, by the name of a daemon.
+    pub fn leashed(daemon: &str) -> Self {
+        Self::Leashed {
+            daemon: Arc::from(daemon),
+            n_made: Arc::default(),
+        }
+    }
+}
+
 impl Process {
     /// Makes a process.
     ///
     /// # Errors
     /// `CannotStart` when trying again soon is useless, `NoResources` when the machine is short of something.
-    pub fn spawn(command: &Command, path: &str) -> Result<(Self, Pipes), Cause> {
+    pub async fn spawn(
+        command: &Command,
+        path: &str,
+        keeping: &Keeping,
+        tag: Tag<'_>,
+    ) -> Result<(Self, Pipes), Cause> {
         let file = program::find(command, path).map_err(|why| Cause::CannotStart { why })?;
-        let mut child = Self::command(command, &file, path)
-            .spawn()
-            .map_err(|error| refused(&file, &error))?;
-        let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
-        let pipes = child
-            .stdin
-            .take()
-            .zip(child.stdout.take())
-            .zip(child.stderr.take());
-        let (Some(pid), Some(((stdin, stdout), stderr))) = (pid, pipes) else {
-            return Err(Cause::CannotStart {
-                why: "the process has no pipes; this is a bug in mcp-wrapper".to_owned(),
-            });
-        };
-        let process = Self {
-            child,
-            group: Pid::from_raw(pid),
+        match keeping {
+            Keeping::Grouped => {
+                let spawned = Grouped::spawn(in_group(command, &file, path));
+                let (process, pipes) = spawned.map_err(|error| refused(&file, &error))?;
+                Ok((Self(Kept::Grouped(process)), pipes))
+            }
             #[cfg(target_os = "linux")]
-            pidfd: pidfd(pid),
-        };
-        Ok((
-            process,
-            Pipes {
-                stdin,
-                stdout,
-                stderr,
-            },
-        ))
-    }
-
-    fn command(command: &Command, file: &Path, path: &str) -> tokio::process::Command {
-        let mut made = tokio::process::Command::new(file);
-        made.args(&command.args)
-            .env_clear()
-            .envs(program::environment(std::env::vars_os(), path, command))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            // A net, not the plan: should the task be dropped, the leader does not outlive it.
-            .kill_on_drop(true);
-        if let Some(cwd) = &command.cwd {
-            made.current_dir(cwd);
+            Keeping::Leashed { daemon, n_made } => {
+                let serial = n_made.fetch_add(1, Ordering::Relaxed);
+                let token = format!("{daemon}/{}/{}/{serial}", tag.server, tag.generation);
+                let order = order(command, &file, path, token, tag);
+                let (process, pipes) = Leashed::spawn(&order).await.map_err(|why| failed(&file, why))?;
+                Ok((Self(Kept::Leashed(process)), pipes))
+            }
         }
-        made
     }
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        u32::try_from(self.group.as_raw()).unwrap_or_default()
+        let pid = match &self.0 {
+            Kept::Grouped(process) => process.pid(),
+            #[cfg(target_os = "linux")]
+            Kept::Leashed(process) => process.pid(),
+        };
+        u32::try_from(pid).unwrap_or_default()
     }
 
-    /// Waits until the leader has ended. It is not reaped by this where the kernel lets us wait without.
+    /// Waits until it has ended itself. What it has started may live.
     ///
     /// # Cancel safety
     /// Safe.
     pub async fn ended(&mut self) {
-        #[cfg(target_os = "linux")]
-        if let Some(pidfd) = &self.pidfd
-            && pidfd.readable().await.is_ok()
-        {
-            return;
-        }
-        // Without pidfd the leader is reaped here, and the group is signalled by a number that lives only as long
-        // as a member does.
-        if let Err(error) = self.child.wait().await {
-            tracing::error!(%error, "cannot wait for a process");
+        match &mut self.0 {
+            Kept::Grouped(process) => process.ended().await,
+            #[cfg(target_os = "linux")]
+            Kept::Leashed(process) => process.ended().await,
         }
     }
 
-    /// Asks the whole group to go. Closing stdin is the writer's part.
-    pub fn ask(&self, rung: Rung) {
-        match rung {
-            Rung::StdinClosed => {}
-            Rung::Terminated => {
-                // A stopped process gets SIGTERM only when it continues.
-                self.signal(Signal::SIGCONT);
-                self.signal(Signal::SIGTERM);
-            }
-            Rung::Killed => self.signal(Signal::SIGKILL),
+    /// Asks it and all that it has started to go. Closing stdin is the writer's part.
+    pub fn ask(&mut self, rung: Rung) {
+        match &mut self.0 {
+            Kept::Grouped(process) => process.ask(rung),
+            #[cfg(target_os = "linux")]
+            Kept::Leashed(process) => process.ask(rung),
         }
     }
 
-    fn signal(&self, signal: Signal) {
-        match killpg(self.group, signal) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => {
-                tracing::error!(%error, group = %self.group, %signal, "cannot signal a process group")
-            }
-        }
-    }
-
-    /// Waits until no other member of the group lives. Call it after [`Self::ended`].
+    /// Waits until nothing that it has started lives. Call it after [`Self::ended`].
     ///
     /// # Cancel safety
     /// Safe.
-    pub async fn group_gone(&self) {
-        while members_alive(self.group) {
-            tokio::time::sleep(GROUP_POLL).await;
+    pub async fn tree_gone(&mut self) {
+        match &mut self.0 {
+            Kept::Grouped(process) => process.group_gone().await,
+            #[cfg(target_os = "linux")]
+            Kept::Leashed(process) => process.tree_gone().await,
         }
     }
 
-    /// Reaps the leader. Call it after [`Self::ended`].
-    pub async fn reap(mut self) -> Exit {
-        use std::os::unix::process::ExitStatusExt;
-        match self.child.wait().await {
-            Ok(status) => match (status.code(), status.signal()) {
-                (Some(code), _) => Exit::Code(code),
-                (None, signal) => Exit::Signal(signal.unwrap_or_default()),
-            },
-            Err(error) => {
-                tracing::error!(%error, "cannot reap a process");
-                Exit::Code(-1)
-            }
+    /// Reaps it. Call it when its tree is gone.
+    pub async fn reap(self) -> Exit {
+        match self.0 {
+            Kept::Grouped(process) => process.reap().await,
+            #[cfg(target_os = "linux")]
+            Kept::Leashed(process) => process.reap().await,
         }
+    }
+}
+
+fn in_group(command: &Command, file: &Path, path: &str) -> tokio::process::Command {
+    let mut made = tokio::process::Command::new(file);
+    made.args(&command.args)
+        .env_clear()
+        .envs(program::environment(std::env::vars_os(), path, command))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if let Some(cwd) = &command.cwd {
+        made.current_dir(cwd);
+    }
+    made
+}
+
+#[cfg(target_os = "linux")]
+fn order(
+    command: &Command,
+    file: &Path,
+    path: &str,
+    token: String,
+    tag: Tag<'_>,
+) -> super::leash::order::Order {
+    super::leash::order::Order {
+        file: file.to_owned(),
+        args: command.args.iter().map(Into::into).collect(),
+        env: program::environment(std::env::vars_os(), path, command)
+            .into_iter()
+            .collect(),
+        cwd: command.cwd.clone(),
+        token,
+        eof_grace: tag.eof_grace,
+        term_grace: tag.term_grace,
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn failed(file: &Path, why: Failed) -> Cause {
+    match why {
+        Failed::Program(error) => refused(file, &error),
+        // Our own file can be run, or we would not be here: what is missing is processes, memory or time.
+        Failed::Leash(error) => Cause::NoResources {
+            why: format!("the process above `{}`: {error}", file.display()),
+        },
+        Failed::Order => Cause::CannotStart {
+            why: "its arguments or variables are too long, or contain a NUL byte".to_owned(),
+        },
     }
 }
 
@@ -178,52 +232,6 @@ fn refused(file: &Path, error: &std::io::Error) -> Cause {
     }
 }
 
-#[cfg(target_os = "linux")]
-fn pidfd(pid: i32) -> Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>> {
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
-    let fd = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::NONBLOCK).ok()?;
-    #[expect(
-        deprecated,
-        reason = "its successor is unsafe; an `OwnedFd` keeps the promise that it asks for"
-    )]
-    tokio::io::unix::AsyncFd::with_interest(fd, tokio::io::Interest::READABLE).ok()
-}
-
-/// Whether a process that is no zombie is in the group.
-#[cfg(target_os = "linux")]
-fn members_alive(group: Pid) -> bool {
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return false;
-    };
-    entries.flatten().any(|entry| {
-        let is_process = entry
-            .file_name()
-            .to_str()
-            .is_some_and(|name| name.bytes().all(|b| b.is_ascii_digit()));
-        is_process
-            && std::fs::read_to_string(entry.path().join("stat"))
-                .is_ok_and(|stat| lives_in(&stat, group.as_raw()))
-    })
-}
-
-/// Reads one line of `/proc/PID/stat` (man 5 proc_pid_stat): after the name in parentheses come state, parent, group.
-#[cfg(target_os = "linux")]
-fn lives_in(stat: &str, group: i32) -> bool {
-    let Some((_, after_name)) = stat.rsplit_once(") ") else {
-        return false;
-    };
-    let mut fields = after_name.split(' ');
-    let state = fields.next();
-    let its_group = fields.nth(1).and_then(|field| field.parse::<i32>().ok());
-    its_group == Some(group) && !matches!(state, Some("Z" | "X"))
-}
-
-/// Elsewhere: whether anybody is left to be signalled. The leader is reaped by then.
-#[cfg(not(target_os = "linux"))]
-fn members_alive(group: Pid) -> bool {
-    killpg(group, None).is_ok()
-}
-
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
@@ -231,7 +239,7 @@ mod tests {
 
     use super::*;
 
-    fn sh(script: &str) -> Process {
+    async fn sh(script: &str) -> Process {
         let command = Command {
             program: "sh".to_owned(),
             args: vec!["-c".to_owned(), script.to_owned()],
@@ -239,30 +247,31 @@ mod tests {
             cwd: None,
             shown: Vec::new(),
         };
-        Process::spawn(&command, "/usr/bin:/bin").unwrap().0
-    }
-
-    #[test]
-    fn a_stat_line_is_read_even_when_the_name_has_parentheses() {
-        assert!(lives_in("1 (a) b) S 0 42 42 0", 42));
-        assert!(!lives_in("1 (a) Z 0 42 42 0", 42));
-        assert!(!lives_in("1 (a) S 42 7 42 0", 42));
+        let tag = Tag {
+            server: "a",
+            generation: 1,
+            eof_grace: Duration::ZERO,
+            term_grace: Duration::ZERO,
+        };
+        // The binary of these tests is no leash; `tests/it/trees.rs` tries that.
+        let spawned = Process::spawn(&command, "/usr/bin:/bin", &Keeping::Grouped, tag);
+        spawned.await.unwrap().0
     }
 
     #[tokio::test]
     async fn a_grandchild_goes_with_the_group() {
-        let mut process = sh("sleep 1000 & sleep 1000");
+        let mut process = sh("sleep 1000 & sleep 1000").await;
         process.ask(Rung::Terminated);
         process.ended().await;
-        process.group_gone().await;
+        process.tree_gone().await;
         assert_eq!(process.reap().await, Exit::Signal(15));
     }
 
     #[tokio::test]
     async fn the_exit_code_is_told() {
-        let mut process = sh("exit 3");
+        let mut process = sh("exit 3").await;
         process.ended().await;
-        process.group_gone().await;
+        process.tree_gone().await;
         assert_eq!(process.reap().await, Exit::Code(3));
     }
 }

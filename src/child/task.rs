@@ -16,7 +16,7 @@ use super::around::{self, Refused, Report, keep, report, report_unless_over};
 use super::handshake::{self, Handshake, Persona};
 use super::hub::{FromChild, Hub, Outlet};
 use super::link::Link;
-use super::process::{Pipes, Process};
+use super::process::{Keeping, Pipes, Process, Tag};
 use super::reader::{Ended, Noise, Reader};
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
@@ -49,6 +49,8 @@ pub struct Surroundings {
     pub path: Arc<str>,
     /// Where stderr is kept.
     pub log_dir: PathBuf,
+    /// How processes are kept together.
+    pub keeping: Keeping,
 }
 
 /// Brings a child to life as its spec says.
@@ -201,7 +203,7 @@ impl Runner {
                 event,
                 Event::Abandoned | Event::Control(Control::Shutdown | Control::Retire)
             );
-            let Some(input) = self.translate(event) else {
+            let Some(input) = self.translate(event).await else {
                 continue;
             };
             let before = self.machine.state().clone();
@@ -235,7 +237,7 @@ impl Runner {
         }
     }
 
-    fn translate(&mut self, event: Event) -> Option<Input> {
+    async fn translate(&mut self, event: Event) -> Option<Input> {
         Some(match event {
             Event::Control(Control::Enable) => Input::Enable,
             Event::Control(Control::Disable) => Input::Disable,
@@ -251,7 +253,7 @@ impl Runner {
             Event::Report(_, Report::MayStart(_)) if *self.machine.state() != State::Spawning => return None,
             Event::Report(_, Report::IdleTooLong) => Input::Idle,
             Event::Report(generation, Report::MayStart(permit)) => {
-                Input::Seen(generation, self.spawn(permit))
+                Input::Seen(generation, self.spawn(permit).await)
             }
             Event::Report(generation, Report::Agreed(handshake)) => {
                 if let Some(run) = &mut self.run {
@@ -308,12 +310,20 @@ impl Runner {
         });
     }
 
-    fn spawn(&mut self, permit: OwnedSemaphorePermit) -> Sight {
+    /// Takes as long as the leash needs to start: milliseconds.
+    async fn spawn(&mut self, permit: OwnedSemaphorePermit) -> Sight {
         let command = match &self.launch {
             Launch::Command(command) => command,
             Launch::Broken { why } => return Sight::NotSpawned(Cause::CannotStart { why: why.clone() }),
         };
-        match Process::spawn(command, &self.surroundings.path) {
+        let tag = Tag {
+            server: self.name.as_str(),
+            generation: self.machine.generation().0,
+            eof_grace: self.policy.eof_grace,
+            term_grace: self.policy.term_grace,
+        };
+        let Surroundings { path, keeping, .. } = &self.surroundings;
+        match Process::spawn(command, path, keeping, tag).await {
             Ok((process, pipes)) => {
                 self.surround(process, pipes, permit);
                 Sight::Spawned

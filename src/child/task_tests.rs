@@ -28,6 +28,7 @@ fn fixture(n_starts: usize) -> Fixture {
         starts: Arc::new(Semaphore::new(n_starts)),
         path: Arc::from("/usr/bin:/bin"),
         log_dir: logs.path().to_owned(),
+        keeping: Keeping::Grouped,
     };
     Fixture {
         surroundings,
@@ -167,7 +168,14 @@ async fn a_process_whose_task_has_ended_in_a_panic_does_not_survive() {
         cwd: None,
         shown: Vec::new(),
     };
-    let (process, _pipes) = Process::spawn(&command, "/usr/bin:/bin").unwrap();
+    let tag = Tag {
+        server: "a",
+        generation: 1,
+        eof_grace: Duration::ZERO,
+        term_grace: Duration::ZERO,
+    };
+    let spawned = Process::spawn(&command, "/usr/bin:/bin", &Keeping::Grouped, tag);
+    let (process, _pipes) = spawned.await.unwrap();
     let (rungs, asked) = mpsc::channel(1);
     let (reports, mut told) = mpsc::channel(1);
     let over = CancellationToken::new();

@@ -15,6 +15,7 @@
 )]
 
 mod deeds;
+mod family;
 mod jobs;
 mod journal;
 mod methods;
@@ -42,6 +43,7 @@ fn main() {
     };
     // Before SIGTERM is blocked: a process inherits the mask of the thread that starts it.
     let grandchild = options.grandchild.then(spawn_grandchild);
+    family::start(&options.family);
     let term = SigSet::from(Signal::SIGTERM);
     term.thread_block().expect("SIGTERM can be blocked");
     let world = Arc::new(World::new(options));

@@ -57,6 +57,8 @@ pub(crate) struct Options {
     pub(crate) state: Option<PathBuf>,
     /// `--grandchild`: starts `sleep 1000` in its own process group.
     pub(crate) grandchild: bool,
+    /// `--family KIND,KIND`: other processes, see `family.rs`.
+    pub(crate) family: Vec<String>,
     /// `--raw-tool-list FILE`: the `tools` array, verbatim, on one page.
     pub(crate) raw_tool_list: Option<Vec<u8>>,
     /// `--never-read`: stops reading stdin after the handshake.
@@ -101,6 +103,7 @@ impl Options {
             fail_first: None,
             state: None,
             grandchild: false,
+            family: Vec::new(),
             raw_tool_list: None,
             never_read: false,
             silent_level: false,
@@ -173,6 +176,7 @@ impl Options {
             "--noise" => self.noise = Some(number(flag, &value)?),
             "--fail-first" => self.fail_first = Some(number(flag, &value)?),
             "--state" => self.state = Some(value.into()),
+            "--family" => self.family = list(&value),
             "--raw-tool-list" => {
                 let read = std::fs::read(&value).map_err(|why| format!("{value}: {why}"))?;
                 self.raw_tool_list = Some(read.trim_ascii().to_vec());

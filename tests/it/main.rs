@@ -40,4 +40,5 @@ mod subscriptions;
 mod tasks;
 mod timeouts;
 mod trace;
+mod trees;
 mod withdrawn;

@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) project: Project,
     pub(crate) mark: String,
     variables: Vec<(String, String)>,
+    /// What starts the daemon, when it is not started directly.
+    starter: Vec<String>,
 }
 
 impl Setup {
@@ -40,6 +42,7 @@ impl Setup {
             project,
             mark,
             variables: Vec::new(),
+            starter: Vec::new(),
         };
         setup.declare(fakes);
         setup
@@ -48,6 +51,12 @@ impl Setup {
     /// A variable of the daemon's environment.
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the daemon with this command line, which must become it.
+    pub(crate) fn through(mut self, starter: &[&str]) -> Self {
+        self.starter = starter.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
@@ -67,8 +76,15 @@ impl Setup {
 
     /// The daemon's program with its environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mcp-wrapper"));
+        let ourselves = [env!("CARGO_BIN_EXE_mcp-wrapper").to_owned()];
+        let words = if self.starter.is_empty() {
+            ourselves.as_slice()
+        } else {
+            &self.starter
+        };
+        let mut command = Command::new(&words[0]);
         command
+            .args(&words[1..])
             .args(arguments)
             .current_dir(self.path())
             .env_clear()
