@@ -111,6 +111,22 @@ pub enum Cause {
     WriteStalled,
     /// It answers neither calls nor pings.
     Unresponsive,
+    /// It and what it has started use more memory than `memory_max`.
+    Memory {
+        /// How much, bytes.
+        used: u64,
+        /// How much is allowed, bytes.
+        limit: u64,
+        /// In how many processes.
+        n_processes: u32,
+    },
+    /// It has started more processes than `processes_max`.
+    TooManyProcesses {
+        /// How many there were, with itself.
+        n_processes: u32,
+        /// How many are allowed.
+        limit: u32,
+    },
     /// It did not go even when killed; the kernel holds it.
     Unkillable {
         /// The process id.
@@ -145,9 +161,29 @@ impl fmt::Display for Cause {
             Self::Garbled { why } => write!(f, "its stdout cannot be read: {why}"),
             Self::WriteStalled => f.write_str("the process does not read its stdin"),
             Self::Unresponsive => f.write_str("the process answers neither calls nor pings"),
+            Self::Memory {
+                used,
+                limit,
+                n_processes,
+            } => write!(
+                f,
+                "over its memory limit: {} in {n_processes} {}, `memory_max` is {}",
+                mebibytes(*used),
+                if *n_processes == 1 { "process" } else { "processes" },
+                mebibytes(*limit)
+            ),
+            Self::TooManyProcesses { n_processes, limit } => write!(
+                f,
+                "over its limit of processes: {n_processes}, `processes_max` is {limit}"
+            ),
             Self::Unkillable { pid } => write!(f, "process {pid} did not end even when killed"),
         }
     }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    // Rounded up: what is over a limit must not look as if it were not.
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 fn seconds(ms: u64) -> String {
@@ -182,6 +218,12 @@ pub enum What {
     Spawned {
         /// Its id.
         pid: u32,
+    },
+    /// No process could be made.
+    NotSpawned {
+        /// Why.
+        #[serde(flatten)]
+        cause: Cause,
     },
     /// The handshake is done.
     Ready {
@@ -232,6 +274,20 @@ pub enum What {
     Unresponsive,
     /// It answers again.
     Responsive,
+    /// It does not know pings, or has never answered one: it is not judged by them.
+    Unpinged,
+    /// One of its processes is about to have no open file left.
+    FewFilesLeft {
+        /// Open files of that process.
+        n_files: u64,
+        /// How many it may have.
+        limit: u64,
+    },
+    /// It writes more to stderr than is kept: lines are dropped.
+    Flood {
+        /// What is kept of each second, bytes.
+        bytes_per_second: u64,
+    },
 }
 
 impl fmt::Display for What {
@@ -264,6 +320,16 @@ impl fmt::Display for What {
             Self::Refused { asked, why } => write!(f, "its request `{asked}` was refused: {why}"),
             Self::Unresponsive => f.write_str("does not answer"),
             Self::Responsive => f.write_str("answers again"),
+            Self::NotSpawned { cause } => write!(f, "not started: {cause}"),
+            Self::Unpinged => f.write_str("answers no pings: it is not judged by them"),
+            Self::FewFilesLeft { n_files, limit } => write!(
+                f,
+                "a process of it has {n_files} open files, `files_max` allows {limit}"
+            ),
+            Self::Flood { bytes_per_second } => write!(
+                f,
+                "writes more than {bytes_per_second} bytes a second to stderr: lines are dropped"
+            ),
         }
     }
 }
@@ -277,6 +343,19 @@ mod tests {
         assert_eq!(Exit::Signal(9).to_string(), "signal 9 (SIGKILL)");
         assert_eq!(Exit::Signal(40).to_string(), "signal 40");
         assert_eq!(Exit::Code(1).to_string(), "exit code 1");
+    }
+
+    #[test]
+    fn a_limit_is_told_with_what_was_used() {
+        let memory = Cause::Memory {
+            used: (512 << 20) + 1,
+            limit: 512 << 20,
+            n_processes: 3,
+        };
+        assert_eq!(
+            memory.to_string(),
+            "over its memory limit: 513 MiB in 3 processes, `memory_max` is 512 MiB"
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! that a slow child delays only its own callers and supervision delays no call.
 
 mod around;
+mod doubt;
 pub mod error;
 pub mod ghosts;
 pub mod handshake;
@@ -13,8 +14,10 @@ pub mod inputs;
 pub mod lane;
 #[cfg(target_os = "linux")]
 pub mod leash;
+pub mod limits;
 pub mod link;
 pub mod long_line;
+pub mod mask;
 pub mod outgoing;
 pub mod pending;
 pub mod process;
@@ -28,6 +31,7 @@ pub mod strays;
 pub mod task;
 #[cfg(target_os = "linux")]
 pub mod tree;
+pub mod usage;
 pub mod watch;
 pub mod writer;
 
@@ -51,6 +55,7 @@ use outgoing::Params;
 use reader::Noise;
 use status::{ChildStatus, Gate};
 use stderr::Tail;
+use usage::Footprint;
 
 /// One call to a child.
 #[derive(Debug, Clone)]
@@ -120,6 +125,7 @@ struct Shared {
     places: Arc<Semaphore>,
     n_waiting: AtomicUsize,
     tail: Arc<Tail>,
+    footprint: Arc<Footprint>,
     noise: Arc<Noise>,
 }
 
@@ -152,6 +158,11 @@ impl Child {
     /// The last lines of its stderr.
     pub fn tail(&self) -> &Arc<Tail> {
         &self.0.tail
+    }
+
+    /// What its process and all that this has started used when they were last measured: bytes, processes.
+    pub fn footprint(&self) -> Option<(u64, u64)> {
+        self.0.footprint.last()
     }
 
     /// Lines on its stdout that are no messages, so far.
