@@ -210,6 +210,87 @@ pub struct SupervisionEvent {
     pub what: What,
 }
 
+/// Characters of one text in an event that is kept.
+const TEXT_CHARS_MAX: usize = 1_000;
+/// Characters of one line of stderr in an event that is kept.
+const STDERR_LINE_CHARS_MAX: usize = 400;
+/// All its lines of stderr together; the last ones are kept.
+const STDERR_CHARS_MAX: usize = 4_000;
+
+impl SupervisionEvent {
+    /// With texts of bounded length, to be kept. What children write may be long.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        match &mut self.what {
+            What::Gone { cause, stderr } => {
+                bound_cause(cause);
+                bound_lines(stderr);
+            }
+            What::Failed { cause, .. } | What::NotSpawned { cause } => bound_cause(cause),
+            What::Refused { asked, why } => {
+                cut(asked, TEXT_CHARS_MAX);
+                cut(why, TEXT_CHARS_MAX);
+            }
+            What::Ready { revision, .. } => cut(revision, TEXT_CHARS_MAX),
+            What::Spawned { .. }
+            | What::Asked { .. }
+            | What::Backoff { .. }
+            | What::Stopped
+            | What::Unresponsive
+            | What::Responsive
+            | What::Unpinged
+            | What::FewFilesLeft { .. }
+            | What::Flood { .. } => {}
+        }
+        self
+    }
+}
+
+fn bound_cause(cause: &mut Cause) {
+    match cause {
+        Cause::CannotStart { why }
+        | Cause::NoResources { why }
+        | Cause::BadHandshake { why }
+        | Cause::Garbled { why }
+        | Cause::NoHandshake { noise: Some(why), .. } => cut(why, TEXT_CHARS_MAX),
+        Cause::Asked
+        | Cause::Idle
+        | Cause::ShuttingDown
+        | Cause::Exited { .. }
+        | Cause::ExitedInHandshake { .. }
+        | Cause::NoHandshake { noise: None, .. }
+        | Cause::StdoutClosed
+        | Cause::WriteStalled
+        | Cause::Unresponsive
+        | Cause::Memory { .. }
+        | Cause::TooManyProcesses { .. }
+        | Cause::Unkillable { .. } => {}
+    }
+}
+
+fn bound_lines(lines: &mut Vec<String>) {
+    let mut left = STDERR_CHARS_MAX;
+    let mut n_kept = 0;
+    for line in lines.iter_mut().rev() {
+        cut(line, STDERR_LINE_CHARS_MAX);
+        let n_chars = line.chars().count();
+        if n_chars > left {
+            break;
+        }
+        left -= n_chars;
+        n_kept += 1;
+    }
+    lines.drain(..lines.len() - n_kept);
+}
+
+/// Cuts a text, visibly.
+fn cut(text: &mut String, n_chars_max: usize) {
+    if let Some((at, _)) = text.char_indices().nth(n_chars_max) {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
 /// What happened to a child.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -356,6 +437,37 @@ mod tests {
             memory.to_string(),
             "over its memory limit: 513 MiB in 3 processes, `memory_max` is 512 MiB"
         );
+    }
+
+    #[test]
+    fn what_is_kept_of_a_talkative_child_is_bounded_and_is_its_last_words() {
+        let long = "é".repeat(100_000);
+        let gone = |lines: Vec<String>| {
+            let what = What::Gone {
+                cause: Cause::BadHandshake { why: long.clone() },
+                stderr: lines,
+            };
+            SupervisionEvent {
+                at_ms: 1,
+                server: ServerName::parse("a").unwrap(),
+                generation: Generation(2),
+                what,
+            }
+        };
+        let mut lines = vec![long.clone(); 19];
+        lines.push("the last".to_owned());
+        let bounded = gone(lines).bounded();
+        assert!(serde_json::to_string(&bounded).unwrap().len() < 12_000);
+        let What::Gone { stderr, .. } = &bounded.what else {
+            panic!("{bounded:?}")
+        };
+        assert_eq!(stderr.last().unwrap(), "the last");
+        assert!(stderr.len() > 5 && stderr[0].ends_with('…'));
+        let short = SupervisionEvent {
+            what: What::Stopped,
+            ..bounded
+        };
+        assert_eq!(short.clone().bounded(), short);
     }
 
     #[test]
