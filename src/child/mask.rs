@@ -23,9 +23,7 @@ impl Mask {
         // The declared command line: the program, then the arguments.
         let declared = command.shown.iter().skip(1);
         let arguments = command.args.iter().zip(declared);
-        let filled = arguments.filter(|(arg, shown)| arg != shown);
-        // `--key=VALUE`: a server writes the value without its name.
-        let filled = filled.map(|(arg, _)| arg.split_once('=').map_or(arg.as_str(), |(_, value)| value));
+        let filled = arguments.map(|(arg, shown)| filled_in(arg, shown));
         let lines = variables.chain(filled).flat_map(str::lines).map(str::trim);
         let is_secret = |text: &&str| text.chars().count() >= CHARS_MIN && !Path::new(text).exists();
         let mut all: Vec<&str> = lines.filter(is_secret).collect();
@@ -47,6 +45,18 @@ impl Mask {
     }
 }
 
+/// What came from variables in a text whose template this was: of `--key=${KEY}` all but `--key=`.
+fn filled_in<'t>(text: &'t str, template: &str) -> &'t str {
+    let Some((before, rest)) = template.split_once("${") else {
+        return "";
+    };
+    let (_, after) = rest.rsplit_once('}').unwrap_or_default();
+    let value = text
+        .strip_prefix(before)
+        .and_then(|rest| rest.strip_suffix(after));
+    value.unwrap_or(text)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -65,10 +75,21 @@ mod tests {
         let texts = |all: &[&str]| all.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
         Mask::of(&Command {
             program: "x".to_owned(),
-            args: texts(&["--verbose-mode", "--key=hunter2hunter2", "plain-secret"]),
+            args: texts(&[
+                "--verbose-mode",
+                "--key=hunter2hunter2",
+                "plain-secret",
+                "key other-secret is it",
+            ]),
             env: BTreeMap::from(env),
             cwd: None,
-            shown: texts(&["x", "--verbose-mode", "--key=${KEY}", "${PLAIN}"]),
+            shown: texts(&[
+                "x",
+                "--verbose-mode",
+                "--key=${KEY}",
+                "${PLAIN}",
+                "key ${OTHER} is it",
+            ]),
         })
     }
 
@@ -80,6 +101,7 @@ mod tests {
             ("sk-0123456789-and-more", "***"),
             ("it said hunter2hunter2 and plain-secret", "it said *** and ***"),
             ("MIIabcdefgh", "***"),
+            ("key other-secret is it", "key *** is it"),
             (
                 "UTC, /etc/passwd, --verbose-mode",
                 "UTC, /etc/passwd, --verbose-mode",

@@ -296,10 +296,21 @@ impl Runner {
     /// What the child has written itself, as it may be shown.
     fn without_secrets(&self, sight: Sight) -> Sight {
         let hidden = |text: &str| self.mask.hide(text).chars().take(N_CHARS_TOLD).collect();
-        match sight {
-            Sight::Noise(line) => Sight::Noise(hidden(&line)),
-            Sight::HandshakeRefused(why) => Sight::HandshakeRefused(hidden(&why)),
-            other => other,
+        match &sight {
+            Sight::Noise(line) => Sight::Noise(hidden(line)),
+            Sight::HandshakeRefused(why) => Sight::HandshakeRefused(hidden(why)),
+            Sight::Spawned
+            | Sight::NotSpawned(_)
+            | Sight::HandshakeDone
+            | Sight::Exited(_)
+            | Sight::TreeGone
+            | Sight::StdoutClosed
+            | Sight::Broken(_)
+            | Sight::ProbesFailed
+            | Sight::Hung
+            | Sight::Traffic
+            | Sight::OverLimit { .. }
+            | Sight::Drained => sight,
         }
     }
 

@@ -92,9 +92,10 @@ async fn look(link: &Link, ping: bool, patience: Duration, tree: Tree, census: &
         tokio::time::sleep(patience).await;
         Pong::Silent
     };
-    let pong = match pong {
-        Pong::Silent if link.was_heard() => Pong::Heard,
-        pong => pong,
+    let pong = if pong == Pong::Silent && link.was_heard() {
+        Pong::Heard
+    } else {
+        pong
     };
     let after = match pong {
         Pong::Silent => measure(census, tree, None).await,

@@ -16,6 +16,7 @@
 
 mod deeds;
 mod family;
+mod hungry;
 mod jobs;
 mod journal;
 mod methods;
