@@ -1,8 +1,9 @@
 //! Calls that nobody waits for any more, while the child may still work on them. Pure: no IO, no clock.
 //!
-//! A cancelled or expired call may go on in the child, which hears of it late, or does not mind: what it then asks or
-//! logs belongs to that call, and not to whoever happens to be alone in flight. A ghost goes with the child's late
-//! answer, or when a child that heeds cancellation has long stopped.
+//! A cancelled or expired call may go on in the child until that has heard of it: what it asks or logs meanwhile
+//! belongs to that call, and not to whoever happens to be alone in flight. So such a call stays, as a ghost, until the
+//! child has answered something that was sent after the cancellation, and a moment longer; or until its late answer. A
+//! child that was seen to go on in spite of a cancellation gets no such trust any more: its ghosts stay for long.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,9 +15,11 @@ use super::lane::Lane;
 use super::pending::N_TOMBSTONES_MAX;
 use crate::ids::{SessionId, WireId};
 
-/// So long a child may go on with a call that was given up. Meanwhile it may ask no other client: longer would refuse
-/// more of what others are asked, shorter would guess more.
+/// So long a child may go on with a call that was given up, where it has not shown that it heard of it, or has shown
+/// that it does not mind. Meanwhile it may ask no other client.
 pub const GHOST_KEPT: Duration = Duration::from_secs(30);
+/// A child that has heard of a cancellation may still need this long to stop: its threads hear one after the other.
+pub const GHOST_KEPT_HEARD: Duration = Duration::from_secs(1);
 
 /// Whose a message of the child's own may be.
 #[derive(Debug, Default)]
@@ -34,29 +37,64 @@ impl Candidates {
     }
 }
 
-/// The given-up calls of one process: at most [`N_TOMBSTONES_MAX`], each for [`GHOST_KEPT`].
+/// The given-up calls of one process: at most [`N_TOMBSTONES_MAX`].
 #[derive(Debug, Default)]
-pub(super) struct Ghosts(VecDeque<(WireId, Instant, SessionId)>);
+pub(super) struct Ghosts {
+    all: VecDeque<Ghost>,
+    /// The child has answered a call although it had heard that this was given up.
+    goes_on: bool,
+}
+
+#[derive(Debug)]
+struct Ghost {
+    id: WireId,
+    session: SessionId,
+    /// The newest call when it was given up: the answer to a later one proves that the child has heard of it.
+    newest: WireId,
+    until: Instant,
+}
 
 impl Ghosts {
-    /// A call of this session was given up.
-    pub(super) fn add(&mut self, id: WireId, session: SessionId, now: Instant) {
-        if self.0.len() >= N_TOMBSTONES_MAX {
-            self.0.pop_front();
+    /// A call of this session was given up, when `newest` was the newest call.
+    pub(super) fn add(&mut self, id: WireId, session: SessionId, newest: WireId, now: Instant) {
+        if self.all.len() >= N_TOMBSTONES_MAX {
+            self.all.pop_front();
         }
-        self.0.push_back((id, now, session));
+        let until = now + GHOST_KEPT;
+        self.all.push_back(Ghost {
+            id,
+            session,
+            newest,
+            until,
+        });
     }
 
-    /// The child has answered it after all: it no longer works on it.
-    pub(super) fn answered(&mut self, id: WireId) {
-        self.0.retain(|(ghost, ..)| *ghost != id);
+    /// The child has answered `id`, which was sent after the cancellations of all calls that were given up before it.
+    pub(super) fn heard(&mut self, id: WireId, now: Instant) {
+        if self.goes_on {
+            return;
+        }
+        for ghost in self.all.iter_mut().filter(|ghost| ghost.newest < id) {
+            ghost.until = ghost.until.min(now + GHOST_KEPT_HEARD);
+        }
+    }
+
+    /// The child has answered it after all: it no longer works on it. `is_late`: it is certain that it was given up.
+    pub(super) fn answered(&mut self, id: WireId, is_late: bool, now: Instant) {
+        match self.all.iter().position(|ghost| ghost.id == id) {
+            Some(at) => {
+                let ghost = self.all.remove(at);
+                // It had heard of the end when its time was cut short.
+                self.goes_on |= ghost.is_some_and(|ghost| ghost.until <= now + GHOST_KEPT_HEARD);
+            }
+            None => self.goes_on |= is_late,
+        }
     }
 
     /// Whose calls they were.
     pub(super) fn sessions(&mut self, now: Instant) -> Vec<SessionId> {
-        self.0
-            .retain(|(_, since, _)| now.saturating_duration_since(*since) < GHOST_KEPT);
-        self.0.iter().map(|(.., session)| session.clone()).collect()
+        self.all.retain(|ghost| now < ghost.until);
+        self.all.iter().map(|ghost| ghost.session.clone()).collect()
     }
 }
 
@@ -64,18 +102,61 @@ impl Ghosts {
 mod tests {
     use super::*;
 
+    /// The newest call is given up.
+    fn ghost(ghosts: &mut Ghosts, id: u64, now: Instant) {
+        ghosts.add(WireId(id), SessionId::random(), WireId(id), now);
+    }
+
     #[test]
     fn a_ghost_goes_with_its_answer_or_with_time_and_there_are_not_too_many() {
-        let (mut ghosts, now, session) = (Ghosts::default(), Instant::now(), SessionId::random());
-        ghosts.add(WireId(1), session.clone(), now);
-        ghosts.add(WireId(2), session.clone(), now);
-        ghosts.answered(WireId(1));
-        ghosts.answered(WireId(7));
+        let (mut ghosts, now) = (Ghosts::default(), Instant::now());
+        ghost(&mut ghosts, 1, now);
+        ghost(&mut ghosts, 2, now);
+        ghosts.answered(WireId(1), true, now);
         assert_eq!(ghosts.sessions(now).len(), 1);
         assert!(ghosts.sessions(now + GHOST_KEPT).is_empty());
         for id in 0..2000 {
-            ghosts.add(WireId(id), session.clone(), now);
+            ghost(&mut ghosts, id, now);
         }
         assert_eq!(ghosts.sessions(now).len(), N_TOMBSTONES_MAX);
+    }
+
+    #[test]
+    fn a_child_that_has_heard_of_the_end_is_soon_trusted_again() {
+        let (mut ghosts, now) = (Ghosts::default(), Instant::now());
+        ghost(&mut ghosts, 2, now);
+        ghosts.add(WireId(1), SessionId::random(), WireId(3), now);
+        ghosts.heard(WireId(3), now);
+        assert_eq!(ghosts.sessions(now).len(), 2);
+        assert_eq!(
+            ghosts.sessions(now + GHOST_KEPT_HEARD).len(),
+            1,
+            "1 was cancelled after 3 was sent"
+        );
+    }
+
+    #[test]
+    fn a_child_that_goes_on_although_it_has_heard_is_not() {
+        for is_early in [true, false] {
+            let (mut ghosts, now) = (Ghosts::default(), Instant::now());
+            ghost(&mut ghosts, 1, now);
+            ghosts.heard(WireId(2), now);
+            let later = if is_early { now } else { now + GHOST_KEPT_HEARD };
+            ghosts.sessions(later);
+            ghosts.answered(WireId(1), true, later);
+            ghost(&mut ghosts, 3, later);
+            ghosts.heard(WireId(4), later);
+            assert_eq!(ghosts.sessions(later + GHOST_KEPT_HEARD).len(), 1, "{is_early}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_crossed_the_cancellation_is_no_fault() {
+        let (mut ghosts, now) = (Ghosts::default(), Instant::now());
+        ghost(&mut ghosts, 1, now);
+        ghosts.answered(WireId(1), true, now);
+        ghost(&mut ghosts, 2, now);
+        ghosts.heard(WireId(3), now);
+        assert!(ghosts.sessions(now + GHOST_KEPT_HEARD).is_empty());
     }
 }

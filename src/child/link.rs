@@ -15,7 +15,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::error::CallError;
-use super::ghosts::{Candidates, Ghosts};
+use super::ghosts::{Candidates, GHOST_KEPT, Ghosts};
 use super::lane::Lane;
 use super::outgoing::{OutLine, Params};
 use super::pending::{Found, Pending, Waiter};
@@ -44,6 +44,16 @@ pub struct ReplyTo {
 pub trait Witness: Send + Sync + fmt::Debug {
     /// The answer to the call `id` on this link. Never waits.
     fn answered(&self, link: &Link, id: WireId, outcome: &Outcome);
+}
+
+/// Sees the answer to a ping that was sent behind a cancellation.
+#[derive(Debug)]
+struct Heard;
+
+impl Witness for Heard {
+    fn answered(&self, link: &Link, id: WireId, _any: &Outcome) {
+        link.table().given_up.heard(id, Instant::now());
+    }
 }
 
 /// One call, before it has an id.
@@ -97,7 +107,8 @@ impl Table {
     /// Nobody waits for this call any more, but the child may go on with it.
     fn give_up(&mut self, id: WireId, reply: &ReplyTo, now: Instant) {
         if let Some(lane) = &reply.lane {
-            self.given_up.add(id, lane.session.clone(), now);
+            self.given_up
+                .add(id, lane.session.clone(), self.calls.newest(), now);
         }
     }
 }
@@ -201,16 +212,47 @@ impl Link {
         table.give_up(id, &waiter.reply, now);
         drop(table);
         let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": reason }));
-        self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
+        let was_posted = self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
+        if was_posted {
+            self.ask_whether_heard(waiter.reply.lane.is_some());
+        }
         settle(waiter.reply, Err(CallError::Cancelled));
         self.ring_if_idle();
+    }
+
+    /// A ping behind a cancellation: once it is answered the child has heard of both.
+    fn ask_whether_heard(&self, may_ask_or_log: bool) {
+        if !may_ask_or_log {
+            return;
+        }
+        let (answer, _nobody_waits) = oneshot::channel();
+        let ping = Sending {
+            method: Text::fixed(mcp::method::PING),
+            params: Params::None,
+            patience: GHOST_KEPT,
+            hard_deadline: Instant::now() + GHOST_KEPT,
+            reply: ReplyTo {
+                lane: None,
+                answer,
+                place: None,
+                last_progress: f64::NEG_INFINITY,
+                witness: Some(Arc::new(Heard)),
+            },
+        };
+        if self.send(ping).is_err() {
+            tracing::debug!("no room to ask whether a cancellation was heard");
+        }
     }
 
     /// An answer has come. Whether it was for anybody.
     pub fn answer(&self, id: WireId, outcome: Result<Outcome, CallError>) -> bool {
         let mut table = self.table();
         let found = table.calls.complete(id);
-        table.given_up.answered(id);
+        match found {
+            Found::Late => table.given_up.answered(id, true, Instant::now()),
+            Found::Unknown => table.given_up.answered(id, false, Instant::now()),
+            Found::Waiter(_) => {}
+        }
         drop(table);
         match found {
             Found::Waiter(waiter) => {
@@ -269,6 +311,7 @@ impl Link {
         let due = table.calls.expire(now, |reply| {
             reply.lane.as_ref().is_some_and(|lane| lane.is_asking())
         });
+        let any_of_clients = due.iter().any(|(_, waiter)| waiter.reply.lane.is_some());
         for (id, waiter) in &due {
             table.give_up(*id, &waiter.reply, now);
         }
@@ -283,6 +326,7 @@ impl Link {
                 }),
             );
         }
+        self.ask_whether_heard(any_of_clients);
         self.ring_if_idle();
     }
 

@@ -63,6 +63,11 @@ impl<R> Pending<R> {
         self.waiting.len()
     }
 
+    /// The newest id; 0 before the first.
+    pub fn newest(&self) -> WireId {
+        WireId(self.next - 1)
+    }
+
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

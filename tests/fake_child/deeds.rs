@@ -7,12 +7,14 @@
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal, raise};
 use serde_json::json;
 
+use crate::era;
 use crate::methods::{Members, Then, object, text};
 use crate::world::World;
 
@@ -63,6 +65,7 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
         "sleep" => call.in_background(Call::sleep),
         "progress" => call.in_background(Call::progress),
         "ask" => call.in_background(Call::ask),
+        "ask_many" => call.in_background(Call::ask_many),
         // A tool of any other name echoes; a `do` of any other name is a mistake in the test.
         _ if told.is_empty() => call.echo(),
         _ => call
@@ -202,10 +205,15 @@ impl Call {
             "raw" => self.world.answer(&self.id, self.raw("result", "{}").as_bytes()),
             "raw_error" => self.raw_error(),
             "log" => self.log(),
+            "show" => {
+                let shown = era::shown(&self.world.options).to_string();
+                self.world.answer(&self.id, shown.as_bytes());
+            }
             "notify" => {
                 self.world.notify(&self.text("method"), &self.raw("params", "{}"));
                 self.echo();
             }
+            "in_batch" => self.in_batch(),
             "stderr" => {
                 for _ in 0..self.number("lines", 1) {
                     eprintln!("{}", self.text("text"));
@@ -250,6 +258,23 @@ impl Call {
         self.echo();
     }
 
+    /// A warning and the answer in one array, as servers of 2025-03-26 may; any other server refuses.
+    fn in_batch(&self) {
+        if self.world.options.exactly.as_deref() != Some("2025-03-26") {
+            return self
+                .world
+                .refuse(&self.id, -32603, "batches exist only in revision 2025-03-26");
+        }
+        let log = json!({
+            "jsonrpc": "2.0",
+            "method": "notifications/message",
+            "params": { "level": "warning", "logger": "fake-child", "data": "in a batch" },
+        });
+        let result = json!({ "content": [{ "type": "text", "text": self.arguments }] });
+        let answer = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, self.id);
+        self.world.write(format!("[{log},{answer}]").as_bytes());
+    }
+
     /// Answers nobody until `count` calls are there, and then the last first.
     fn hold_back(&self) {
         let mut held = self.world.held_back.lock().unwrap();
@@ -274,7 +299,12 @@ impl Call {
             self.number("n", 3_u64),
             Duration::from_millis(self.number("ms", 0)),
         );
-        let message = self.raw("message", "");
+        let own = if era::has(&self.world.options, "2025-03-26") {
+            "\"on the way\""
+        } else {
+            ""
+        };
+        let message = self.raw("message", own);
         let message = if message.is_empty() {
             message
         } else {
@@ -310,12 +340,36 @@ impl Call {
         } else if !self.world.wait(&self.id, before) {
             return;
         }
+        let method = self.text("method");
         let params = self
             .raw("params", "{}")
             .replace("$TRACEPARENT", &self.traceparent);
-        let answer = self.world.ask(&self.text("method"), &params);
+        if !era::may_ask(&self.world.options, &method, &params) {
+            return self.finish("this server's revision cannot ask so");
+        }
+        let answer = self.world.ask(&method, &params);
         let line = answer.recv().expect("the sender is kept until an answer comes");
         self.finish(&line);
+    }
+
+    /// Asks `n` times: one question after the other, or with `together` all before the first answer.
+    ///
+    /// Answers with the lines that came back, in the order of the questions.
+    fn ask_many(&self) {
+        let (method, n) = (self.text("method"), self.number("n", 2_u64));
+        let ask = |round: u64| {
+            self.world
+                .ask(&method, &format!(r#"{{"messages":[],"round":{round}}}"#))
+        };
+        let line =
+            |answer: Receiver<String>| answer.recv().expect("the sender is kept until an answer comes");
+        let lines: Vec<String> = if self.text("together").is_empty() {
+            (1..=n).map(|round| line(ask(round))).collect()
+        } else {
+            let asked: Vec<_> = (1..=n).map(ask).collect();
+            asked.into_iter().map(line).collect()
+        };
+        self.finish(&lines.join("\n"));
     }
 
     fn finish(&self, text: &str) {

@@ -15,6 +15,7 @@
 )]
 
 mod deeds;
+mod era;
 mod family;
 mod hungry;
 mod jobs;

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::deeds;
+use crate::era;
 use crate::jobs::Jobs;
 use crate::world::World;
 
@@ -157,25 +158,15 @@ fn answer(world: &World, id: &str, method: &str, params: &Members<'_>) {
         "ping" | "logging/setLevel" => world.answer(id, b"{}"),
         "tools/list" => list_tools(world, id, params),
         "prompts/list" if has_prompts => {
-            list(
-                world,
-                id,
-                params,
-                "prompts",
-                &options.prompts,
-                |name| json!({ "name": name }),
-            );
+            list(world, id, params, "prompts", &options.prompts, |name| {
+                adorned(world, name, json!({ "name": name }))
+            });
         }
         "prompts/get" if has_prompts => get_prompt(world, id, params),
         "resources/list" if has_resources => {
-            list(
-                world,
-                id,
-                params,
-                "resources",
-                &options.resources,
-                |uri| json!({ "uri": uri, "name": uri }),
-            );
+            list(world, id, params, "resources", &options.resources, |uri| {
+                adorned(world, uri, json!({ "uri": uri, "name": uri }))
+            });
         }
         "resources/templates/list" if has_resources => {
             list(
@@ -184,7 +175,10 @@ fn answer(world: &World, id: &str, method: &str, params: &Members<'_>) {
                 params,
                 "resourceTemplates",
                 &options.templates,
-                |template| json!({ "uriTemplate": template, "name": template }),
+                |template| {
+                    let item = json!({ "uriTemplate": template, "name": template });
+                    adorned(world, template, item)
+                },
             );
         }
         "resources/read" if has_resources => read_resource(world, id, params),
@@ -220,11 +214,13 @@ fn initialize(world: &World, id: &str, params: &Members<'_>) {
     if !(options.resources.is_empty() && options.templates.is_empty()) {
         capabilities["resources"] = json!({ "subscribe": true, "listChanged": true });
     }
+    era::capabilities(options, &mut capabilities);
     let mut result = json!({
         "protocolVersion": options.revision.clone().unwrap_or_else(|| text(params, "protocolVersion")),
         "capabilities": capabilities,
         "serverInfo": { "name": options.name, "version": "1.0.0" },
     });
+    era::adorn(options, &options.name, &mut result["serverInfo"]);
     if let Some(instructions) = &options.instructions {
         result["instructions"] = json!(instructions);
     }
@@ -239,11 +235,18 @@ fn list_tools(world: &World, id: &str, params: &Members<'_>) {
     let tools = world.tools.lock().unwrap().clone();
     list(world, id, params, "tools", &tools, |name| {
         let mut tool = json!({ "name": name, "description": format!("fake tool {name}"), "inputSchema": { "type": "object" } });
+        era::adorn_tool(&world.options, name, &mut tool);
         if let Some(support) = task_support(world, name) {
             tool["execution"] = json!({ "taskSupport": support });
         }
         tool
     });
+}
+
+/// A listed thing with what the server's revision has for people.
+fn adorned(world: &World, name: &str, mut item: Value) -> Value {
+    era::adorn(&world.options, name, &mut item);
+    item
 }
 
 /// One page of a list. The cursor of the second page may be empty; the others are `at-OFFSET`.
@@ -284,6 +287,11 @@ fn get_prompt(world: &World, id: &str, params: &Members<'_>) {
     let name = text(params, "name");
     if !world.options.prompts.contains(&name) {
         world.refuse(id, -32602, &format!("Unknown prompt: {name}"));
+        return;
+    }
+    if name == "show" {
+        let result = json!({ "messages": era::messages(&world.options) });
+        world.answer(id, result.to_string().as_bytes());
         return;
     }
     let arguments = params.get("arguments").map_or("{}", |raw| raw.get());

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::era::REVISIONS;
+
 /// Everything that is fixed at start.
 #[derive(Debug)]
 pub(crate) struct Options {
@@ -25,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) empty_cursor: bool,
     /// `--revision REV`: answers `initialize` with it, whatever was asked.
     pub(crate) revision: Option<String>,
+    /// `--exactly REV`: behaves as a server of this revision, with all that it has and nothing that came later.
+    pub(crate) exactly: Option<String>,
     /// `--name NAME` of `serverInfo`.
     pub(crate) name: String,
     /// `--instructions TEXT`.
@@ -87,6 +91,7 @@ impl Options {
             page_size: None,
             empty_cursor: false,
             revision: None,
+            exactly: None,
             name: "fake-child".to_owned(),
             instructions: None,
             journal: None,
@@ -163,6 +168,10 @@ impl Options {
             "--read-error" => self.read_error = Some(value),
             "--page-size" => self.page_size = Some(number(flag, &value)?),
             "--revision" => self.revision = Some(value),
+            "--exactly" if REVISIONS.contains(&value.as_str()) => {
+                self.revision = Some(value.clone());
+                self.exactly = Some(value);
+            }
             "--name" => self.name = value,
             "--instructions" => self.instructions = Some(value),
             "--journal" => self.journal = Some(value.into()),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::faults::case;
 use crate::harness::{Daemon, fake, text_of, until};
 
 async fn in_generation(daemon: &Daemon, n: u64) {
@@ -22,6 +23,7 @@ async fn told(daemon: &Daemon, words: &[&str]) {
 
 #[tokio::test]
 async fn q01_a_server_over_its_memory_is_replaced_and_one_that_does_so_again_and_again_has_failed() {
+    case("Q01");
     let greedy = fake("a")
         .tools("leak,echo")
         .key("memory_max", "\"96MiB\"")

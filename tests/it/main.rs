@@ -21,6 +21,7 @@ mod harness;
 mod identity;
 mod limits;
 mod lists;
+mod matrix;
 mod mcpctl;
 mod noise;
 mod outlive;
