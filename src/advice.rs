@@ -88,6 +88,8 @@ fn words_of(cause: &Cause) -> Option<&str> {
         | Cause::Garbled { .. }
         | Cause::WriteStalled
         | Cause::Unresponsive
+        | Cause::Memory { .. }
+        | Cause::TooManyProcesses { .. }
         | Cause::Unkillable { .. } => None,
     }
 }
@@ -117,6 +119,13 @@ fn from_cause(cause: &Cause, scene: &Scene<'_>) -> Vec<String> {
         Cause::WriteStalled | Cause::Unresponsive => vec![
             "It is stuck in one call, or busy for long: look at `mcpctl logs NAME` for the last thing it did.".to_owned(),
             "If it is only slow, raise `probe_timeout` or `probe_threshold` for it in servers.toml.".to_owned(),
+        ],
+        Cause::Memory { .. } => vec![
+            "If it needs that much, raise `memory_max` for it in servers.toml; else look for a newer version of it, or for a way to give it less to do at once.".to_owned(),
+            "If it only grows over days, that restart is all that is needed.".to_owned(),
+        ],
+        Cause::TooManyProcesses { .. } => vec![
+            "If it needs that many, raise `processes_max` for it in servers.toml; else it does not wait for what it starts: look for a newer version of it.".to_owned(),
         ],
         Cause::Unkillable { pid } => vec![
             format!("The kernel holds process {pid}, mostly because a disk or a network file system does not answer; see `ps -o pid,stat,wchan -p {pid}`."),
@@ -351,6 +360,23 @@ mod tests {
             ),
             (Cause::Unresponsive, "s", "mcpctl logs"),
             (Cause::WriteStalled, "s", "mcpctl logs"),
+            (
+                Cause::Memory {
+                    used: 2,
+                    limit: 1,
+                    n_processes: 1,
+                },
+                "s",
+                "raise `memory_max`",
+            ),
+            (
+                Cause::TooManyProcesses {
+                    n_processes: 2,
+                    limit: 1,
+                },
+                "s",
+                "raise `processes_max`",
+            ),
             (Cause::Unkillable { pid: 7 }, "s", "process 7"),
             (
                 Cause::NoResources {

@@ -90,6 +90,12 @@ pub struct ServerStatus {
     pub n_resources: usize,
     /// See `n_tools`.
     pub n_templates: usize,
+    /// Memory of its process and all that this has started, bytes, as last measured.
+    #[serde(default)]
+    pub memory_bytes: Option<u64>,
+    /// How many processes these are.
+    #[serde(default)]
+    pub n_processes: Option<u64>,
     /// Calls in flight.
     pub n_inflight: usize,
     /// Processes that ended by themselves since the daemon started.

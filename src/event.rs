@@ -111,6 +111,22 @@ pub enum Cause {
     WriteStalled,
     /// It answers neither calls nor pings.
     Unresponsive,
+    /// It and what it has started use more memory than `memory_max`.
+    Memory {
+        /// How much, bytes.
+        used: u64,
+        /// How much is allowed, bytes.
+        limit: u64,
+        /// In how many processes.
+        n_processes: u32,
+    },
+    /// It has started more processes than `processes_max`.
+    TooManyProcesses {
+        /// How many there were, with itself.
+        n_processes: u32,
+        /// How many are allowed.
+        limit: u32,
+    },
     /// It did not go even when killed; the kernel holds it.
     Unkillable {
         /// The process id.
@@ -145,9 +161,29 @@ impl fmt::Display for Cause {
             Self::Garbled { why } => write!(f, "its stdout cannot be read: {why}"),
             Self::WriteStalled => f.write_str("the process does not read its stdin"),
             Self::Unresponsive => f.write_str("the process answers neither calls nor pings"),
+            Self::Memory {
+                used,
+                limit,
+                n_processes,
+            } => write!(
+                f,
+                "over its memory limit: {} in {n_processes} {}, `memory_max` is {}",
+                mebibytes(*used),
+                if *n_processes == 1 { "process" } else { "processes" },
+                mebibytes(*limit)
+            ),
+            Self::TooManyProcesses { n_processes, limit } => write!(
+                f,
+                "over its limit of processes: {n_processes}, `processes_max` is {limit}"
+            ),
             Self::Unkillable { pid } => write!(f, "process {pid} did not end even when killed"),
         }
     }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    // Rounded up: what is over a limit must not look as if it were not.
+    format!("{} MiB", bytes.div_ceil(1 << 20))
 }
 
 fn seconds(ms: u64) -> String {
@@ -174,6 +210,90 @@ pub struct SupervisionEvent {
     pub what: What,
 }
 
+/// Characters of one text in an event that is kept.
+const TEXT_CHARS_MAX: usize = 1_000;
+/// Characters of one line of stderr in an event that is kept.
+const STDERR_LINE_CHARS_MAX: usize = 400;
+/// All its lines of stderr together; the last ones are kept.
+const STDERR_CHARS_MAX: usize = 4_000;
+
+impl SupervisionEvent {
+    /// With texts of bounded length, to be kept. What children write may be long.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        match &mut self.what {
+            What::Gone { cause, stderr } => {
+                bound_cause(cause);
+                bound_lines(stderr);
+            }
+            What::Failed { cause, .. } | What::NotSpawned { cause } | What::Kept { cause } => {
+                bound_cause(cause)
+            }
+            What::Refused { asked, why } => {
+                cut(asked, TEXT_CHARS_MAX);
+                cut(why, TEXT_CHARS_MAX);
+            }
+            What::Ready { revision, .. } => cut(revision, TEXT_CHARS_MAX),
+            What::Spawned { .. }
+            | What::Asked { .. }
+            | What::Backoff { .. }
+            | What::Stopped
+            | What::TookOver
+            | What::Unresponsive
+            | What::Responsive
+            | What::Unpinged
+            | What::FewFilesLeft { .. }
+            | What::Flood { .. } => {}
+        }
+        self
+    }
+}
+
+fn bound_cause(cause: &mut Cause) {
+    match cause {
+        Cause::CannotStart { why }
+        | Cause::NoResources { why }
+        | Cause::BadHandshake { why }
+        | Cause::Garbled { why }
+        | Cause::NoHandshake { noise: Some(why), .. } => cut(why, TEXT_CHARS_MAX),
+        Cause::Asked
+        | Cause::Idle
+        | Cause::ShuttingDown
+        | Cause::Exited { .. }
+        | Cause::ExitedInHandshake { .. }
+        | Cause::NoHandshake { noise: None, .. }
+        | Cause::StdoutClosed
+        | Cause::WriteStalled
+        | Cause::Unresponsive
+        | Cause::Memory { .. }
+        | Cause::TooManyProcesses { .. }
+        | Cause::Unkillable { .. } => {}
+    }
+}
+
+fn bound_lines(lines: &mut Vec<String>) {
+    let mut left = STDERR_CHARS_MAX;
+    let mut n_kept = 0;
+    for line in lines.iter_mut().rev() {
+        cut(line, STDERR_LINE_CHARS_MAX);
+        let n_chars = line.chars().count();
+        if n_chars > left {
+            break;
+        }
+        left -= n_chars;
+        n_kept += 1;
+    }
+    lines.drain(..lines.len() - n_kept);
+}
+
+/// Cuts a text, visibly.
+fn cut(text: &mut String, n_chars_max: usize) {
+    if let Some((at, _)) = text.char_indices().nth(n_chars_max) {
+        text.truncate(at);
+        text.push('…');
+    }
+}
+
 /// What happened to a child.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -182,6 +302,12 @@ pub enum What {
     Spawned {
         /// Its id.
         pid: u32,
+    },
+    /// No process could be made.
+    NotSpawned {
+        /// Why.
+        #[serde(flatten)]
+        cause: Cause,
     },
     /// The handshake is done.
     Ready {
@@ -240,6 +366,20 @@ pub enum What {
     Unresponsive,
     /// It answers again.
     Responsive,
+    /// It does not know pings, or has never answered one: it is not judged by them.
+    Unpinged,
+    /// One of its processes is about to have no open file left.
+    FewFilesLeft {
+        /// Open files of that process.
+        n_files: u64,
+        /// How many it may have.
+        limit: u64,
+    },
+    /// It writes more to stderr than is kept: lines are dropped.
+    Flood {
+        /// What is kept of each second, bytes.
+        bytes_per_second: u64,
+    },
 }
 
 impl fmt::Display for What {
@@ -274,6 +414,16 @@ impl fmt::Display for What {
             Self::TookOver => f.write_str("the changed definition has taken over"),
             Self::Unresponsive => f.write_str("does not answer"),
             Self::Responsive => f.write_str("answers again"),
+            Self::NotSpawned { cause } => write!(f, "not started: {cause}"),
+            Self::Unpinged => f.write_str("answers no pings: it is not judged by them"),
+            Self::FewFilesLeft { n_files, limit } => write!(
+                f,
+                "a process of it has {n_files} open files, `files_max` allows {limit}"
+            ),
+            Self::Flood { bytes_per_second } => write!(
+                f,
+                "writes more than {bytes_per_second} bytes a second to stderr: lines are dropped"
+            ),
         }
     }
 }
@@ -292,6 +442,50 @@ mod tests {
         assert_eq!(Exit::Signal(9).to_string(), "signal 9 (SIGKILL)");
         assert_eq!(Exit::Signal(40).to_string(), "signal 40");
         assert_eq!(Exit::Code(1).to_string(), "exit code 1");
+    }
+
+    #[test]
+    fn a_limit_is_told_with_what_was_used() {
+        let memory = Cause::Memory {
+            used: (512 << 20) + 1,
+            limit: 512 << 20,
+            n_processes: 3,
+        };
+        assert_eq!(
+            memory.to_string(),
+            "over its memory limit: 513 MiB in 3 processes, `memory_max` is 512 MiB"
+        );
+    }
+
+    #[test]
+    fn what_is_kept_of_a_talkative_child_is_bounded_and_is_its_last_words() {
+        let long = "é".repeat(100_000);
+        let gone = |lines: Vec<String>| {
+            let what = What::Gone {
+                cause: Cause::BadHandshake { why: long.clone() },
+                stderr: lines,
+            };
+            SupervisionEvent {
+                at_ms: 1,
+                server: ServerName::parse("a").unwrap(),
+                generation: Generation(2),
+                what,
+            }
+        };
+        let mut lines = vec![long.clone(); 19];
+        lines.push("the last".to_owned());
+        let bounded = gone(lines).bounded();
+        assert!(serde_json::to_string(&bounded).unwrap().len() < 12_000);
+        let What::Gone { stderr, .. } = &bounded.what else {
+            panic!("{bounded:?}")
+        };
+        assert_eq!(stderr.last().unwrap(), "the last");
+        assert!(stderr.len() > 5 && stderr[0].ends_with('…'));
+        let short = SupervisionEvent {
+            what: What::Stopped,
+            ..bounded
+        };
+        assert_eq!(short.clone().bounded(), short);
     }
 
     #[test]

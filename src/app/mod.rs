@@ -222,6 +222,7 @@ impl House {
             path: path.into(),
             log_dir: settings.log_dir.clone(),
             keeping,
+            census: Arc::default(),
         };
         let manager = ProcessManager::new(surroundings);
         let (save, saved) = mpsc::channel(64);

@@ -140,6 +140,8 @@ fn exit_of(cause: &Cause) -> Option<Exit> {
         | Cause::Garbled { .. }
         | Cause::WriteStalled
         | Cause::Unresponsive
+        | Cause::Memory { .. }
+        | Cause::TooManyProcesses { .. }
         | Cause::Unkillable { .. } => None,
     }
 }

@@ -14,7 +14,7 @@ use super::link::{Link, ReplyTo, Sending};
 use super::outgoing::Params;
 use super::process::Process;
 use super::state::Sight;
-use crate::event::Rung;
+use crate::event::{Rung, What};
 use crate::ids::Generation;
 use crate::rpc::message::notification_line;
 use crate::rpc::{Raw, Text, mcp};
@@ -32,6 +32,8 @@ pub(super) enum Report {
     MayStart(OwnedSemaphorePermit),
     Agreed(Arc<Handshake>),
     IdleTooLong,
+    /// Something for people to know.
+    Told(What),
 }
 
 /// Keeps one process until nothing of it is left, and says so.

@@ -65,8 +65,17 @@ pub enum Sight {
     Broken(Cause),
     /// It missed so many probes as the policy allows.
     ProbesFailed,
-    /// It sent a valid message.
+    /// It was looked at again, more closely, and does not live.
+    Hung,
+    /// It sent a valid message, or was seen to work.
     Traffic,
+    /// It uses more than it may.
+    OverLimit {
+        /// Of what.
+        cause: Cause,
+        /// So much more that it is not waited for.
+        grossly: bool,
+    },
     /// No call is in flight any more.
     Drained,
     /// What it wrote to stdout that is no message, while we wait for its handshake.

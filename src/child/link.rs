@@ -397,9 +397,11 @@ impl Link {
 
     /// Whether the process is held, or a call is in flight that is not our own.
     pub(super) fn is_used(&self) -> bool {
-        if self.is_held() {
-            return true;
-        }
+        self.is_held() || self.is_called()
+    }
+
+    /// Whether a call is in flight that is not our own.
+    pub(super) fn is_called(&self) -> bool {
         let table = self.table();
         table.calls.replies().any(|(_, reply)| reply.place.is_some())
     }

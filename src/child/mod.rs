@@ -5,6 +5,7 @@
 //! that a slow child delays only its own callers and supervision delays no call.
 
 mod around;
+mod doubt;
 pub mod error;
 pub mod ghosts;
 pub mod handshake;
@@ -14,8 +15,10 @@ pub mod inputs;
 pub mod lane;
 #[cfg(target_os = "linux")]
 pub mod leash;
+pub mod limits;
 pub mod link;
 pub mod long_line;
+pub mod mask;
 pub mod outgoing;
 pub mod pending;
 pub mod process;
@@ -30,6 +33,7 @@ pub mod task;
 pub mod telling;
 #[cfg(target_os = "linux")]
 pub mod tree;
+pub mod usage;
 pub mod watch;
 pub mod writer;
 
@@ -55,6 +59,7 @@ use outgoing::Params;
 use reader::Noise;
 use status::{ChildStatus, Gate};
 use stderr::Tail;
+use usage::Footprint;
 
 /// One call to a child.
 #[derive(Debug, Clone)]
@@ -133,6 +138,7 @@ struct Shared {
     places: Arc<Semaphore>,
     n_waiting: AtomicUsize,
     tail: Arc<Tail>,
+    footprint: Arc<Footprint>,
     noise: Arc<Noise>,
 }
 
@@ -170,6 +176,11 @@ impl Child {
     /// The last lines of its stderr.
     pub fn tail(&self) -> &Arc<Tail> {
         &self.0.tail
+    }
+
+    /// What its process and all that this has started used when they were last measured: bytes, processes.
+    pub fn footprint(&self) -> Option<(u64, u64)> {
+        self.0.footprint.last()
     }
 
     /// Lines on its stdout that are no messages, so far.

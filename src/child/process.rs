@@ -19,7 +19,10 @@ use std::time::Duration;
 use nix::errno::Errno;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
+#[cfg(target_os = "linux")]
+pub use super::leash::order::Bounds;
 use super::program;
+use super::usage::Tree;
 use crate::config::spec::Command;
 use crate::event::{Cause, Exit, Rung};
 use grouped::Grouped;
@@ -52,6 +55,9 @@ pub struct Tag<'a> {
     pub eof_grace: Duration,
     /// From SIGTERM to SIGKILL, likewise.
     pub term_grace: Duration,
+    /// What the kernel is told to keep it from. Kept where there are leashes.
+    #[cfg(target_os = "linux")]
+    pub bounds: Bounds,
 }
 
 /// A running process, or one that has ended and is not reaped yet.
@@ -124,6 +130,21 @@ impl Process {
             Kept::Leashed(process) => process.pid(),
         };
         u32::try_from(pid).unwrap_or_default()
+    }
+
+    /// Where it stands among the processes, to be measured with all that it has started.
+    pub fn tree(&self) -> Tree {
+        match &self.0 {
+            Kept::Grouped(process) => Tree {
+                leader: process.pid(),
+                leash: None,
+            },
+            #[cfg(target_os = "linux")]
+            Kept::Leashed(process) => Tree {
+                leader: process.pid(),
+                leash: Some(process.leash()),
+            },
+        }
     }
 
     /// Waits until it has ended itself. What it has started may live.
@@ -201,6 +222,7 @@ fn order(
         token,
         eof_grace: tag.eof_grace,
         term_grace: tag.term_grace,
+        bounds: tag.bounds,
     }
 }
 
@@ -252,6 +274,11 @@ mod tests {
             generation: 1,
             eof_grace: Duration::ZERO,
             term_grace: Duration::ZERO,
+            bounds: Bounds {
+                files_max: 1024,
+                core_dumps: false,
+                nice: 0,
+            },
         };
         // The binary of these tests is no leash; `tests/it/trees.rs` tries that.
         let spawned = Process::spawn(&command, "/usr/bin:/bin", &Keeping::Grouped, tag);

@@ -7,9 +7,9 @@
 //! | idle | on demand, not needed now | Demand, Start, Restart |
 //! | spawning | a process is being made | Spawned, NotSpawned |
 //! | handshaking | it runs, `initialize` is under way | HandshakeDone, HandshakeRefused, Exited, deadline |
-//! | ready | it takes calls | Exited, StdoutClosed, Broken, ProbesFailed, Stop, Restart, Idle |
-//! | unresponsive | it missed its probes; new calls wait | Traffic, deadline |
-//! | draining | no new calls; those in flight may finish | Drained, deadline |
+//! | ready | it takes calls | Exited, StdoutClosed, Broken, ProbesFailed, OverLimit, Stop, Restart, Idle |
+//! | unresponsive | it missed its probes; new calls wait | Traffic, Hung, deadline (not confirmed), and as ready |
+//! | draining | no new calls; those in flight may finish | Drained, OverLimit, deadline |
 //! | stopping | asked to go: stdin closed, SIGTERM, SIGKILL | TreeGone, deadline (next rung) |
 //! | backoff | gone by itself, will be started again | deadline, Start, Restart |
 //! | failed | gone too often, or cannot be started | deadline (one more attempt), Start, Restart |
@@ -61,11 +61,11 @@ pub enum State {
         /// When its failures are forgotten; `None` when they are.
         stable_at: Option<Instant>,
     },
-    /// It missed its probes.
+    /// It missed its probes, and is looked at more closely.
     Unresponsive {
         /// Ready since.
         since: Instant,
-        /// When it is given up.
+        /// When it is taken for well again, if nothing more is found.
         deadline: Instant,
     },
     /// Calls in flight may finish.
@@ -418,6 +418,8 @@ impl Machine {
             Sight::StdoutClosed => self.faulted(now, Cause::StdoutClosed),
             Sight::Broken(cause) => self.faulted(now, cause),
             Sight::ProbesFailed => self.probes_failed(now),
+            Sight::Hung => self.hung(now),
+            Sight::OverLimit { cause, grossly } => self.over_limit(now, cause, grossly),
             Sight::Traffic => self.traffic(now),
             Sight::Drained => self.drained(now),
             Sight::Noise(line) => {
@@ -529,13 +531,51 @@ impl Machine {
 
     fn probes_failed(&mut self, now: Instant) -> Vec<Action> {
         if let State::Ready { since, .. } = self.state {
-            let patience = self.policy.probe_interval + self.policy.probe_timeout;
-            self.state = State::Unresponsive {
-                since,
-                deadline: now + patience,
-            };
+            let patience = 2 * (self.policy.probe_interval + self.policy.probe_timeout);
+            let deadline = now + patience;
+            self.state = State::Unresponsive { since, deadline };
         }
         Vec::new()
+    }
+
+    fn hung(&mut self, now: Instant) -> Vec<Action> {
+        match self.state {
+            // It does not listen: closing its stdin would be lost time.
+            State::Unresponsive { .. } => self.ask(now, Rung::Terminated, Cause::Unresponsive),
+            // The first word of it was lost in a full queue; there will be another.
+            State::Ready { .. } => self.probes_failed(now),
+            State::Disabled
+            | State::Stopped
+            | State::Idle
+            | State::Spawning
+            | State::Handshaking { .. }
+            | State::Draining { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. }
+            | State::Failed { .. } => Vec::new(),
+        }
+    }
+
+    /// Calls in flight may finish, unless it is so much that the machine is in danger.
+    fn over_limit(&mut self, now: Instant, cause: Cause, grossly: bool) -> Vec<Action> {
+        match &self.state {
+            State::Ready { .. } | State::Unresponsive { .. } if !grossly => self.drain(now, cause),
+            State::Handshaking { .. } | State::Ready { .. } | State::Unresponsive { .. } => {
+                self.ask(now, Rung::Terminated, cause)
+            }
+            State::Draining { why, .. } if grossly => {
+                let why = why.clone();
+                self.ask(now, Rung::Terminated, why)
+            }
+            State::Disabled
+            | State::Stopped
+            | State::Idle
+            | State::Spawning
+            | State::Draining { .. }
+            | State::Stopping { .. }
+            | State::Backoff { .. }
+            | State::Failed { .. } => Vec::new(),
+        }
     }
 
     fn traffic(&mut self, now: Instant) -> Vec<Action> {
@@ -609,8 +649,6 @@ impl Machine {
                 let noise = self.noise.take();
                 self.ask(now, Rung::StdinClosed, Cause::NoHandshake { waited_ms, noise })
             }
-            // It does not listen: closing its stdin would be lost time.
-            State::Unresponsive { .. } => self.ask(now, Rung::Terminated, Cause::Unresponsive),
             State::Draining { why, .. } => self.ask(now, Rung::StdinClosed, why),
             State::Stopping {
                 rung: Rung::StdinClosed,
@@ -627,6 +665,8 @@ impl Machine {
                 self.on_probation = true;
                 self.spawn()
             }
+            // Nobody has confirmed it: calls go to it again, each with a deadline of its own.
+            State::Unresponsive { .. } => self.traffic(now),
             State::Disabled | State::Stopped | State::Idle | State::Spawning => Vec::new(),
         }
     }

@@ -277,7 +277,7 @@ fn the_rows_of_a_process_that_takes_calls() {
     let gone = || vec![Action::FailPending(Cause::Exited { exit })];
     let wait = Some(RestartDelays::from(&policy).next_wait(0));
     let (grace, stable) = (Some(policy.eof_grace), Some(policy.stable_after));
-    let patience = Some(policy.probe_interval + policy.probe_timeout);
+    let patience = Some(2 * (policy.probe_interval + policy.probe_timeout));
     let broken = || first(Sight::Broken(Cause::WriteStalled));
     let asked = Cause::Asked;
     check(
@@ -299,6 +299,7 @@ fn the_rows_of_a_process_that_takes_calls() {
                 vec![],
                 patience,
             ),
+            Row("ready", first(Sight::Hung), "unresponsive", vec![], patience),
             Row("ready", first(Sight::Traffic), "ready", vec![], stable),
             // It takes calls as before: nothing has to be begun anew.
             Row("unresponsive", first(Sight::Traffic), "ready", vec![], stable),
@@ -346,9 +347,70 @@ fn the_rows_of_a_process_that_takes_calls() {
         Action::FailPending(Cause::Unresponsive),
         Action::Ask(Rung::Terminated),
     ];
-    assert_eq!(child.wake(), told);
+    assert_eq!(child.see(Sight::Hung), told);
+    let mut child = at("unresponsive", policy.clone());
+    assert_eq!(child.wake(), []);
+    assert_eq!(child.name(), "ready", "nobody has confirmed it");
     let mut child = at("draining", policy);
     assert_eq!(child.wake(), ask(Cause::Asked));
+}
+
+#[test]
+fn whoever_uses_too_much_finishes_its_calls_and_is_replaced_and_that_is_a_failure() {
+    let policy = policy();
+    let cause = Cause::Memory {
+        used: 2,
+        limit: 1,
+        n_processes: 1,
+    };
+    let over = |grossly| {
+        let cause = cause.clone();
+        first(Sight::OverLimit { cause, grossly })
+    };
+    let at_once = || vec![Action::FailPending(cause.clone()), Action::Ask(Rung::Terminated)];
+    let asked = vec![Action::FailPending(Cause::Asked), Action::Ask(Rung::Terminated)];
+    let (drains, grace) = (Some(policy.drain_timeout), Some(policy.term_grace));
+    check(
+        &policy,
+        vec![
+            Row("handshaking", over(false), "stopping", at_once(), grace),
+            Row("ready", over(false), "draining", vec![Action::Drain], drains),
+            Row("ready", over(true), "stopping", at_once(), grace),
+            Row(
+                "unresponsive",
+                over(false),
+                "draining",
+                vec![Action::Drain],
+                drains,
+            ),
+            Row("draining", over(false), "draining", vec![], drains),
+            Row("draining", over(true), "stopping", asked, grace),
+            Row("stopping", over(true), "stopping", vec![], Some(policy.eof_grace)),
+            Row(
+                "backoff",
+                over(true),
+                "backoff",
+                vec![],
+                Some(policy.backoff_initial),
+            ),
+        ],
+    );
+    let mut child = at("ready", policy.clone());
+    child.put(over(false));
+    assert_eq!(child.see(Sight::Drained), ask(cause.clone()));
+    assert_eq!(child.see(Sight::TreeGone), [Action::FailPending(cause.clone())]);
+    assert_eq!((child.name(), child.machine.n_failures()), ("backoff", 1));
+    assert_eq!(child.machine.last_cause(), Some(&cause));
+    for _ in 1..policy.fail_burst {
+        child.wake();
+        child.be_ready(s(1));
+        child.see(Sight::OverLimit {
+            cause: cause.clone(),
+            grossly: true,
+        });
+        child.see(Sight::TreeGone);
+    }
+    assert_eq!(child.name(), "failed", "the circuit counts it");
 }
 
 #[test]
@@ -603,6 +665,21 @@ fn sights() -> Vec<Sight> {
         Sight::StdoutClosed,
         Sight::Broken(Cause::WriteStalled),
         Sight::ProbesFailed,
+        Sight::Hung,
+        Sight::OverLimit {
+            cause: Cause::TooManyProcesses {
+                n_processes: 2,
+                limit: 1,
+            },
+            grossly: false,
+        },
+        Sight::OverLimit {
+            cause: Cause::TooManyProcesses {
+                n_processes: 2,
+                limit: 1,
+            },
+            grossly: true,
+        },
         Sight::Traffic,
         Sight::Drained,
         Sight::Noise("noise".to_owned()),
@@ -644,7 +721,7 @@ impl World {
             return Vec::new();
         }
         let mut all = sights();
-        all.truncate(10);
+        all.truncate(13);
         if self.asked.is_some() {
             all.extend([Sight::TreeGone, Sight::TreeGone]);
         }
@@ -699,6 +776,8 @@ impl World {
             | Sight::StdoutClosed
             | Sight::Broken(_)
             | Sight::ProbesFailed
+            | Sight::Hung
+            | Sight::OverLimit { .. }
             | Sight::Traffic
             | Sight::Drained
             | Sight::Noise(_) => {}

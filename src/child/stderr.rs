@@ -15,15 +15,14 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::mask::Mask;
 use super::reader::escaped;
 
 /// Longest line that is kept, characters; the rest of it is dropped.
 pub const LINE_CHARS_MAX: usize = 16 * 1024;
 /// What the ring holds at most, bytes.
 pub const RING_BYTES_MAX: usize = 256 * 1024;
-/// At this size the file is renamed to `<name>.log.1`, bytes.
-pub const FILE_BYTES_MAX: u64 = 10 << 20;
-/// So many old files are kept.
+/// So many old files are kept, `<name>.log.1` and on.
 pub const N_OLD_FILES: u32 = 2;
 /// Beyond this many bytes in one second lines are dropped and counted.
 pub const BYTES_PER_SECOND_MAX: usize = 1 << 20;
@@ -112,10 +111,24 @@ impl Tail {
     }
 }
 
-/// Reads until the stream ends.
-pub async fn drain(mut stderr: impl AsyncRead + Unpin, tail: Arc<Tail>, file: PathBuf) {
-    let mut lines = Lines::default();
+/// Where a process's stderr is kept.
+#[derive(Debug)]
+pub struct Log {
+    /// In memory.
+    pub tail: Arc<Tail>,
+    /// On the disk.
+    pub file: PathBuf,
+    /// All files together, bytes: at a third of it the file is renamed.
+    pub bytes_max: u64,
+    /// What is not to be seen in either.
+    pub mask: Mask,
+}
+
+/// Reads until the stream ends. Says once when more comes than is kept.
+pub async fn drain(mut stderr: impl AsyncRead + Unpin, log: Log, on_flood: impl FnOnce()) {
+    let mut lines = Lines::new(log.mask.clone());
     let mut budget = Budget::new(Instant::now());
+    let mut on_flood = Some(on_flood);
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let n = match stderr.read(&mut buffer).await {
@@ -128,13 +141,19 @@ pub async fn drain(mut stderr: impl AsyncRead + Unpin, tail: Arc<Tail>, file: Pa
             }
         };
         let fresh = lines.feed(buffer.get(..n).unwrap_or_default());
-        keep(fresh, &tail, &file, &mut budget).await;
+        keep(fresh, &log, &mut budget).await;
+        if budget.n_dropped > 0
+            && let Some(on_flood) = on_flood.take()
+        {
+            on_flood();
+        }
     }
     let rest = lines.rest();
-    keep(rest, &tail, &file, &mut budget).await;
+    keep(rest, &log, &mut budget).await;
 }
 
-async fn keep(fresh: Vec<String>, tail: &Tail, file: &Path, budget: &mut Budget) {
+async fn keep(fresh: Vec<String>, log: &Log, budget: &mut Budget) {
+    let tail = &log.tail;
     let mut text = String::new();
     for line in fresh {
         if !budget.allows(Instant::now(), line.len()) {
@@ -155,16 +174,18 @@ async fn keep(fresh: Vec<String>, tail: &Tail, file: &Path, budget: &mut Budget)
     if text.is_empty() {
         return;
     }
-    let file = file.to_owned();
-    let written = tokio::task::spawn_blocking(move || append(&file, text.as_bytes())).await;
+    let (file, bytes_max) = (log.file.clone(), log.bytes_max / u64::from(N_OLD_FILES + 1));
+    let written = tokio::task::spawn_blocking(move || append(&file, text.as_bytes(), bytes_max)).await;
     if let Ok(Err(error)) = written {
         tracing::debug!(%error, "a child's log file cannot be written; its lines are kept in memory only");
     }
 }
 
-fn append(file: &Path, text: &[u8]) -> std::io::Result<()> {
+fn append(file: &Path, text: &[u8], bytes_max: u64) -> std::io::Result<()> {
     let mut log = open(file)?;
-    if log.metadata()?.len() >= FILE_BYTES_MAX {
+    let n_before = log.metadata()?.len();
+    let n_after = n_before.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
+    if n_before > 0 && n_after > bytes_max {
         drop(log);
         rotate(file)?;
         log = open(file)?;
@@ -194,12 +215,18 @@ fn rotate(file: &Path) -> std::io::Result<()> {
 }
 
 /// Bytes to escaped lines of bounded length. Pure.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lines {
     partial: Vec<u8>,
+    mask: Mask,
 }
 
 impl Lines {
+    fn new(mask: Mask) -> Self {
+        let partial = Vec::new();
+        Self { partial, mask }
+    }
+
     fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
         let mut found = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -219,6 +246,8 @@ impl Lines {
             return Vec::new();
         }
         let text = String::from_utf8_lossy(line.trim_ascii_end());
+        // Before it is cut or escaped: either would hide the secret from us, and not from a reader.
+        let text = self.mask.hide(&text);
         vec![text.chars().take(LINE_CHARS_MAX).flat_map(escaped).collect()]
     }
 }
@@ -264,7 +293,7 @@ mod tests {
 
     #[test]
     fn lines_are_escaped_and_bounded_and_half_lines_wait() {
-        let mut lines = Lines::default();
+        let mut lines = Lines::new(Mask::default());
         assert_eq!(lines.feed(b"a\x1b[31mb\r\n\nhal"), ["a\\x1b[31mb"]);
         assert_eq!(lines.feed(b"f\n"), ["half"]);
         assert_eq!(
@@ -306,15 +335,52 @@ mod tests {
     async fn the_file_is_rotated_by_size() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("children/a.log");
-        let n_bytes = usize::try_from(FILE_BYTES_MAX).unwrap();
-        append(&file, &vec![b'x'; n_bytes]).unwrap();
-        append(&file, b"one\n").unwrap();
+        append(&file, &[b'x'; 100], 100).unwrap();
+        append(&file, b"one\n", 100).unwrap();
         assert_eq!(std::fs::read(&file).unwrap(), b"one\n");
-        assert_eq!(
-            std::fs::metadata(folder.path().join("children/a.log.1"))
+        let len = |name: &str| {
+            std::fs::metadata(folder.path().join("children").join(name))
                 .unwrap()
-                .len(),
-            FILE_BYTES_MAX
+                .len()
+        };
+        assert_eq!(len("a.log.1"), 100);
+        for _ in 0..10 {
+            append(&file, &[b'y'; 99], 100).unwrap();
+        }
+        let all = std::fs::read_dir(folder.path().join("children")).unwrap();
+        let names: Vec<_> = all
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        assert_eq!(
+            names.iter().map(|name| len(name)).sum::<u64>(),
+            3 * 99,
+            "{names:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_flood_is_told_once_and_a_secret_is_kept_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = "hunter2hunter2";
+        let command = crate::config::spec::Command {
+            program: String::new(),
+            args: Vec::new(),
+            env: [("KEY".to_owned(), crate::config::spec::Secret::new(secret))].into(),
+            cwd: None,
+            shown: Vec::new(),
+        };
+        let log = Log {
+            tail: Arc::default(),
+            file: folder.path().join("a.log"),
+            bytes_max: 3 << 20,
+            mask: Mask::of(&command),
+        };
+        let (tail, file) = (Arc::clone(&log.tail), log.file.clone());
+        let words = format!("\x1b[1m{secret}\x1b[0m {}\n", "x".repeat(1000)).repeat(8_000);
+        let mut n_told = 0;
+        drain(words.as_bytes(), log, || n_told += 1).await;
+        assert_eq!(n_told, 1);
+        let kept = std::fs::read_to_string(file).unwrap() + &tail.last(1000).join("\n");
+        assert!(kept.contains("\\x1b[1m***\\x1b[0m") && !kept.contains(secret));
     }
 }

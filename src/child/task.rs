@@ -16,13 +16,17 @@ use super::around::{self, Refused, Report, keep, report, report_unless_over};
 use super::handshake::{self, Handshake, Persona};
 use super::hub::{FromChild, Hub, Outlet};
 use super::inputs::Numbers;
+use super::limits::{self, Limits, Verdict};
 use super::link::Link;
+use super::mask::Mask;
 use super::process::{Keeping, Pipes, Process, Tag};
 use super::reader::{Ended, Noise, Reader};
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
-use super::stderr::{self, Tail};
+use super::stderr::{self, Log, Tail};
 use super::telling::{self, millis};
+use super::usage::{Census, Footprint, Tree};
+use super::watch::Sign;
 use super::{Child, Control, Shared};
 use crate::config::spec::{Launch, Policy, ServerSpec};
 use crate::event::{Cause, Rung, SupervisionEvent, What};
@@ -35,6 +39,8 @@ const N_CONTROLS_MAX: usize = 64;
 const N_REPORTS_MAX: usize = 64;
 /// Lines of stderr told with the end of a process.
 const N_STDERR_LINES_TOLD: usize = 20;
+/// Characters of a child's own words that are told.
+const N_CHARS_TOLD: usize = 1_000;
 
 /// What all children share.
 #[derive(Debug, Clone)]
@@ -53,6 +59,8 @@ pub struct Surroundings {
     pub log_dir: PathBuf,
     /// How processes are kept together.
     pub keeping: Keeping,
+    /// Looks at all processes, once for all children.
+    pub census: Arc<Census>,
 }
 
 /// How a child comes to life.
@@ -107,6 +115,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
     let retired = CancellationToken::new();
     let tail: Arc<Tail> = Arc::default();
     let noise: Arc<Noise> = Arc::default();
+    let footprint: Arc<Footprint> = Arc::default();
     let runner = Runner {
         name: spec.name.clone(),
         persona,
@@ -125,6 +134,11 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         publish,
         tail: Arc::clone(&tail),
         noise: Arc::clone(&noise),
+        footprint: Arc::clone(&footprint),
+        mask: match &spec.launch {
+            Launch::Command(command) => Mask::of(command),
+            Launch::Broken { .. } => Mask::default(),
+        },
         run: None,
         entered: Instant::now(),
     };
@@ -143,6 +157,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         status,
         n_waiting: AtomicUsize::new(0),
         tail,
+        footprint,
         noise,
     }))
 }
@@ -151,6 +166,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
 #[derive(Debug)]
 struct Run {
     pid: u32,
+    tree: Tree,
     link: Arc<Link>,
     rungs: mpsc::Sender<Rung>,
     close_stdin: CancellationToken,
@@ -193,6 +209,8 @@ struct Runner {
     publish: watch::Sender<ChildStatus>,
     tail: Arc<Tail>,
     noise: Arc<Noise>,
+    footprint: Arc<Footprint>,
+    mask: Mask,
     run: Option<Run>,
     entered: Instant,
 }
@@ -290,6 +308,10 @@ impl Runner {
             // The start was taken back meanwhile; the permit goes back too.
             Event::Report(_, Report::MayStart(_)) if *self.machine.state() != State::Spawning => return None,
             Event::Report(_, Report::IdleTooLong) => Input::Idle,
+            Event::Report(_, Report::Told(what)) => {
+                self.tell(what);
+                return None;
+            }
             Event::Report(generation, Report::MayStart(permit)) => {
                 Input::Seen(generation, self.spawn(permit).await)
             }
@@ -300,12 +322,34 @@ impl Runner {
                 Input::Seen(generation, Sight::HandshakeDone)
             }
             Event::Report(generation, Report::Sight(sight)) => {
+                let sight = self.without_secrets(sight);
                 if matches!(sight, Sight::Exited(_) | Sight::TreeGone) {
                     self.tell_gone(&sight);
                 }
                 Input::Seen(generation, sight)
             }
         })
+    }
+
+    /// What the child has written itself, as it may be shown.
+    fn without_secrets(&self, sight: Sight) -> Sight {
+        let hidden = |text: &str| self.mask.hide(text).chars().take(N_CHARS_TOLD).collect();
+        match &sight {
+            Sight::Noise(line) => Sight::Noise(hidden(line)),
+            Sight::HandshakeRefused(why) => Sight::HandshakeRefused(hidden(why)),
+            Sight::Spawned
+            | Sight::NotSpawned(_)
+            | Sight::HandshakeDone
+            | Sight::Exited(_)
+            | Sight::TreeGone
+            | Sight::StdoutClosed
+            | Sight::Broken(_)
+            | Sight::ProbesFailed
+            | Sight::Hung
+            | Sight::Traffic
+            | Sight::OverLimit { .. }
+            | Sight::Drained => sight,
+        }
     }
 
     fn carry_out(&mut self, actions: Vec<Action>) {
@@ -359,6 +403,12 @@ impl Runner {
             generation: self.machine.generation().0,
             eof_grace: self.policy.eof_grace,
             term_grace: self.policy.term_grace,
+            #[cfg(target_os = "linux")]
+            bounds: super::process::Bounds {
+                files_max: self.policy.files_max,
+                core_dumps: self.policy.core_dumps,
+                nice: self.policy.nice,
+            },
         };
         let Surroundings { path, keeping, .. } = &self.surroundings;
         match Process::spawn(command, path, keeping, tag).await {
@@ -367,9 +417,11 @@ impl Runner {
                 Sight::Spawned
             }
             Err(cause) => {
+                // Any other cause is told with the state that it leads to.
                 if matches!(cause, Cause::NoResources { .. }) {
                     let generation = self.machine.generation().0;
                     tracing::error!(generation, "no process can be made: {cause}");
+                    self.tell(What::NotSpawned { cause: cause.clone() });
                 }
                 Sight::NotSpawned(cause)
             }
@@ -379,7 +431,7 @@ impl Runner {
     /// Starts the tasks around a process.
     fn surround(&mut self, process: Process, pipes: Pipes, permit: OwnedSemaphorePermit) {
         let generation = self.machine.generation();
-        let pid = process.pid();
+        let (pid, tree) = (process.pid(), process.tree());
         self.tell(What::Spawned { pid });
         self.tail.begin_process();
         let n_lines_max = 2 * self.policy.inflight_max + 64;
@@ -395,21 +447,10 @@ impl Runner {
             close_stdin.clone(),
             over.clone(),
         );
-        let file = self
-            .surroundings
-            .log_dir
-            .join("children")
-            .join(format!("{}.log", self.name));
-        let (tail, end, words_read) = (Arc::clone(&self.tail), over.clone(), CancellationToken::new());
+        let words_read = CancellationToken::new();
         let read = [read_to_end, words_read.clone()];
-        self.task("child stderr", async move {
-            tokio::select! {
-                () = stderr::drain(pipes.stderr, tail, file) => {}
-                // Something outside the group holds it open.
-                () = end.cancelled() => {}
-            }
-            words_read.cancel();
-        });
+        self.spawn_log(pipes.stderr, over.clone(), words_read);
+        self.spawn_limits(tree, over.clone());
         let reports = self.reports_in.clone();
         self.task(
             "child process",
@@ -419,6 +460,7 @@ impl Runner {
         let (handshake, rung, start) = (None, None, Some(permit));
         self.run = Some(Run {
             pid,
+            tree,
             link,
             rungs,
             close_stdin,
@@ -427,6 +469,55 @@ impl Runner {
             handshake,
             rung,
             start,
+        });
+    }
+
+    fn spawn_log(
+        &self,
+        stderr: tokio::process::ChildStderr,
+        over: CancellationToken,
+        words_read: CancellationToken,
+    ) {
+        let folder = self.surroundings.log_dir.join("children");
+        let log = Log {
+            tail: Arc::clone(&self.tail),
+            file: folder.join(format!("{}.log", self.name)),
+            bytes_max: self.policy.log_bytes_max,
+            mask: self.mask.clone(),
+        };
+        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
+        let on_flood = move || {
+            let bytes_per_second = u64::try_from(stderr::BYTES_PER_SECOND_MAX).unwrap_or(u64::MAX);
+            // With a full queue it is not missed: the log says it too.
+            drop(reports.try_send((generation, Report::Told(What::Flood { bytes_per_second }))));
+        };
+        self.task("child stderr", async move {
+            tokio::select! {
+                () = stderr::drain(stderr, log, on_flood) => {}
+                // Something outside the tree holds it open.
+                () = over.cancelled() => {}
+            }
+            words_read.cancel();
+        });
+    }
+
+    fn spawn_limits(&self, tree: Tree, over: CancellationToken) {
+        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
+        let say = move |verdict| {
+            let told = match verdict {
+                Verdict::Over { cause, grossly } => Report::Sight(Sight::OverLimit { cause, grossly }),
+                Verdict::Told(what) => Report::Told(what),
+            };
+            // What is over its limit is so at the next look too.
+            drop(reports.try_send((generation, told)));
+        };
+        let (census, footprint) = (Arc::clone(&self.surroundings.census), Arc::clone(&self.footprint));
+        let watch = limits::watch(tree, Limits::from(&self.policy), census, footprint, say);
+        self.task("child limits", async move {
+            tokio::select! {
+                () = over.cancelled() => {}
+                () = watch => {}
+            }
         });
     }
 
@@ -515,9 +606,9 @@ impl Runner {
         };
         let revision = handshake.revision.as_str().to_owned();
         let took_ms = millis(run.spawned.elapsed());
-        let (link, over) = (Arc::clone(&run.link), run.over.clone());
+        let (link, tree, over) = (Arc::clone(&run.link), run.tree, run.over.clone());
         self.tell(What::Ready { revision, took_ms });
-        self.task("child watch", self.watch(link, over));
+        self.task("child watch", self.watch(link, tree, over));
     }
 
     fn announce(&self) {
@@ -525,8 +616,14 @@ impl Runner {
         self.hub.take(FromChild::Ready { generation });
     }
 
-    fn watch(&self, link: Arc<Link>, over: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+    fn watch(
+        &self,
+        link: Arc<Link>,
+        tree: Tree,
+        over: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (reports, policy, generation) = (self.reports_in.clone(), self.policy.clone(), link.generation);
+        let census = Arc::clone(&self.surroundings.census);
         async move {
             let say = |told: Report| {
                 // Said again later, should the queue be full.
@@ -536,7 +633,10 @@ impl Runner {
             tokio::select! {
                 () = over.cancelled() => {}
                 () = super::watch::deadlines(Arc::clone(&link), policy.call_timeout) => {}
-                () = super::watch::liveness(Arc::clone(&link), policy.clone(), |sight| say(Report::Sight(sight))) => {}
+                () = super::watch::liveness(Arc::clone(&link), policy.clone(), tree, census, |sign| say(match sign {
+                    Sign::Seen(sight) => Report::Sight(sight),
+                    Sign::Told(what) => Report::Told(what),
+                })) => {}
                 () = super::watch::idleness(Arc::clone(&link), policy.idle_stop, || say(Report::IdleTooLong)) => {}
             }
         }
@@ -606,6 +706,9 @@ impl Runner {
             self.run
                 .take_if(|run| !has_process || run.link.generation != generation),
         );
+        if self.run.is_none() {
+            self.footprint.clear();
+        }
         let is_ready = matches!(self.machine.state(), State::Ready { .. });
         let status = ChildStatus {
             state: self.machine.state().name(),

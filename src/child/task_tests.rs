@@ -29,6 +29,7 @@ fn fixture(n_starts: usize) -> Fixture {
         path: Arc::from("/usr/bin:/bin"),
         log_dir: logs.path().to_owned(),
         keeping: Keeping::Grouped,
+        census: Arc::default(),
     };
     Fixture {
         surroundings,
@@ -177,6 +178,12 @@ async fn a_process_whose_task_has_ended_in_a_panic_does_not_survive() {
         generation: 1,
         eof_grace: Duration::ZERO,
         term_grace: Duration::ZERO,
+        #[cfg(target_os = "linux")]
+        bounds: super::super::process::Bounds {
+            files_max: 1024,
+            core_dumps: false,
+            nice: 0,
+        },
     };
     let spawned = Process::spawn(&command, "/usr/bin:/bin", &Keeping::Grouped, tag);
     let (process, _pipes) = spawned.await.unwrap();

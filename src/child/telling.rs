@@ -35,13 +35,17 @@ fn log(event: &SupervisionEvent) {
         } => tracing::info!(generation, "{what}"),
         What::Gone { .. }
         | What::Backoff { .. }
+        | What::NotSpawned { .. }
         | What::Unresponsive
+        | What::FewFilesLeft { .. }
+        | What::Flood { .. }
         | What::Refused { .. }
         | What::Kept { .. } => tracing::warn!(generation, "{what}"),
         What::Spawned { .. }
         | What::Ready { .. }
         | What::Asked { .. }
         | What::Stopped
+        | What::Unpinged
         | What::TookOver
         | What::Responsive => tracing::info!(generation, "{what}"),
     }

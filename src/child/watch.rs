@@ -6,11 +6,17 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use super::doubt::{Doubt, Finding, Look, Pong, Step};
+use super::limits::measure;
 use super::link::{Link, ReplyTo, Sending};
 use super::outgoing::Params;
 use super::state::Sight;
+use super::usage::{Census, Tree};
 use crate::config::spec::Policy;
-use crate::rpc::{Text, mcp};
+use crate::event::What;
+use crate::rpc::error::code;
+use crate::rpc::object::Object;
+use crate::rpc::{Raw, Text, mcp};
 
 /// How often an idle child is looked at again.
 const IDLE_TICK: Duration = Duration::from_millis(100);
@@ -27,39 +33,84 @@ pub async fn deadlines(link: Arc<Link>, call_timeout: Duration) {
     }
 }
 
-/// Pings a process that is silent while nobody calls it, and says what that shows.
-///
-/// A call in flight is no reason for doubt: it has a deadline of its own. An error is an answer too.
-pub async fn liveness(link: Arc<Link>, policy: Policy, mut say: impl FnMut(Sight)) {
+/// What is found out about a silent process.
+#[derive(Debug)]
+pub enum Sign {
+    /// For the machine.
+    Seen(Sight),
+    /// For people.
+    Told(What),
+}
+
+/// Pings a process that is silent while nobody calls it, and says what that shows. What counts is in [`Doubt`].
+pub async fn liveness(
+    link: Arc<Link>,
+    policy: Policy,
+    tree: Tree,
+    census: Arc<Census>,
+    mut say: impl FnMut(Sign),
+) {
     if policy.probe_interval.is_zero() {
         return std::future::pending().await;
     }
-    let mut n_missed = 0;
+    let mut doubt = Doubt::new(&policy, Instant::now());
+    let mut due = Instant::now() + policy.probe_interval;
     loop {
-        tokio::time::sleep(policy.probe_interval).await;
-        if link.was_heard() {
-            n_missed = 0;
-            say(Sight::Traffic);
-            continue;
+        tokio::time::sleep_until(due).await;
+        let began = Instant::now();
+        let mut next = due + policy.probe_interval;
+        match doubt.tick(began, link.was_heard(), link.is_called()) {
+            Step::Alive => say(Sign::Seen(Sight::Traffic)),
+            Step::Rest => {}
+            Step::Look { ping, patience } => {
+                let look = look(&link, ping, patience, tree, &census).await;
+                let finding = doubt.looked(Instant::now(), patience, look);
+                tracing::debug!(?finding, pong = ?look.pong, "looked at a silent process");
+                match finding {
+                    Finding::Alive => say(Sign::Seen(Sight::Traffic)),
+                    Finding::Nothing => {}
+                    Finding::Unpinged => say(Sign::Told(What::Unpinged)),
+                    Finding::Suspect => {
+                        say(Sign::Seen(Sight::ProbesFailed));
+                        next = Instant::now();
+                    }
+                    Finding::Hung => say(Sign::Seen(Sight::Hung)),
+                }
+            }
         }
-        if link.n_inflight() > 0 {
-            continue;
-        }
-        ping(&link, policy.probe_timeout).await;
-        if link.was_heard() {
-            n_missed = 0;
-            say(Sight::Traffic);
-            continue;
-        }
-        n_missed += 1;
-        tracing::debug!(n_missed, "no answer to a ping");
-        if n_missed >= policy.probe_threshold {
-            say(Sight::ProbesFailed);
-        }
+        // Missed ticks are not made up for.
+        due = next.max(Instant::now());
     }
 }
 
-async fn ping(link: &Link, patience: Duration) {
+async fn look(link: &Link, ping: bool, patience: Duration, tree: Tree, census: &Arc<Census>) -> Look {
+    let before = measure(census, tree, None).await;
+    let began = Instant::now();
+    let pong = if ping {
+        pinged(link, patience).await
+    } else {
+        tokio::time::sleep(patience).await;
+        Pong::Silent
+    };
+    let pong = if pong == Pong::Silent && link.was_heard() {
+        Pong::Heard
+    } else {
+        pong
+    };
+    let after = match pong {
+        Pong::Silent => measure(census, tree, None).await,
+        Pong::Answered | Pong::NotKnown | Pong::Heard => None,
+    };
+    Look {
+        began,
+        pong,
+        before,
+        after,
+        is_called: link.is_called(),
+    }
+}
+
+async fn pinged(link: &Link, patience: Duration) -> Pong {
     let (answer, answered) = oneshot::channel();
     let reply = ReplyTo {
         lane: None,
@@ -70,22 +121,29 @@ async fn ping(link: &Link, patience: Duration) {
     };
     let method = Text::fixed(mcp::method::PING);
     let hard_deadline = Instant::now() + patience;
-    if link
-        .send(Sending {
-            method,
-            params: Params::None,
-            patience,
-            hard_deadline,
-            reply,
-        })
-        .is_err()
-    {
-        return;
+    let sending = Sending {
+        method,
+        params: Params::None,
+        patience,
+        hard_deadline,
+        reply,
+    };
+    if link.send(sending).is_err() {
+        // Its queue is full, or it is gone: both are seen elsewhere.
+        tokio::time::sleep(patience).await;
+        return Pong::Silent;
     }
-    // Whether it came is seen by `was_heard`.
-    if tokio::time::timeout(patience, answered).await.is_err() {
-        tracing::debug!("a ping was not answered in time");
+    match tokio::time::timeout(patience, answered).await {
+        Ok(Ok(Ok(Err(error)))) if is_unknown_method(&error) => Pong::NotKnown,
+        // Any other error is an answer too.
+        Ok(Ok(Ok(Ok(_) | Err(_)))) => Pong::Answered,
+        Ok(Ok(Err(_)) | Err(_)) | Err(_) => Pong::Silent,
     }
+}
+
+fn is_unknown_method(error: &Raw) -> bool {
+    let code = Object::of(error).and_then(|error| error.get("code").map(|code| code.as_str().to_owned()));
+    code.and_then(|code| code.parse().ok()) == Some(code::METHOD_NOT_FOUND)
 }
 
 /// Says when nobody has called for `idle_stop`, and again while that stays so: the machine may have been busy.
@@ -111,12 +169,15 @@ mod tests {
     use super::*;
     use crate::child::outgoing::OutLine;
     use crate::ids::Generation;
-    use crate::rpc::Raw;
 
     #[tokio::test(start_paused = true)]
     async fn pings_do_not_keep_a_child_busy_that_nobody_calls() {
         let policy = Policy::default();
         let idle_stop = 4 * policy.probe_interval;
+        let nobody = Tree {
+            leader: 0,
+            leash: None,
+        };
         let (link, mut queue) = Link::new(Generation(1), 8);
         let begun = Instant::now();
         let mut n_pings = 0;
@@ -137,7 +198,7 @@ mod tests {
         let idle_at = tokio::select! {
             at = idle => at.unwrap(),
             () = child => panic!("the link has ended"),
-            () = liveness(Arc::clone(&link), policy, |_| {}) => panic!("it ended"),
+            () = liveness(Arc::clone(&link), policy, nobody, Arc::default(), |_| {}) => panic!("it ended"),
             () = idleness(Arc::clone(&link), Some(idle_stop), say) => panic!("it ended"),
             () = tokio::time::sleep(10 * idle_stop) => panic!("never idle"),
         };

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::names;
 use super::raw::IdleStop;
+use super::size::{ByteSize, SizeLimit};
 use crate::ids::SERVER_NAME_CHARS_MAX;
 
 /// Said when there is nothing to start.
@@ -46,6 +47,16 @@ enum Kind {
         least: f64,
         most: f64,
     },
+    /// Bytes, as a number or with a unit.
+    Size(Sizes),
+    SizeOrNone(Sizes),
+}
+
+/// Which sizes are taken for meant, bytes.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
+    least: u64,
+    most: u64,
 }
 
 /// Longest duration taken for meant: a week. Longer ones are slips of the unit.
@@ -53,10 +64,10 @@ const TIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Shortest duration where zero would mean "at once, for ever".
 const TIME_MIN: Duration = Duration::from_millis(1);
 /// Bounds of a limit that counts bytes: a message shorter than 1 KiB holds no handshake.
-const BYTES: Kind = Kind::Number {
+const BYTES: Kind = Kind::Size(Sizes {
     least: 1 << 10,
     most: 4 << 30,
-};
+});
 
 const fn own(name: &'static str, kind: Kind) -> Key {
     Key {
@@ -158,6 +169,38 @@ pub(super) const KEYS: &[Key] = &[
     ),
     policy("message_bytes_max", BYTES),
     policy("discard_bytes_max", BYTES),
+    policy(
+        "memory_max",
+        // Less than 1 MiB holds no process.
+        Kind::SizeOrNone(Sizes {
+            least: 1 << 20,
+            most: 1 << 50,
+        }),
+    ),
+    policy(
+        "processes_max",
+        Kind::Number {
+            least: 1,
+            most: 1_000_000,
+        },
+    ),
+    policy(
+        "files_max",
+        // A runtime opens a dozen before its first line runs.
+        Kind::Number {
+            least: 32,
+            most: 1 << 30,
+        },
+    ),
+    policy("core_dumps", Kind::Flag),
+    policy("nice", Kind::Number { least: 0, most: 19 }),
+    policy(
+        "log_bytes_max",
+        Kind::Size(Sizes {
+            least: 64 << 10,
+            most: 1 << 40,
+        }),
+    ),
 ];
 
 /// The key of this name.
@@ -199,6 +242,11 @@ impl Key {
                     shown(value)
                 )),
             },
+            Kind::Size(sizes) => size_fault(value, *sizes),
+            Kind::SizeOrNone(_) if value.as_str() == Some(SizeLimit::NONE) => None,
+            Kind::SizeOrNone(sizes) => {
+                size_fault(value, *sizes).map(|fault| format!("{fault}; or \"{}\"", SizeLimit::NONE))
+            }
         }
     }
 
@@ -340,6 +388,17 @@ fn time_fault(value: &Value, least: Duration) -> Option<String> {
     }
 }
 
+fn size_fault(value: &Value, sizes: Sizes) -> Option<String> {
+    let (least, most) = (ByteSize(sizes.least), ByteSize(sizes.most));
+    match ByteSize::of(value) {
+        Some(size) if (least.0..=most.0).contains(&size.0) => None,
+        _ => Some(format!(
+            "must be a size from \"{least}\" to \"{most}\", such as \"512MiB\", or as many bytes as a whole number, not {}",
+            shown(value)
+        )),
+    }
+}
+
 /// The value itself where it is short and no secret can be in it, else its kind.
 fn shown(value: &Value) -> String {
     match value {
@@ -402,12 +461,16 @@ mod tests {
         let good = [
             json!("1s"),
             json!("never"),
+            json!("none"),
+            json!("512MiB"),
+            json!(true),
             json!("always"),
             json!("eager"),
             json!("shared"),
             json!("when-ready"),
             json!(1),
             json!(4096),
+            json!(1 << 21),
         ];
         for key in KEYS.iter().filter(|key| key.in_defaults) {
             let taken: Vec<_> = good

@@ -13,6 +13,7 @@ pub mod raw;
 mod resolve;
 mod roots;
 mod settings;
+pub mod size;
 pub mod spec;
 mod syntax;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::keys;
+use super::size::{ByteSize, SizeLimit};
 use super::spec::{Autostart, Policy, Replace, RestartWhen, Secret, Sharing};
 
 /// One server as declared. What is `None` was not said.
@@ -145,9 +146,21 @@ raw_policy! {
     /// See [`Policy::queue_max`].
     queue_max: usize,
     /// See [`Policy::message_bytes_max`].
-    message_bytes_max: usize,
+    message_bytes_max: ByteSize,
     /// See [`Policy::discard_bytes_max`].
-    discard_bytes_max: usize,
+    discard_bytes_max: ByteSize,
+    /// See [`Policy::memory_max`].
+    memory_max: SizeLimit,
+    /// See [`Policy::processes_max`].
+    processes_max: u32,
+    /// See [`Policy::files_max`].
+    files_max: u64,
+    /// See [`Policy::core_dumps`].
+    core_dumps: bool,
+    /// See [`Policy::nice`].
+    nice: u8,
+    /// See [`Policy::log_bytes_max`].
+    log_bytes_max: ByteSize,
 }
 
 /// A duration that is written as people write it: `"250ms"`, `"10s"`, `"1m 30s"`.
@@ -242,7 +255,7 @@ mod tests {
     fn a_server_survives_the_registry() {
         let text = r#"{"command":"a","args":["b"],"env":{"K":"v"},"cwd":"/","enabled":false,"prefix":"",
             "aliases":{"a.b":"c"},"roots":["~/x"],"type":"stdio","restart":"on-failure","idle_stop":"never","call_timeout":"1m 30s","fail_burst":3,
-            "backoff_jitter":0.1,"message_bytes_max":1024}"#;
+            "backoff_jitter":0.1,"message_bytes_max":1024,"memory_max":"512MiB","log_bytes_max":1048576}"#;
         let raw: RawServer = serde_json::from_str(text).unwrap();
         assert_eq!(raw.policy.call_timeout, Some(TimeSpan(Duration::from_secs(90))));
         assert_eq!(raw.transport.as_deref(), Some("stdio"));

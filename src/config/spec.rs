@@ -144,6 +144,18 @@ pub struct Policy {
     pub message_bytes_max: usize,
     /// A line longer than this ends the process, bytes. Default 256 MiB.
     pub discard_bytes_max: usize,
+    /// Memory of a process and all that it has started, bytes; over it they are replaced. `None` no limit, the default.
+    pub memory_max: Option<u64>,
+    /// A process and all that it has started are at most so many; over it they are replaced. Default 1,000.
+    pub processes_max: u32,
+    /// Open files of each of its processes: `RLIMIT_NOFILE`. Default 65,536, or as many as the daemon may allow.
+    pub files_max: u64,
+    /// Whether a crash may leave a core file, which holds all secrets of the process. Default no.
+    pub core_dumps: bool,
+    /// How far it gives way to others who want the processor, 0 to 19. Default 0.
+    pub nice: u8,
+    /// What is kept of its stderr on the disk, in three files, bytes. Default 30 MiB.
+    pub log_bytes_max: u64,
 }
 
 impl Default for Policy {
@@ -179,6 +191,12 @@ impl Default for Policy {
             queue_max: 256,
             message_bytes_max: 16 << 20,
             discard_bytes_max: 256 << 20,
+            memory_max: None,
+            processes_max: 1_000,
+            files_max: 65_536,
+            core_dumps: false,
+            nice: 0,
+            log_bytes_max: 30 << 20,
         }
     }
 }

@@ -56,6 +56,13 @@ pub(super) fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{plural}")
 }
 
+/// What it uses, if that was measured: `13 MiB in 2 processes`.
+pub(super) fn uses(server: &ServerStatus) -> Option<String> {
+    let (bytes, n) = server.memory_bytes.zip(server.n_processes)?;
+    let plural = if n == 1 { "" } else { "es" };
+    Some(format!("{} MiB in {n} process{plural}", bytes.div_ceil(1 << 20)))
+}
+
 /// `; tried again in 5s`, if so.
 pub(super) fn next_try(server: &ServerStatus) -> String {
     server
@@ -124,6 +131,8 @@ pub(super) mod tests {
             n_prompts: 0,
             n_resources: 0,
             n_templates: 0,
+            memory_bytes: None,
+            n_processes: None,
             n_inflight: 0,
             n_failures: 0,
             n_noise_lines: 0,

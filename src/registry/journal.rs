@@ -8,6 +8,10 @@ use crate::ids::ServerName;
 
 /// Rows that are kept; the oldest go first.
 pub const JOURNAL_ROWS_MAX: u32 = 10_000;
+/// Bytes that are kept: a row has some hundred, unless children write much before they end.
+pub const JOURNAL_BYTES_MAX: u32 = 16 << 20;
+/// The bytes are counted once for so many rows.
+const ROWS_BETWEEN_COUNTS: i64 = 100;
 
 impl Registry {
     /// Writes events down, all or none.
@@ -20,7 +24,7 @@ impl Registry {
         }
         let rows: Vec<(ServerName, String)> = events
             .iter()
-            .map(|event| match serde_json::to_string(event) {
+            .map(|event| match serde_json::to_string(&event.clone().bounded()) {
                 Ok(text) => Ok((event.server.clone(), text)),
                 Err(source) => Err(RegistryError::Unstorable {
                     server: event.server.to_string(),
@@ -39,6 +43,15 @@ impl Registry {
                 "DELETE FROM journal WHERE seq <= (SELECT max(seq) FROM journal) - ?1",
                 [JOURNAL_ROWS_MAX],
             )?;
+            let newest: i64 = transaction.query_row("SELECT max(seq) FROM journal", [], |row| row.get(0))?;
+            let n_new = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+            if newest / ROWS_BETWEEN_COUNTS != newest.saturating_sub(n_new) / ROWS_BETWEEN_COUNTS {
+                transaction.execute(
+                    "DELETE FROM journal WHERE seq <= (SELECT max(seq) FROM (\
+                     SELECT seq, sum(length(event)) OVER (ORDER BY seq DESC) AS n FROM journal) WHERE n > ?1)",
+                    [JOURNAL_BYTES_MAX],
+                )?;
+            }
             Ok(())
         })
         .await

@@ -24,7 +24,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 pub use definitions::{Declared, Put, Removed};
 pub use error::RegistryError;
-pub use journal::JOURNAL_ROWS_MAX;
+pub use journal::{JOURNAL_BYTES_MAX, JOURNAL_ROWS_MAX};
 
 use crate::retry::DatabaseRetry;
 

@@ -219,6 +219,34 @@ async fn the_journal_gives_the_last_events_oldest_first_and_is_bounded() {
 }
 
 #[tokio::test]
+async fn the_journal_of_talkative_children_is_bounded_in_bytes_too() {
+    let (_folder, registry) = fresh().await;
+    let long = |at| {
+        let what = What::Gone {
+            cause: crate::event::Cause::StdoutClosed,
+            stderr: vec!["é".repeat(300); 20],
+        };
+        SupervisionEvent {
+            what,
+            ..event("a", at)
+        }
+    };
+    let many: Vec<_> = (1..=9_000).map(long).collect();
+    let bytes = |events: &[SupervisionEvent]| -> usize {
+        let texts = events.iter().map(|event| serde_json::to_string(event).unwrap());
+        texts.map(|text| text.chars().count()).sum()
+    };
+    for batch in many.chunks(250) {
+        registry.append(batch).await.unwrap();
+    }
+    let kept = registry.events(None, usize::MAX).await.unwrap();
+    let bound = usize::try_from(JOURNAL_BYTES_MAX).unwrap();
+    assert!(bytes(&kept) <= bound + bytes(&kept[..250]), "{}", bytes(&kept));
+    assert!(bytes(&kept) > bound / 2, "{}", bytes(&kept));
+    assert_eq!(kept.last().unwrap().at_ms, 9_000);
+}
+
+#[tokio::test]
 async fn snapshots_live_and_die_with_their_definition() {
     let (_folder, registry) = fresh().await;
     registry.save_snapshot(&name("a"), "f0", "{}").await.unwrap();

@@ -51,6 +51,14 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
     if deed != "boom" {
         call.leave_nonce();
     }
+    let n = call.number("n", 1);
+    if let Some(text) = crate::hungry::run(deed, n) {
+        call.answer_text(&text);
+        if deed == "burn" {
+            crate::hungry::burn(n);
+        }
+        return Then::ReadOn;
+    }
     if call.ends(deed) || call.garbles(deed) || call.lists(deed) || call.tells(deed) {
         return if deed == "stop_reading" {
             Then::StopReading

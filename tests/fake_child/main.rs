@@ -21,6 +21,7 @@ mod era;
 mod family;
 mod framing;
 mod greed;
+mod hungry;
 mod jobs;
 mod journal;
 mod methods;

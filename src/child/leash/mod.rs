@@ -29,12 +29,14 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
-use rustix::process::{WaitOptions, WaitStatus, getpid, wait};
+use rustix::process::{
+    Pid, Resource, Rlimit, WaitOptions, WaitStatus, getpid, getrlimit, setpriority_process, setrlimit, wait,
+};
 use tokio::time::Instant;
 
 use super::tree;
 use crate::event::Rung;
-use order::{HEAD_BYTES, KILL, ORDER_BYTES_MAX, Order, TERMINATE, Word};
+use order::{Bounds, HEAD_BYTES, KILL, ORDER_BYTES_MAX, Order, TERMINATE, Word};
 use rungs::Rungs;
 
 /// The word on the command line.
@@ -286,7 +288,7 @@ fn start(order: Order, stdin: OwnedFd) -> io::Result<i32> {
     command
         .args(&order.args)
         .env_clear()
-        .envs(order.env)
+        .envs(order.env.iter().map(|(name, value)| (name, value)))
         .env(tree::CHILD, &order.token)
         .stdin(Stdio::from(stdin))
         .stdout(Stdio::inherit())
@@ -295,8 +297,36 @@ fn start(order: Order, stdin: OwnedFd) -> io::Result<i32> {
     if let Some(cwd) = &order.cwd {
         command.current_dir(cwd);
     }
+    bound(order.bounds);
     let child = expendable(|| command.spawn())?;
-    i32::try_from(child.id()).map_err(io::Error::other)
+    let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+    give_way(pid, order.bounds.nice);
+    Ok(pid)
+}
+
+/// What is made from now on inherits our limits; they are far beyond what we need ourselves.
+fn bound(bounds: Bounds) {
+    let allowed = getrlimit(Resource::Nofile).maximum;
+    let files = Some(bounds.files_max.min(allowed.unwrap_or(u64::MAX)));
+    let both = |limit| Rlimit {
+        current: limit,
+        maximum: limit,
+    };
+    // A limit can always be lowered: should it fail, the server runs with that of the daemon.
+    setrlimit(Resource::Nofile, both(files)).ok();
+    if !bounds.core_dumps {
+        setrlimit(Resource::Core, both(Some(0))).ok();
+    }
+}
+
+/// Not before the server is there: we could not take our own share back, and have to be quick when it is to end.
+fn give_way(pid: i32, nice: u8) {
+    if nice == 0 {
+        return;
+    }
+    setpriority_process(Pid::from_raw(pid), nice.into()).ok();
+    // Where the kernel shares the processor out among sessions first, that of our session counts.
+    drop(std::fs::write("/proc/self/autogroup", nice.to_string()));
 }
 
 /// What is made meanwhile is the first to go when memory is short: it inherits our score, and we take ours back.

@@ -30,6 +30,18 @@ pub(in crate::child) struct Order {
     pub(in crate::child) eof_grace: Duration,
     /// When the daemon is gone: from SIGTERM to SIGKILL.
     pub(in crate::child) term_grace: Duration,
+    pub(in crate::child) bounds: Bounds,
+}
+
+/// Limits that the kernel itself keeps for every process of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Open files of one process.
+    pub files_max: u64,
+    /// Whether a crash may leave a core file.
+    pub core_dumps: bool,
+    /// How far it gives way to others, 0 to 19.
+    pub nice: u8,
 }
 
 impl Order {
@@ -45,6 +57,14 @@ impl Order {
         let mut are_whole = true;
         for number in [self.eof_grace, self.term_grace] {
             are_whole &= field(number.as_millis().to_string().as_ref());
+        }
+        let Bounds {
+            files_max,
+            core_dumps,
+            nice,
+        } = self.bounds;
+        for number in [files_max, core_dumps.into(), nice.into()] {
+            are_whole &= field(number.to_string().as_ref());
         }
         are_whole &= field(self.token.as_ref());
         are_whole &= field(self.cwd.as_deref().unwrap_or_else(|| "".as_ref()).as_os_str());
@@ -65,6 +85,12 @@ impl Order {
         let mut text = || fields.next().map(|field| OsString::from_vec(field.to_vec()));
         let millis = |text: OsString| Some(Duration::from_millis(text.to_str()?.parse().ok()?));
         let (eof_grace, term_grace) = (millis(text()?)?, millis(text()?)?);
+        let mut number = || text()?.to_str()?.parse::<u64>().ok();
+        let bounds = Bounds {
+            files_max: number()?,
+            core_dumps: number()? != 0,
+            nice: number()?.try_into().ok()?,
+        };
         let token = text()?.into_string().ok()?;
         let cwd = text().map(PathBuf::from)?;
         let file = text()?.into();
@@ -85,6 +111,7 @@ impl Order {
             token,
             eof_grace,
             term_grace,
+            bounds,
         })
     }
 }
@@ -155,6 +182,8 @@ mod tests {
             env in proptest::collection::vec((text(), text()), 0..4),
             cwd in proptest::option::of("/[a-z]{0,4}"),
             millis in 0..100_000_u64,
+            core_dumps: bool,
+            nice in 0..20_u8,
         ) {
             let order = Order {
                 file: file.into(),
@@ -164,6 +193,7 @@ mod tests {
                 token: "d/a/1/1".to_owned(),
                 eof_grace: Duration::from_millis(millis),
                 term_grace: Duration::from_millis(millis / 2),
+                bounds: Bounds { files_max: millis, core_dumps, nice },
             };
             let bytes = order.encode().unwrap();
             prop_assert_eq!(Order::decode(&bytes), Some(order));
@@ -185,6 +215,11 @@ mod tests {
             token: String::new(),
             eof_grace: Duration::ZERO,
             term_grace: Duration::ZERO,
+            bounds: Bounds {
+                files_max: 64,
+                core_dumps: false,
+                nice: 0,
+            },
         };
         assert_eq!(order.encode(), None);
     }

@@ -145,6 +145,11 @@ impl Leashed {
         self.leader
     }
 
+    /// The number of what holds its tree.
+    pub(super) fn leash(&self) -> i32 {
+        self.awaited.pid()
+    }
+
     /// Waits until the leader has ended.
     ///
     /// # Cancel safety

@@ -107,6 +107,9 @@ fn one(server: &ServerStatus, look: Look) -> String {
             ),
         );
     }
+    if let Some(uses) = words::uses(server) {
+        fact("memory", &uses);
+    }
     if let Some(info) = &server.server_info {
         fact("server", info);
     }
@@ -173,10 +176,12 @@ mod tests {
     fn one_server_is_told_in_full() {
         let mut it = server("git", "ready");
         it.warnings.push("two servers offer `x`".to_owned());
+        (it.memory_bytes, it.n_processes) = (Some((12 << 20) + 1), Some(2));
         let text = one(&it, PLAIN);
         for expected in [
             "git: ready, 13 tools",
             "command     uvx mcp-server-git",
+            "memory      13 MiB in 2 processes",
             "warning     two servers",
         ] {
             assert!(text.contains(expected), "{text}");

@@ -22,10 +22,11 @@ const EVENTS_SHOWN: usize = 12;
 /// How many lines of stderr.
 const STDERR_LINES_SHOWN: usize = 15;
 
-/// What is known without a daemon.
+/// What is known without a daemon, or of a server that is not declared any more.
 #[derive(Debug, Serialize)]
 struct FromJournal {
     name: ServerName,
+    declared: bool,
     enabled: bool,
     command: Vec<String>,
     events: Vec<SupervisionEvent>,
@@ -46,25 +47,43 @@ pub(super) async fn run(name: &ServerName, context: &Context, out: &mut Out) -> 
             out.remark("mcpctl: no daemon is running; this is from the journal");
             Ok(out.either(&known, &last_story(&known, words::now_ms()))?)
         }
+        Err(refusal @ Failure::Refused(_)) => {
+            let Ok(known) = from_journal(name, context, out).await else {
+                return Err(refusal);
+            };
+            if known.declared {
+                return Err(refusal);
+            }
+            Ok(out.either(&known, &last_story(&known, words::now_ms()))?)
+        }
         Err(failure) => Err(failure),
     }
 }
 
+/// Fails when nobody has declared it and nothing is known of it either.
 async fn from_journal(name: &ServerName, context: &Context, out: &mut Out) -> Result<FromJournal, Failure> {
     let registry = context.registry(out).await?;
-    let known = declared(name, &registry).await?;
     let events = registry
         .events(Some(name), EVENTS_SHOWN * 4)
         .await
         .map_err(refused)?;
-    let command = command_of(&known);
+    let found = declared(name, &registry).await;
+    let known = match found {
+        Ok(known) => Some(known),
+        Err(nobody) if events.is_empty() => return Err(nobody),
+        Err(_removed) => None,
+    };
+    let command = known.as_ref().map(command_of).unwrap_or_default();
     let stderr = last_stderr(&events).to_vec();
-    let advice = last_cause(&events)
-        .map(|cause| advice_for(name, cause, &command, &stderr))
-        .unwrap_or_default();
+    let advice = match (&known, last_cause(&events)) {
+        (Some(_), Some(cause)) => advice_for(name, cause, &command, &stderr),
+        // Nobody wants it to run.
+        (None, _) | (_, None) => Vec::new(),
+    };
     Ok(FromJournal {
         name: name.clone(),
-        enabled: known.enabled,
+        declared: known.is_some(),
+        enabled: known.is_some_and(|known| known.enabled),
         command,
         events,
         stderr,
@@ -76,6 +95,9 @@ fn story(why: &Why, now_ms: u64) -> String {
     let server = &why.server;
     let mut story = Story::default();
     story.line(words::state(server).lines().next().unwrap_or_default());
+    if let Some(uses) = words::uses(server) {
+        story.fact("memory", &uses);
+    }
     if server.state == "ready" {
         story.fact(
             "since",
@@ -109,12 +131,15 @@ fn story(why: &Why, now_ms: u64) -> String {
 fn last_story(known: &FromJournal, now_ms: u64) -> String {
     let mut story = Story::default();
     let state = match (known.enabled, known.events.last()) {
+        _ if !known.declared => "not declared any more".to_owned(),
         (false, _) => "disabled".to_owned(),
         (true, None) => "never started".to_owned(),
         (true, Some(event)) => format!("not running; last {}", escaped(&event.what.to_string())),
     };
     story.line(&format!("{}: {state}", known.name));
-    story.fact("command", &command_line(&known.command));
+    if known.declared {
+        story.fact("command", &command_line(&known.command));
+    }
     story.last_exit(&known.events, now_ms);
     story.attempts(&known.events, now_ms);
     story.stderr(&known.stderr, None);
@@ -281,6 +306,7 @@ mod tests {
         let advice = advice_for(&name, last_cause(&events()).unwrap(), &command, &stderr);
         let known = FromJournal {
             name,
+            declared: true,
             enabled: true,
             command,
             events: events(),

@@ -137,6 +137,7 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
     warnings.extend(of_names);
     warnings.extend(snapshot.iter().flat_map(|snapshot| snapshot.warnings.clone()));
     let now = Instant::now();
+    let footprint = entry.child.footprint();
     ServerStatus {
         name: name.clone(),
         origin: front.declarations.origin(name),
@@ -155,6 +156,8 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         n_prompts: n_of(Kind::Prompts),
         n_resources: n_of(Kind::Resources),
         n_templates: n_of(Kind::Templates),
+        memory_bytes: footprint.map(|(bytes, _)| bytes),
+        n_processes: footprint.map(|(_, n)| n),
         n_inflight: entry.child.n_inflight(),
         n_failures: child.n_failures,
         n_noise_lines: entry.child.n_noise_lines(),

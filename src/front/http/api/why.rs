@@ -10,6 +10,7 @@ use crate::advice::advice_for;
 use crate::api::Why;
 use crate::child::program;
 use crate::config::spec::Launch;
+use crate::event::{SupervisionEvent, What};
 use crate::front::Shared;
 
 const N_EVENTS: usize = 40;
@@ -33,7 +34,11 @@ pub(super) async fn why(State(front): State<Shared>, Path(name): Path<String>) -
         Some(trial) => (&trial.spec, &trial.child),
         None => (&entry.spec, &entry.child),
     };
-    let stderr = child.tail().last(N_STDERR_LINES);
+    let mut stderr = child.tail().last(N_STDERR_LINES);
+    if stderr.is_empty() {
+        // It has said nothing to this daemon: its last words to the one before.
+        stderr = last_words(&events).to_vec();
+    }
     let surroundings = front.manager.surroundings();
     let program_found = match &spec.launch {
         Launch::Command(command) => program::find(command, &surroundings.path).ok(),
@@ -59,4 +64,14 @@ pub(super) async fn why(State(front): State<Shared>, Path(name): Path<String>) -
         advice,
     })
     .into_response()
+}
+
+fn last_words(events: &[SupervisionEvent]) -> &[String] {
+    let told = events.iter().rev().find_map(|event| {
+        let What::Gone { stderr, .. } = &event.what else {
+            return None;
+        };
+        (!stderr.is_empty()).then_some(stderr.as_slice())
+    });
+    told.unwrap_or_default()
 }
