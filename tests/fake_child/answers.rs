@@ -10,7 +10,7 @@
 //! | `case_keys` | an answer with `ID` and `Result`; the call itself is never answered |
 //! | `result_and_error`, `neither`, `no_jsonrpc_member` | an answer that is none |
 //! | `foreign_progress` | progress under tokens that are not the caller's, between two steps of its own, and one more step after the answer |
-//! | `progress_storm` | `n` steps without a pause, then the answer |
+//! | `progress_storm` | `n` steps without a pause, each with a message of `bytes`, then the answer |
 //! | `list_changed_storm` | `n` times "the tools have changed", with every hundredth one new tool and 20 ms to ask for the list, then the answer |
 
 use std::sync::Arc;
@@ -103,8 +103,9 @@ impl Asked<'_> {
         match deed {
             "foreign_progress" => self.foreign_progress(),
             "progress_storm" => {
+                let message = "x".repeat(usize::try_from(self.number("bytes", 0)).unwrap());
                 for step in 1..=self.number("n", 1000) {
-                    self.step(self.progress_token, step);
+                    self.step(self.progress_token, step, &message);
                 }
                 self.echo();
             }
@@ -114,21 +115,21 @@ impl Asked<'_> {
         true
     }
 
-    fn step(&self, token: Option<&str>, step: u64) {
+    fn step(&self, token: Option<&str>, step: u64, message: &str) {
         if let Some(token) = token {
-            let params = format!(r#"{{"progressToken":{token},"progress":{step}}}"#);
+            let params = format!(r#"{{"progressToken":{token},"progress":{step},"message":"{message}"}}"#);
             self.world.notify("notifications/progress", &params);
         }
     }
 
     fn foreign_progress(&self) {
-        self.step(self.progress_token, 1);
+        self.step(self.progress_token, 1, "");
         for stranger in ["\"mine\"", "0", "987654321", "1.5", "null", "{}"] {
-            self.step(Some(stranger), 7);
+            self.step(Some(stranger), 7, "");
         }
-        self.step(self.progress_token, 2);
+        self.step(self.progress_token, 2, "");
         self.echo();
-        self.step(self.progress_token, 3);
+        self.step(self.progress_token, 3, "");
     }
 
     fn list_changed_storm(&self) {

@@ -174,9 +174,10 @@ async fn d06_of_lists_that_are_not_right_the_good_part_is_served() {
     let client = daemon.http().await;
     let (mut tools, mut cursor) = (Vec::new(), Value::Null);
     loop {
-        let params = match &cursor {
-            Value::Null => json!({}),
-            cursor => json!({ "cursor": cursor }),
+        let params = if cursor.is_null() {
+            json!({})
+        } else {
+            json!({ "cursor": cursor })
         };
         let page = client.request("tools/list", params).await;
         tools.extend(names_of(&page, "tools", "name"));

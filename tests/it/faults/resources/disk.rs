@@ -103,7 +103,7 @@ async fn q03_a_full_disk_stops_changes_and_nothing_else() {
     let answer = client.call("a__fill_disk", json!({ "folder": folder })).await;
     assert_ne!(text_of(&answer), "0");
     let refused = mcpctl_beside(&daemon, &["add", "b", "--disabled", "--", "true"]).await;
-    refused.said(1, &["disk is full"]);
+    refused.said(1, &["the disk is full", "make room"]);
     let newcomer = daemon.http().await;
     for client in [&client, &newcomer] {
         assert_eq!(
