@@ -200,7 +200,12 @@ async fn a_third_definition_takes_the_place_of_the_one_that_waits() {
     let daemon = Daemon::start(&[first()]).await;
     let client = daemon.http().await;
     let before = pid(&client).await;
-    daemon.setup.declare(&[second().flag("--hang-handshake")]);
+    // It takes its time to go, and the third is not made before.
+    let stubborn = second()
+        .flag("--hang-handshake")
+        .flag("--ignore-eof")
+        .flag("--ignore-sigterm");
+    daemon.setup.declare(&[stubborn]);
     until("the process that hangs", async || {
         (daemon.setup.processes().len() == 2).then_some(())
     })
