@@ -163,18 +163,18 @@ async fn a_new_definition_that_fails_first_is_tried_again_until_it_works() {
         .declare(&[second().arg("--fail-first", "2").arg("--state", &state)]);
     let after = taken_over(&client, before).await;
     gone(&daemon, before).await;
-    let events = daemon
-        .api("GET", "/api/events?server=a&n=50", "")
-        .await
-        .json()
-        .await;
-    let numbers: Vec<u64> = events
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|event| event["what"] == "spawned")
-        .map(|event| event["generation"].as_u64().unwrap())
-        .collect();
+    // The journal is written a moment after.
+    let numbers = until("four starts in the journal", async || {
+        let events = daemon.api("GET", "/api/events?server=a&n=50", "").await;
+        let events = events.json().await;
+        let spawned = events.as_array().unwrap().iter();
+        let numbers: Vec<u64> = spawned
+            .filter(|event| event["what"] == "spawned")
+            .map(|event| event["generation"].as_u64().unwrap())
+            .collect();
+        (numbers.len() == 4).then_some(numbers)
+    })
+    .await;
     assert_eq!(numbers, [1, 2, 3, 4], "each process has its number");
     assert_eq!(daemon.setup.processes(), [after]);
     daemon.end().await;
@@ -200,7 +200,12 @@ async fn a_third_definition_takes_the_place_of_the_one_that_waits() {
     let daemon = Daemon::start(&[first()]).await;
     let client = daemon.http().await;
     let before = pid(&client).await;
-    daemon.setup.declare(&[second().flag("--hang-handshake")]);
+    // It takes its time to go, and the third is not made before.
+    let stubborn = second()
+        .flag("--hang-handshake")
+        .flag("--ignore-eof")
+        .flag("--ignore-sigterm");
+    daemon.setup.declare(&[stubborn]);
     until("the process that hangs", async || {
         (daemon.setup.processes().len() == 2).then_some(())
     })
