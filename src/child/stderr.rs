@@ -223,6 +223,18 @@ impl Lines {
     }
 }
 
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub mod fuzzed {
+    /// The lines of a stream that comes in these chunks.
+    pub fn lines<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+        let mut lines = super::Lines::default();
+        let mut found: Vec<String> = chunks.flat_map(|chunk| lines.feed(chunk)).collect();
+        found.extend(lines.rest());
+        found
+    }
+}
+
 /// How much may be kept in the present second. Pure.
 #[derive(Debug)]
 struct Budget {

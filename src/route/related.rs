@@ -8,9 +8,12 @@ use crate::rpc::object::Object;
 
 /// The id of the task that these parameters, or this result, belong to.
 pub fn task_id(payload: &Raw) -> Option<String> {
-    // Most messages belong to no task: those are not taken apart.
-    let key = RELATED_TASK.as_bytes();
-    payload.as_bytes().windows(key.len()).find(|part| *part == key)?;
+    // Most messages belong to no task: those are not taken apart. Some writers escape the slash of the key, and any
+    // of its letters may be.
+    let text = payload.as_str();
+    if !text.contains("related-task") && !text.contains("\\u00") {
+        return None;
+    }
     let meta = Object::of(payload)?.get("_meta")?;
     let related = Object::of(&meta)?.get(RELATED_TASK)?;
     Object::of(&related)?.get_string("taskId")
