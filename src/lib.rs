@@ -14,7 +14,7 @@
 //! | 3.5 | `declare` |
 //! | 3 | `supervise` |
 //! | 2 | `child`, `registry` |
-//! | 1 | `advice`, `login_path`, `telemetry`, `tasks`, `rpc`, `config`, `retry`, `place`, `api`, `event` |
+//! | 1 | `advice`, `login_path`, `telemetry`, `tasks`, `rpc`, `config`, `place`, `retry`, `api`, `event` |
 //! | 0 | `ids` |
 
 pub mod advice;

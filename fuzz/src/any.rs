@@ -40,7 +40,16 @@ impl<'a> Any<'a> {
     pub fn json(&mut self, depth: usize) -> String {
         match self.below(if depth == 0 { 4 } else { 7 }) {
             0 => self
-                .pick(&["null", "true", "false", "0", "-0", "1.0", "1e400", "18446744073709551616"])
+                .pick(&[
+                    "null",
+                    "true",
+                    "false",
+                    "0",
+                    "-0",
+                    "1.0",
+                    "1e400",
+                    "18446744073709551616",
+                ])
                 .to_owned(),
             1 => i8::from_ne_bytes([self.byte()]).to_string(),
             2 | 3 => self.string(),
@@ -87,8 +96,24 @@ impl<'a> Any<'a> {
 
     fn string(&mut self) -> String {
         const PARTS: &[&str] = &[
-            "a", "b", "\\u0061", "\\\"", "\\\\", "\\/", "\\ud83d\\ude00", "\\ud800", "é", "\u{2028}", "}", "{", ",", ":", "]",
-            "2.0", "x://1", "\\n",
+            "a",
+            "b",
+            "\\u0061",
+            "\\\"",
+            "\\\\",
+            "\\/",
+            "\\ud83d\\ude00",
+            "\\ud800",
+            "é",
+            "\u{2028}",
+            "}",
+            "{",
+            ",",
+            ":",
+            "]",
+            "2.0",
+            "x://1",
+            "\\n",
         ];
         let parts: String = (0..self.below(5)).map(|_| self.pick(PARTS)).collect();
         format!("\"{parts}\"")
@@ -106,7 +131,17 @@ impl<'a> Any<'a> {
             "tools/call",
             "ping",
         ];
-        let id = self.pick(&["1", "2", "3", "\"1\"", "\"a\"", "\"\\u0061\"", "1.0", "null", "\"mcp-wrapper-again-0\""]);
+        let id = self.pick(&[
+            "1",
+            "2",
+            "3",
+            "\"1\"",
+            "\"a\"",
+            "\"\\u0061\"",
+            "1.0",
+            "null",
+            "\"mcp-wrapper-again-0\"",
+        ]);
         let method = self.pick(METHODS);
         let params = match self.below(5) {
             0 => r#"{"uri":"x://1"}"#.to_owned(),

@@ -10,7 +10,11 @@ pub fn run(data: &[u8]) {
     let mut any = Any(data);
     let n_chunk = 1 + any.below(64);
     let lines = stderr::fuzzed::lines(any.0.chunks(n_chunk));
-    assert_eq!(lines, stderr::fuzzed::lines(std::iter::once(any.0)), "the chunks make no difference");
+    assert_eq!(
+        lines,
+        stderr::fuzzed::lines(std::iter::once(any.0)),
+        "the chunks make no difference"
+    );
     for line in &lines {
         assert!(!line.chars().any(|c| c != '\t' && is_harmful(c)), "{line:?}");
         assert!(!line.trim().is_empty());

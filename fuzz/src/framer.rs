@@ -21,7 +21,9 @@ pub fn run(data: &[u8]) {
             };
             assert_eq!(*n_bytes, line.len());
             assert!(line.starts_with(head) && line.ends_with(tail));
-            assert!(head.len() <= TOO_LONG_KEPT_BYTES && tail.len() <= TOO_LONG_KEPT_BYTES && !tail.is_empty());
+            assert!(
+                head.len() <= TOO_LONG_KEPT_BYTES && tail.len() <= TOO_LONG_KEPT_BYTES && !tail.is_empty()
+            );
             continue;
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);

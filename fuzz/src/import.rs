@@ -8,9 +8,41 @@ use mcp_wrapper::ids::ServerName;
 use crate::any::Any;
 
 const PARTS: &[&str] = &[
-    "{", "}", "[", "]", ":", ",", "\"mcpServers\"", "\"servers\"", "\"projects\"", "\"command\"", "\"args\"", "\"env\"", "\"a\"",
-    "\"a b\"", "\"url\"", "\"type\"", "\"stdio\"", "\"disabled\"", "true", "null", "1", "//x\n", "/*", "*/", "\"${input:k}\"",
-    "\"${env:A}\"", "\"${workspaceFolder}\"", "\"cwd\"", "\"inputs\"", "\"id\"", "\\", "\"", "\"bash\"", "\"-c\"", "\"transport\"",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "\"mcpServers\"",
+    "\"servers\"",
+    "\"projects\"",
+    "\"command\"",
+    "\"args\"",
+    "\"env\"",
+    "\"a\"",
+    "\"a b\"",
+    "\"url\"",
+    "\"type\"",
+    "\"stdio\"",
+    "\"disabled\"",
+    "true",
+    "null",
+    "1",
+    "//x\n",
+    "/*",
+    "*/",
+    "\"${input:k}\"",
+    "\"${env:A}\"",
+    "\"${workspaceFolder}\"",
+    "\"cwd\"",
+    "\"inputs\"",
+    "\"id\"",
+    "\\",
+    "\"",
+    "\"bash\"",
+    "\"-c\"",
+    "\"transport\"",
 ];
 
 pub fn run(data: &[u8]) {
@@ -29,7 +61,11 @@ pub fn run(data: &[u8]) {
             while !any.is_empty() && entries.len() < 20 {
                 let name = any.pick(&["a", "A", "a b", "a-b", "é", "", "x.y"]);
                 let command = any.json(1);
-                entries.push(format!(r#""{name}":{{"command":{command},"args":{},"env":{}}}"#, any.json(2), any.object(1)));
+                entries.push(format!(
+                    r#""{name}":{{"command":{command},"args":{},"env":{}}}"#,
+                    any.json(2),
+                    any.object(1)
+                ));
             }
             format!(r#"{{"mcpServers":{{{}}}}} // end"#, entries.join(","))
         }
@@ -37,5 +73,8 @@ pub fn run(data: &[u8]) {
     let taken = import(&text);
     let names: BTreeSet<&String> = taken.iter().collect();
     assert_eq!(names.len(), taken.len(), "{taken:?}");
-    assert!(taken.iter().all(|name| ServerName::parse(name).is_ok()), "{taken:?}");
+    assert!(
+        taken.iter().all(|name| ServerName::parse(name).is_ok()),
+        "{taken:?}"
+    );
 }

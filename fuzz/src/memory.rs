@@ -52,7 +52,11 @@ pub fn run(data: &[u8]) {
                         assert!(answered.insert(id), "answered twice: {line:?}");
                     }
                 }
-                let kept = hello.iter().filter(|id| waiting.contains(*id)).cloned().collect::<BTreeSet<_>>();
+                let kept = hello
+                    .iter()
+                    .filter(|id| waiting.contains(*id))
+                    .cloned()
+                    .collect::<BTreeSet<_>>();
                 assert_eq!(answered, &waiting - &kept);
                 waiting = kept;
                 replay.iter().chain(&news).for_each(|line| drop(read(line)));

@@ -34,12 +34,18 @@ fn check(text: &Bytes, message: &Message) {
     assert_eq!(member("jsonrpc"), Some("2.0".into()));
     match message {
         Message::Request(request) => {
-            assert_eq!(member("method").as_ref().and_then(Value::as_str), Some(request.method.as_str()));
+            assert_eq!(
+                member("method").as_ref().and_then(Value::as_str),
+                Some(request.method.as_str())
+            );
             assert_eq!(member("id"), raw(request.id.raw()));
             assert_eq!(member("params"), request.params.as_ref().and_then(raw));
         }
         Message::Notification(note) => {
-            assert_eq!(member("method").as_ref().and_then(Value::as_str), Some(note.method.as_str()));
+            assert_eq!(
+                member("method").as_ref().and_then(Value::as_str),
+                Some(note.method.as_str())
+            );
             assert!(member("id").is_none());
         }
         Message::Response(response) => {
@@ -64,7 +70,10 @@ fn check_again(message: &Message) {
     };
     match (message, &again) {
         (Message::Request(a), Message::Request(b)) => {
-            assert_eq!((&a.id, a.method.as_str(), &a.params), (&b.id, b.method.as_str(), &b.params));
+            assert_eq!(
+                (&a.id, a.method.as_str(), &a.params),
+                (&b.id, b.method.as_str(), &b.params)
+            );
             assert_eq!(a.id.raw(), b.id.raw());
         }
         (Message::Notification(a), Message::Notification(b)) => {

@@ -7,8 +7,29 @@ use mcp_wrapper::ids::ServerName;
 use crate::any::Any;
 
 const PARTS: &[&str] = &[
-    "file://", "x:", "/", "?", "&", "=", "#", "mcp-server=", "a", "b", "%20", "{a}", "{+a}", "{/a}", "{#a}", "{?a,b}", "{", "}", "é",
-    "?mcp-server=a", "&mcp-server=b", "*", "",
+    "file://",
+    "x:",
+    "/",
+    "?",
+    "&",
+    "=",
+    "#",
+    "mcp-server=",
+    "a",
+    "b",
+    "%20",
+    "{a}",
+    "{+a}",
+    "{/a}",
+    "{#a}",
+    "{?a,b}",
+    "{",
+    "}",
+    "é",
+    "?mcp-server=a",
+    "&mcp-server=b",
+    "*",
+    "",
 ];
 
 pub fn run(data: &[u8]) {
@@ -25,12 +46,22 @@ pub fn run(data: &[u8]) {
         assert!(n <= template.len());
     }
     if !template.contains(['{', '}']) {
-        assert_eq!(fit(&template, &uri).is_some(), template == uri, "{template} {uri}");
+        assert_eq!(
+            fit(&template, &uri).is_some(),
+            template == uri,
+            "{template} {uri}"
+        );
     }
     let own = text(&mut any);
     let name = exposed(server, server, &own);
-    assert!(name.chars().count() <= EXPOSED_CHARS_MAX && name.is_ascii(), "{name}");
-    assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'));
+    assert!(
+        name.chars().count() <= EXPOSED_CHARS_MAX && name.is_ascii(),
+        "{name}"
+    );
+    assert!(
+        name.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
+    );
     assert_eq!(exposed(server, "", &own), own);
     if let Err(bad) = ServerName::parse(&own)
         && let Some(near) = bad.suggestion

@@ -11,7 +11,8 @@ const KEYS: &[&str] = &["a", "b", "", "name", "_meta", "uri", "é", "x\"\\"];
 pub fn run(data: &[u8]) {
     let mut any = Any(data);
     let (key, other) = (any.pick(KEYS), any.pick(KEYS));
-    let value = Raw::parse(&bytes(any.pick(&["1", "\"x\"", "null", "{\"a\":[]}", "1e400"]))).expect("it is JSON");
+    let value =
+        Raw::parse(&bytes(any.pick(&["1", "\"x\"", "null", "{\"a\":[]}", "1e400"]))).expect("it is JSON");
     let text = json_text(any.0);
     let Ok(raw) = Raw::parse(&text) else {
         assert!(serde_json::from_slice::<Value>(&text).is_err());
@@ -52,7 +53,10 @@ pub fn run(data: &[u8]) {
         return;
     };
     for (key, value) in &model {
-        assert_eq!(object.get(key).and_then(|raw| raw.read::<Value>().ok()).as_ref(), Some(value));
+        assert_eq!(
+            object.get(key).and_then(|raw| raw.read::<Value>().ok()).as_ref(),
+            Some(value)
+        );
     }
     model.insert(key.to_owned(), value);
     assert_eq!(with.read::<Value>().ok(), Some(Value::Object(model.clone())));
@@ -62,7 +66,11 @@ pub fn run(data: &[u8]) {
 }
 
 fn valid(raw: Raw) -> Raw {
-    assert_eq!(Raw::parse(&raw.bytes()).ok().as_ref(), Some(&raw), "valid JSON with no space around it");
+    assert_eq!(
+        Raw::parse(&raw.bytes()).ok().as_ref(),
+        Some(&raw),
+        "valid JSON with no space around it"
+    );
     raw
 }
 

@@ -11,8 +11,14 @@ use crate::any::Any;
 
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum State {
-    Waits { deadline: Instant, patience: Duration, hard: Instant },
-    Dead { since: Instant },
+    Waits {
+        deadline: Instant,
+        patience: Duration,
+        hard: Instant,
+    },
+    Dead {
+        since: Instant,
+    },
     Gone,
 }
 
@@ -28,9 +34,21 @@ pub fn run(data: &[u8]) {
                 let hard = now + Duration::from_secs(u64::from(any.byte()));
                 let deadline = (now + patience).min(hard);
                 let number = model.len() as u64 + 1;
-                let id = pending.insert(Waiter { deadline, patience, hard_deadline: hard, reply: number });
+                let id = pending.insert(Waiter {
+                    deadline,
+                    patience,
+                    hard_deadline: hard,
+                    reply: number,
+                });
                 assert_eq!(id, WireId(number), "ids are never given again");
-                model.insert(number, State::Waits { deadline, patience, hard });
+                model.insert(
+                    number,
+                    State::Waits {
+                        deadline,
+                        patience,
+                        hard,
+                    },
+                );
             }
             2 => {
                 let number = some(&mut any, &model);
@@ -57,7 +75,12 @@ pub fn run(data: &[u8]) {
             4 => {
                 let number = some(&mut any, &model);
                 let touched = pending.touch(WireId(number), now).copied();
-                if let Some(State::Waits { deadline, patience, hard }) = model.get_mut(&number) {
+                if let Some(State::Waits {
+                    deadline,
+                    patience,
+                    hard,
+                }) = model.get_mut(&number)
+                {
                     *deadline = (now + *patience).min(*hard);
                     assert_eq!(touched, Some(number));
                 } else {
@@ -68,11 +91,22 @@ pub fn run(data: &[u8]) {
             6 => {
                 let held = u64::from(any.byte()) % 3;
                 let is_held = |number: &u64| held > 0 && number % 3 == held;
-                let mut due: Vec<u64> = pending.expire(now, is_held).into_iter().map(|(_, it)| it.reply).collect();
+                let mut due: Vec<u64> = pending
+                    .expire(now, is_held)
+                    .into_iter()
+                    .map(|(_, it)| it.reply)
+                    .collect();
                 due.sort_unstable();
                 let mut wanted = Vec::new();
                 for (number, state) in &mut model {
-                    let State::Waits { deadline, patience, hard } = state else { continue };
+                    let State::Waits {
+                        deadline,
+                        patience,
+                        hard,
+                    } = state
+                    else {
+                        continue;
+                    };
                     if *deadline > now {
                         continue;
                     }
@@ -88,7 +122,8 @@ pub fn run(data: &[u8]) {
             }
             _drain => {
                 let drained: Vec<u64> = pending.drain().into_iter().map(|(_, it)| it.reply).collect();
-                let waiting = |(number, state): (&u64, &State)| matches!(state, State::Waits { .. }).then_some(*number);
+                let waiting =
+                    |(number, state): (&u64, &State)| matches!(state, State::Waits { .. }).then_some(*number);
                 let wanted: Vec<u64> = model.iter().filter_map(waiting).collect();
                 assert_eq!(drained, wanted);
                 for number in wanted {
@@ -96,7 +131,10 @@ pub fn run(data: &[u8]) {
                 }
             }
         }
-        let n_waiting = model.values().filter(|state| matches!(state, State::Waits { .. })).count();
+        let n_waiting = model
+            .values()
+            .filter(|state| matches!(state, State::Waits { .. }))
+            .count();
         assert_eq!((pending.len(), pending.is_empty()), (n_waiting, n_waiting == 0));
     }
 }

@@ -166,7 +166,9 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     }
     // The first client finds the lists that are known, however fast it is.
     house.front.catalog.rebuild();
-    house.inner.spawn("daemon.pid", lock.note().keep(house.inner.token()));
+    house
+        .inner
+        .spawn("daemon.pid", lock.note().keep(house.inner.token()));
     house.revive();
     house.open(listener).map_err(Refusal::Other)?;
     banner::greet(&house.front, project_dir, &house.doors).await;
@@ -305,8 +307,7 @@ impl House {
     fn open(&self, listener: TcpListener) -> Result<(), String> {
         let data_dir = self.front.declarations.settings().data_dir.clone();
         let opened = |name| {
-            Door::open(&data_dir, name)
-                .map_err(|error| format!("{}: {error}", data_dir.join(name).display()))
+            Door::open(&data_dir, name).map_err(|error| format!("{}: {error}", data_dir.join(name).display()))
         };
         let (control, lines) = (opened(socket::CONTROL)?, opened(socket::LINES)?);
         let closing = &self.front.closing;
@@ -319,8 +320,11 @@ impl House {
         )
         .with_graceful_shutdown(closing.clone().cancelled_owned());
         self.doors.spawn("http door", async move { drop(network.await) });
-        let control = axum::serve(ControlDoor(control), front::http::control(Arc::clone(&self.front)))
-            .with_graceful_shutdown(closing.clone().cancelled_owned());
+        let control = axum::serve(
+            ControlDoor(control),
+            front::http::control(Arc::clone(&self.front)),
+        )
+        .with_graceful_shutdown(closing.clone().cancelled_owned());
         self.doors
             .spawn("control door", async move { drop(control.await) });
         self.doors

@@ -280,6 +280,10 @@ mod tests {
         assert_eq!(lines.feed(b"a\x1b[31mb\r\n\nhal"), ["a\\x1b[31mb"]);
         assert_eq!(lines.feed(b"f\n"), ["half"]);
         assert_eq!(
+            lines.feed("a\u{202e}b\u{2066}\n".as_bytes()),
+            ["a\\u{202e}b\\u{2066}"]
+        );
+        assert_eq!(
             lines.feed(&[vec![b'x'; 200_000], b"\n".to_vec()].concat())[0].len(),
             LINE_CHARS_MAX
         );

@@ -137,7 +137,7 @@ fn new_line(text: &mut String, depth: usize) {
 
 /// For the fuzz targets.
 #[cfg(fuzzing)]
-pub mod fuzzed {
+pub(in crate::ctl) mod fuzzed {
     /// As [`super::escaped`].
     pub fn escaped(text: &str) -> String {
         super::escaped(text)

@@ -111,7 +111,11 @@ impl Registry {
         // An open connection goes on with a file that was deleted, and everything it writes is lost.
         let there = move || {
             let file = inner.file.clone();
-            inner.id.is_at(&file).then_some(()).ok_or(RegistryError::Moved { file })
+            inner
+                .id
+                .is_at(&file)
+                .then_some(())
+                .ok_or(RegistryError::Moved { file })
         };
         on_blocking_thread("looking for it", there).await?;
         self.revision().await

@@ -434,7 +434,10 @@ async fn a_file_that_was_taken_away_is_noticed_and_so_is_its_return() {
     assert!(matches!(told, RegistryError::Moved { .. }), "{told}");
     std::fs::copy(&elsewhere, registry.file()).unwrap();
     let told = registry.check().await.unwrap_err();
-    assert!(matches!(told, RegistryError::Moved { .. }), "a copy is another file: {told}");
+    assert!(
+        matches!(told, RegistryError::Moved { .. }),
+        "a copy is another file: {told}"
+    );
     std::fs::rename(&elsewhere, registry.file()).unwrap();
     registry.check().await.unwrap();
 }

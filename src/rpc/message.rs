@@ -347,9 +347,9 @@ mod tests {
 
     #[test]
     fn a_key_that_is_no_text_is_passed_over() {
-        let Message::Request(request) =
-            one(r#"{"\ud800":[1],"jsonrpc":"2.0","id":7,"method":"ping","\udc00x":{},"params":{"\ud800":1}}"#)
-        else {
+        let Message::Request(request) = one(
+            r#"{"\ud800":[1],"jsonrpc":"2.0","id":7,"method":"ping","\udc00x":{},"params":{"\ud800":1}}"#,
+        ) else {
             panic!()
         };
         assert_eq!(request.id, RequestId::number(7));

@@ -55,7 +55,12 @@ impl<'a> Object<'a> {
 
     /// The first of these keys that stands more than once: its readers may not agree on which one counts.
     pub fn doubled<'k>(&self, keys: &[&'k str]) -> Option<&'k str> {
-        let n_of = |key: &str| self.members.iter().filter(|member| self.key_is(member, key)).count();
+        let n_of = |key: &str| {
+            self.members
+                .iter()
+                .filter(|member| self.key_is(member, key))
+                .count()
+        };
         keys.iter().copied().find(|key| n_of(key) > 1)
     }
 

@@ -111,7 +111,10 @@ fn locked(file: &Path) -> Connection {
 async fn health(client: &HttpClient) -> (u16, String) {
     let reply = client.send("GET", "/health", &[], b"").await;
     let status = reply.status;
-    (status, reply.json().await["database"].as_str().unwrap().to_owned())
+    (
+        status,
+        reply.json().await["database"].as_str().unwrap().to_owned(),
+    )
 }
 
 #[tokio::test]
@@ -159,7 +162,9 @@ async fn d03b_sockets_and_pid_file_that_were_deleted_come_back() {
     let status = daemon.mcpctl_json(&["status"]).await;
     assert_eq!(status["daemon"]["pid"].to_string(), pid, "{status}");
     let mut line = crate::harness::LineClient::greeted(&daemon.setup).await;
-    let answer = line.ask_json(&crate::harness::call(1, "a__echo", json!({}))).await;
+    let answer = line
+        .ask_json(&crate::harness::call(1, "a__echo", json!({})))
+        .await;
     assert_eq!(text_of(&answer), "{}");
     line.finish().await;
     daemon.end().await;
@@ -178,12 +183,18 @@ async fn q04b_a_registry_that_was_taken_away_is_told_and_taken_back() {
     let told = async |what: &str| {
         let (status, database) = health(&client).await;
         assert_eq!(status, 503, "{what}");
-        assert!(database.contains("was taken away, or replaced"), "{what}: {database}");
+        assert!(
+            database.contains("was taken away, or replaced"),
+            "{what}: {database}"
+        );
         calls_work(&client).await;
     };
     told("away").await;
     daemon.mcpctl(&add("b")).await.said(1, &["was taken away"]);
-    assert!(!here.exists(), "nobody makes a second registry beside the daemon's");
+    assert!(
+        !here.exists(),
+        "nobody makes a second registry beside the daemon's"
+    );
     std::fs::copy(&away, &here).unwrap();
     told("another file").await;
     daemon.mcpctl(&["list"]).await.said(0, &["a"]);
@@ -226,7 +237,11 @@ async fn q05_a_lock_of_three_seconds_is_waited_for() {
     // How long the lock is held is what is tried here.
     tokio::time::sleep(Duration::from_secs(3)).await;
     calls_work(&client).await;
-    assert_eq!(daemon.server("b").await, json!(null), "it is not there before it is saved");
+    assert_eq!(
+        daemon.server("b").await,
+        json!(null),
+        "it is not there before it is saved"
+    );
     drop(lock);
     adding.await.said(0, &[]);
     daemon.in_state("b", "disabled").await;
@@ -242,7 +257,11 @@ async fn q05b_a_lock_that_stays_is_a_clear_error() {
     let started = Instant::now();
     let refused = mcpctl(&daemon, &add("b")).await;
     refused.said(1, &["is locked", "another process", "try again"]);
-    assert!(started.elapsed() > Duration::from_secs(3), "{:?}", started.elapsed());
+    assert!(
+        started.elapsed() > Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
     calls_work(&client).await;
     assert_eq!(health(&client).await.1, "ok", "reading goes on");
     drop(lock);
@@ -277,7 +296,10 @@ async fn q07_a_registry_that_cannot_be_used_is_refused_and_keeps_its_bytes() {
             .refused()
             .await
             .said(1, &["registry.db", told, "it was left as it is"]);
-        assert!(std::fs::read(&file).unwrap() == bytes, "{told}: the file was touched");
+        assert!(
+            std::fs::read(&file).unwrap() == bytes,
+            "{told}: the file was touched"
+        );
     }
     std::fs::write(&file, &whole).unwrap();
     let daemon = setup.start().await;
@@ -299,8 +321,14 @@ async fn q07b_sessions_that_cannot_be_kept_stop_nothing() {
         daemon.ready("a").await;
         calls_work(&daemon.http().await).await;
         let log = daemon.log();
-        assert!(log.contains("sessions are not kept") && log.contains(told), "{told}: {log}");
+        assert!(
+            log.contains("sessions are not kept") && log.contains(told),
+            "{told}: {log}"
+        );
         setup = daemon.end_but_keep().await;
-        assert!(std::fs::read(&file).unwrap() == bytes, "{told}: the file was touched");
+        assert!(
+            std::fs::read(&file).unwrap() == bytes,
+            "{told}: the file was touched"
+        );
     }
 }

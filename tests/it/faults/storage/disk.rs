@@ -23,7 +23,12 @@ fn on_a_small_disk(setup: &Setup, then: &str) -> Command {
         .arg(plain.as_std().get_program())
         .current_dir(setup.path())
         .env_clear()
-        .envs(plain.as_std().get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .envs(
+            plain
+                .as_std()
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true);
@@ -33,7 +38,9 @@ fn on_a_small_disk(setup: &Setup, then: &str) -> Command {
 /// Whether this machine lets us have such a disk.
 async fn can_mount() -> bool {
     let script = "mount -t tmpfs -o size=1m none /mnt && mount -o remount,ro /mnt";
-    let tried = Command::new("unshare").args(["-Urm", "sh", "-c", script]).output();
+    let tried = Command::new("unshare")
+        .args(["-Urm", "sh", "-c", script])
+        .output();
     tried.await.is_ok_and(|output| output.status.success())
 }
 
@@ -94,7 +101,9 @@ async fn q03_a_full_disk_stops_no_call_and_is_forgotten_when_there_is_room() {
     );
     calls_work(&client).await;
 
-    there(&daemon, &["rm", &format!("{data}/fill")]).await.said(0, &[]);
+    there(&daemon, &["rm", &format!("{data}/fill")])
+        .await
+        .said(0, &[]);
     mcpctl(&daemon, &add("after")).await.said(0, &[]);
     assert_eq!(health(&client).await.1, "ok");
     calls_work(&client).await;

@@ -67,17 +67,25 @@ async fn q06_the_registry_survives_sigkill_while_it_is_written() {
         let daemon = setup.start().await;
         let mut writers: Vec<(String, Known, Child)> = Vec::new();
         for n in 0..N_WRITERS {
-            let old = known.iter().find(|(name, is)| {
-                **is == Known::There && writers.iter().all(|(taken, ..)| taken != *name)
-            });
+            let old = known
+                .iter()
+                .find(|(name, is)| **is == Known::There && writers.iter().all(|(taken, ..)| taken != *name));
             let (name, wanted) = match old {
                 Some((name, _)) if n % 2 == 0 => (name.clone(), Known::Gone),
                 _none => (format!("s{round}-{n}"), Known::There),
             };
             let add = ["add", &name, "--disabled", "--", "/bin/true", &name];
-            let arguments = if wanted == Known::Gone { &["remove", &name] } else { &add[..] };
+            let arguments = if wanted == Known::Gone {
+                &["remove", &name]
+            } else {
+                &add[..]
+            };
             let mut command = daemon.setup.project.mcpctl(arguments);
-            let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            let child = command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
             writers.push((name, wanted, child));
         }
         // The moments are what is tried here: first of some writers, then of the daemon, then of some others.
@@ -104,8 +112,14 @@ async fn q06_the_registry_survives_sigkill_while_it_is_written() {
         }
         check_registry(setup.path(), &mut known).await;
     }
-    assert!(n_acknowledged > 0, "no change was ever acknowledged: nothing was tried");
-    eprintln!("Q06: {} rounds, {n_acknowledged} acknowledged changes", n_rounds());
+    assert!(
+        n_acknowledged > 0,
+        "no change was ever acknowledged: nothing was tried"
+    );
+    eprintln!(
+        "Q06: {} rounds, {n_acknowledged} acknowledged changes",
+        n_rounds()
+    );
     setup.start().await.end().await;
 }
 
@@ -136,12 +150,21 @@ async fn check_registry(project: &Path, known: &mut BTreeMap<String, Known>) {
             assert_eq!(found.raw.args, Some(vec![name.clone()]), "{name} is whole");
             assert!(!found.enabled, "{name} is whole");
         }
-        *is = if found.is_some() { Known::There } else { Known::Gone };
+        *is = if found.is_some() {
+            Known::There
+        } else {
+            Known::Gone
+        };
     }
 }
 
 /// The status and the session in the answer to one request; `None` when the daemon was gone before.
-async fn asked(address: &str, method: &str, session: Option<&str>, body: &str) -> Option<(u16, Option<String>)> {
+async fn asked(
+    address: &str,
+    method: &str,
+    session: Option<&str>,
+    body: &str,
+) -> Option<(u16, Option<String>)> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let session = session.map_or_else(String::new, |id| format!("mcp-session-id: {id}\r\n"));
     let text = format!(
@@ -161,7 +184,9 @@ async fn asked(address: &str, method: &str, session: Option<&str>, body: &str) -
     }
     let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    let session = head.lines().find_map(|line| line.strip_prefix("mcp-session-id: "));
+    let session = head
+        .lines()
+        .find_map(|line| line.strip_prefix("mcp-session-id: "));
     Some((status, session.map(str::to_owned)))
 }
 
@@ -212,6 +237,12 @@ async fn q06b_sessions_survive_sigkill_while_they_are_written() {
         }
         setup = daemon.end_but_keep().await;
     }
-    assert!(n_in_time > 0, "no session was ever written down in time: nothing was tried");
-    eprintln!("Q06b: {} rounds, {n_in_time} sessions that had to be there or gone", n_rounds());
+    assert!(
+        n_in_time > 0,
+        "no session was ever written down in time: nothing was tried"
+    );
+    eprintln!(
+        "Q06b: {} rounds, {n_in_time} sessions that had to be there or gone",
+        n_rounds()
+    );
 }
