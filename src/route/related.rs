@@ -102,6 +102,18 @@ mod tests {
     }
 
     #[test]
+    fn the_key_may_be_written_with_escapes() {
+        for key in [
+            r"io.modelcontextprotocol\/related-task",
+            r"io.modelcontextprotocol/related\u002dtask",
+        ] {
+            let payload = raw(&format!(r#"{{"_meta":{{"{key}":{{"taskId":"own"}}}}}}"#));
+            assert_eq!(task_id(&payload).as_deref(), Some("own"), "{key}");
+            assert_eq!(without_task(&payload).as_str(), "{}", "{key}");
+        }
+    }
+
+    #[test]
     fn what_names_no_task_stays() {
         for text in [
             "{}",
