@@ -72,6 +72,9 @@ rust_steps() {
   fi
   step "cargo test" cargo test --locked
   step "cargo doc" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
+  # The fuzz targets with a driver of their own: no fuzzer is needed for it.
+  step "fuzz smoke" env RUSTFLAGS="--cfg fuzzing" CARGO_TARGET_DIR="$PWD/target/fuzz" \
+    cargo test --release --no-default-features --locked --manifest-path fuzz/Cargo.toml
 }
 
 # With the release binaries, from outside.

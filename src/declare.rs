@@ -77,7 +77,7 @@ impl Declarations {
         // Looked at before: what changes meanwhile is found at the next look.
         let look = self.look().await;
         let reloaded = self.read_and_apply().await;
-        let revision = self.0.registry.revision().await.ok();
+        let revision = self.0.registry.check().await.ok();
         *seen = Seen { revision, ..look };
         if self.told(|told| told.must_try_again) {
             // Unlike anything that can be seen, so that the next look leads here again.
@@ -142,8 +142,14 @@ impl Declarations {
         self.told(|told| told.must_try_again = false);
         let mut problems = Vec::new();
         let environment = self.environment(&mut problems);
-        self.mirror(&environment, &mut problems).await;
-        let changes = match self.resolved(&environment).await {
+        let specs = match self.0.registry.check().await {
+            Ok(_) => {
+                self.mirror(&environment, &mut problems).await;
+                self.resolved(&environment).await
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let changes = match specs {
             Ok(specs) => self.0.manager.apply(specs).await,
             Err(error) => {
                 self.told(|told| told.must_try_again = true);
@@ -220,7 +226,7 @@ impl Declarations {
         Seen {
             servers_file: stamp(&self.0.settings.servers_file),
             dotenv_file: stamp(&self.0.settings.dotenv_file),
-            revision: self.0.registry.revision().await.ok(),
+            revision: self.0.registry.check().await.ok(),
         }
     }
 

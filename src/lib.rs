@@ -14,7 +14,7 @@
 //! | 3.5 | `declare` |
 //! | 3 | `supervise` |
 //! | 2 | `child`, `registry` |
-//! | 1 | `advice`, `login_path`, `telemetry`, `tasks`, `rpc`, `config`, `retry`, `api`, `event` |
+//! | 1 | `advice`, `login_path`, `telemetry`, `tasks`, `rpc`, `config`, `place`, `retry`, `api`, `event` |
 //! | 0 | `ids` |
 
 pub mod advice;
@@ -31,6 +31,7 @@ pub mod event;
 pub mod front;
 pub mod ids;
 pub mod login_path;
+pub mod place;
 pub mod registry;
 pub mod retry;
 pub mod route;

@@ -19,6 +19,7 @@ const ORDER: &[&str] = &[
     "event",
     "api",
     "retry",
+    "place",
     "config",
     "rpc",
     "tasks",

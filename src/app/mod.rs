@@ -32,6 +32,7 @@ use crate::config::{Environment, Settings, read_servers};
 use crate::declare::Declarations;
 use crate::front::http::guard::Guard;
 use crate::front::http::room::Room;
+use crate::front::socket::Door;
 use crate::front::{self, Front, shim, socket, stream};
 use crate::registry::Registry;
 use crate::registry::sessions::SessionStore;
@@ -175,6 +176,9 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     }
     // The first client finds the lists that are known, however fast it is.
     house.front.catalog.rebuild();
+    house
+        .inner
+        .spawn("daemon.pid", lock.note().keep(house.inner.token()));
     house.revive();
     house.open(listener).map_err(Refusal::Other)?;
     banner::greet(&house.front, project_dir, &house.doors).await;
@@ -321,11 +325,10 @@ impl House {
     /// Opens the doors.
     fn open(&self, listener: TcpListener) -> Result<(), String> {
         let data_dir = self.front.declarations.settings().data_dir.clone();
-        let bound = |name| {
-            socket::bind(&data_dir, name)
-                .map_err(|error| format!("{}: {error}", data_dir.join(name).display()))
+        let opened = |name| {
+            Door::open(&data_dir, name).map_err(|error| format!("{}: {error}", data_dir.join(name).display()))
         };
-        let (control, lines) = (bound(socket::CONTROL)?, bound(socket::LINES)?);
+        let (control, lines) = (opened(socket::CONTROL)?, opened(socket::LINES)?);
         let closing = &self.front.closing;
         let network = axum::serve(
             Room::new(listener, self.doors.clone()),
@@ -333,8 +336,11 @@ impl House {
         )
         .with_graceful_shutdown(closing.clone().cancelled_owned());
         self.doors.spawn("http door", async move { drop(network.await) });
-        let control = axum::serve(OwnersOnly(control), front::http::control(Arc::clone(&self.front)))
-            .with_graceful_shutdown(closing.clone().cancelled_owned());
+        let control = axum::serve(
+            ControlDoor(control),
+            front::http::control(Arc::clone(&self.front)),
+        )
+        .with_graceful_shutdown(closing.clone().cancelled_owned());
         self.doors
             .spawn("control door", async move { drop(control.await) });
         self.doors
@@ -424,24 +430,18 @@ impl House {
     }
 }
 
-/// The control socket, for its owner only.
-struct OwnersOnly(tokio::net::UnixListener);
+/// The control socket.
+struct ControlDoor(Door);
 
-impl axum::serve::Listener for OwnersOnly {
+impl axum::serve::Listener for ControlDoor {
     type Io = tokio::net::UnixStream;
-    type Addr = tokio::net::unix::SocketAddr;
+    type Addr = ();
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        loop {
-            let (stream, address) = axum::serve::Listener::accept(&mut self.0).await;
-            if socket::is_ours(&stream) {
-                return (stream, address);
-            }
-            tracing::warn!("a control client of another user was refused");
-        }
+        (self.0.accept().await, ())
     }
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.0.local_addr()
+        Ok(())
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::catalog::Kind;
 use crate::child::CallError;
 use crate::route::{CallContext, RouteError, Router};
-use crate::rpc::mcp::{LogLevel, Revision, method};
+use crate::rpc::mcp::{LogLevel, RELATED_TASK, Revision, method};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Request, RpcError, Text};
 use crate::tasks::Tasks;
@@ -118,6 +118,9 @@ impl Engine {
         asked: &Text,
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
+        if let Some(twice) = params.and_then(ambiguous) {
+            return Err(RouteError::BadParams(format!("`{twice}` stands twice")));
+        }
         match asked.as_str() {
             method::TOOLS_CALL => self.router.call_tool(context, params).await,
             method::PROMPTS_GET => self.router.get_prompt(context, params).await,
@@ -163,6 +166,16 @@ impl Engine {
     }
 }
 
+/// A member that says where a request goes or whose it is, and stands twice: the server might read the other one.
+fn ambiguous(params: &Raw) -> Option<&'static str> {
+    let params = Object::of(params)?;
+    let inner = |key: &str, keys: &[&'static str]| Object::of(&params.get(key)?)?.doubled(keys);
+    params
+        .doubled(&["name", "uri", "ref", "task", "taskId", "_meta"])
+        .or_else(|| inner("_meta", &["progressToken", "traceparent", RELATED_TASK]))
+        .or_else(|| inner("ref", &["type", "name", "uri"]))
+}
+
 /// The lane of a request: with the client's own progress token, if it gave one.
 pub fn lane_of(session: &crate::session::Session, request: &Request) -> Arc<crate::child::Lane> {
     let meta = request
@@ -181,4 +194,35 @@ pub fn lane_of(session: &crate::session::Session, request: &Request) -> Arc<crat
         request.id.compact(),
         token.map(|token| token.compact()),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_says_where_a_request_goes_must_stand_once() {
+        let found = |text: &str| {
+            let params = Raw::parse(&text.to_owned().into()).unwrap();
+            ambiguous(&params)
+        };
+        let task = RELATED_TASK;
+        for (text, wanted) in [
+            (r#"{"name":"a","na\u006de":"b"}"#.to_owned(), "name"),
+            (r#"{"_meta":{},"_meta":{}}"#.to_owned(), "_meta"),
+            (
+                r#"{"_meta":{"progressToken":1,"progressToken":2}}"#.to_owned(),
+                "progressToken",
+            ),
+            (format!(r#"{{"_meta":{{"{task}":1,"{task}":2}}}}"#), task),
+            (r#"{"ref":{"uri":"a","uri":"b"}}"#.to_owned(), "uri"),
+        ] {
+            assert_eq!(found(&text), Some(wanted), "{text}");
+        }
+        assert_eq!(
+            found(r#"{"arguments":{"name":1,"name":2},"arguments":2,"x":1,"x":2}"#),
+            None
+        );
+        assert_eq!(found("[]"), None);
+    }
 }

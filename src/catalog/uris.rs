@@ -18,11 +18,10 @@ pub fn tagged(uri: &str, server: &str) -> String {
 
 /// The bare URI and the server of a tagged one.
 pub fn untagged(uri: &str) -> Option<(String, &str)> {
-    let at = uri.rfind(TAG)?;
-    let before = uri.get(..at)?;
+    // What looks like a tag in the fragment is none.
+    let (tagged, fragment) = uri.split_at(uri.find('#').unwrap_or(uri.len()));
+    let (before, server) = tagged.rsplit_once(TAG)?;
     let body = before.strip_suffix('?').or_else(|| before.strip_suffix('&'))?;
-    let after = uri.get(at + TAG.len()..)?;
-    let (server, fragment) = after.split_at(after.find('#').unwrap_or(after.len()));
     Some((format!("{body}{fragment}"), server))
 }
 
@@ -114,6 +113,13 @@ mod tests {
         assert_eq!(fit("a://{x}.{y}", "a://1.2"), Some(5));
         assert_eq!(fit("a://b", "a://b"), Some(5));
         assert_eq!(fit("a://{broken", "a://x"), None);
+    }
+
+    #[test]
+    fn what_looks_like_a_tag_in_the_fragment_is_none() {
+        let uri = "x://a#?mcp-server=b";
+        assert_eq!(untagged(uri), None);
+        assert_eq!(untagged(&tagged(uri, "c")), Some((uri.to_owned(), "c")));
     }
 
     #[test]

@@ -299,9 +299,13 @@ pub fn shown(line: &[u8]) -> String {
 
 /// One character as it may stand in a log or on a terminal.
 pub fn escaped(character: char) -> Box<dyn Iterator<Item = char>> {
+    let code = u32::from(character);
     if character.is_control() && character != '\t' {
-        let code = u32::from(character);
         return Box::new(format!("\\x{code:02x}").chars().collect::<Vec<_>>().into_iter());
+    }
+    // They turn the direction of what follows, and so can show a line as another one.
+    if matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+        return Box::new(format!("\\u{{{code:x}}}").chars().collect::<Vec<_>>().into_iter());
     }
     Box::new(std::iter::once(character))
 }

@@ -252,6 +252,18 @@ impl Lines {
     }
 }
 
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub mod fuzzed {
+    /// The lines of a stream that comes in these chunks.
+    pub fn lines<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
+        let mut lines = super::Lines::default();
+        let mut found: Vec<String> = chunks.flat_map(|chunk| lines.feed(chunk)).collect();
+        found.extend(lines.rest());
+        found
+    }
+}
+
 /// How much may be kept in the present second. Pure.
 #[derive(Debug)]
 struct Budget {
@@ -296,6 +308,10 @@ mod tests {
         let mut lines = Lines::new(Mask::default());
         assert_eq!(lines.feed(b"a\x1b[31mb\r\n\nhal"), ["a\\x1b[31mb"]);
         assert_eq!(lines.feed(b"f\n"), ["half"]);
+        assert_eq!(
+            lines.feed("a\u{202e}b\u{2066}\n".as_bytes()),
+            ["a\\u{202e}b\\u{2066}"]
+        );
         assert_eq!(
             lines.feed(&[vec![b'x'; 200_000], b"\n".to_vec()].concat())[0].len(),
             LINE_CHARS_MAX

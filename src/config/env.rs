@@ -43,7 +43,15 @@ impl Environment {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(ConfigErrors::unreadable(file, &error)),
         };
-        let dotenv = parse_dotenv(&text, file)?;
+        self.with_dotenv_text(&text, file)
+    }
+
+    /// The same from the text of a `.env` file.
+    ///
+    /// # Errors
+    /// All bad lines.
+    pub fn with_dotenv_text(&self, text: &str, file: &Path) -> Result<Self, ConfigErrors> {
+        let dotenv = parse_dotenv(text, file)?;
         Ok(Self {
             real: Arc::clone(&self.real),
             dotenv: Arc::new(dotenv),

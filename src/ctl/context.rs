@@ -52,8 +52,13 @@ impl Context {
     /// else `list` in a fresh project would show nothing. Never beside a daemon, whose file may be another one.
     pub(super) async fn registry(&self, out: &mut Out) -> Result<Registry, Failure> {
         let refused = |error: RegistryError| Failure::Refused(error.to_string());
-        let registry = Registry::open(&self.settings.data_dir).await.map_err(refused)?;
-        if self.client.is_there().await {
+        let (data_dir, is_daemon_there) = (&self.settings.data_dir, self.client.is_there().await);
+        if is_daemon_there && !Registry::is_in(data_dir) {
+            // A new one would be ours alone: the daemon goes on with the one that was taken away.
+            return Err(refused(Registry::moved_from(data_dir)));
+        }
+        let registry = Registry::open(data_dir).await.map_err(refused)?;
+        if is_daemon_there {
             return Ok(registry);
         }
         match read_servers(&self.settings.servers_file, &self.settings.environment) {

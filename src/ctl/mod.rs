@@ -81,6 +81,13 @@ fn tell(failure: &Failure, out: &mut Out) {
     out.remark(&format!("mcpctl: {failure}"));
 }
 
+/// What is private here and takes any text, for the fuzz targets.
+#[cfg(fuzzing)]
+pub mod fuzzed {
+    pub use super::import::fuzzed::import;
+    pub use super::text::fuzzed::*;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

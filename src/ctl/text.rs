@@ -135,6 +135,25 @@ fn new_line(text: &mut String, depth: usize) {
     text.push_str(&"  ".repeat(depth));
 }
 
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub(in crate::ctl) mod fuzzed {
+    /// As [`super::escaped`].
+    pub fn escaped(text: &str) -> String {
+        super::escaped(text)
+    }
+
+    /// As [`super::escaped_lines`].
+    pub fn escaped_lines(text: &str) -> String {
+        super::escaped_lines(text)
+    }
+
+    /// As [`super::indented_json`].
+    pub fn indented_json(text: &str) -> String {
+        super::indented_json(text)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::conversation::Conversation;
+use super::socket::Door;
 use super::{BODY_BYTES_MAX, Shared};
 use crate::child::outgoing::append_on_one_line;
 use crate::rpc::RpcError;
@@ -26,29 +27,18 @@ const LAST_ANSWERS: Duration = Duration::from_secs(60);
 const GONE_POLL: Duration = Duration::from_millis(200);
 /// When the session has ended, what is on its way may take so long to go out.
 const LAST_LINES: Duration = Duration::from_secs(2);
-/// Connections that cannot be accepted now are tried again after this.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// Lines written at once.
 const N_LINES_AT_ONCE: usize = 64;
 
 /// Takes clients in until no new ones are wanted.
-pub async fn serve(front: Shared, listener: UnixListener) {
+pub async fn serve(front: Shared, mut door: Door) {
     loop {
-        let accepted = tokio::select! {
+        let client = tokio::select! {
             () = front.closing.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            client = door.accept() => client,
         };
-        match accepted {
-            Ok((client, _)) if super::socket::is_ours(&client) => {
-                let client = talk(Arc::clone(&front), client);
-                front.tasks.spawn("line client", client);
-            }
-            Ok(_) => tracing::warn!("a client of another user was refused"),
-            Err(error) => {
-                tracing::warn!(%error, "a client could not be taken in");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
+        let client = talk(Arc::clone(&front), client);
+        front.tasks.spawn("line client", client);
     }
 }
 

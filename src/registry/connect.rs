@@ -15,10 +15,8 @@ use super::error::RegistryError;
 use super::schema;
 use crate::retry::DatabaseRetry;
 
-/// How long SQLite itself waits for a lock within one try; the retry policy does the rest.
-///
-/// Together, and with the waits between the tries, that is somewhat less than 5 s.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(900);
+/// How long SQLite itself waits for a lock within one try; with the tries of the retry policy about 5 s in all.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(950);
 /// Reading connections at most.
 const N_READERS_MAX: u32 = 4;
 /// Patience for a free reading connection; they are held for milliseconds.
@@ -216,7 +214,7 @@ pub(super) mod tests {
         };
         for of in [&connection, &*reader] {
             assert_eq!((number(of, "foreign_keys"), number(of, "trusted_schema")), (1, 0));
-            assert_eq!(number(of, "busy_timeout"), 900);
+            assert_eq!(number(of, "busy_timeout"), 950);
         }
         let mode: String = connection
             .query_row("PRAGMA journal_mode", [], |row| row.get(0))

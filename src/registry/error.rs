@@ -70,6 +70,16 @@ pub enum RegistryError {
         /// What the operating system or SQLite said.
         why: String,
     },
+    /// The file was taken away under a running program, or another one has taken its place.
+    #[error(
+        "the registry {} was taken away, or replaced, while mcp-wrapper runs; what runs goes on as it is; \
+         put it back, or start mcp-wrapper again to go on with what is there",
+        file.display()
+    )]
+    Moved {
+        /// Where it was.
+        file: PathBuf,
+    },
     /// The bytes are no healthy database. They are left as they are.
     #[error(
         "the registry {} is damaged ({why}); it was left as it is; move it away and start again for an empty \

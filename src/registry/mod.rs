@@ -26,7 +26,11 @@ pub use definitions::{Declared, Put, Removed};
 pub use error::RegistryError;
 pub use journal::{JOURNAL_BYTES_MAX, JOURNAL_ROWS_MAX};
 
+use crate::place::FileId;
 use crate::retry::DatabaseRetry;
+
+/// The name of the file in the data folder.
+const FILE: &str = "registry.db";
 
 /// The handle. Cheap to clone; all clones share the connections.
 #[derive(Debug, Clone)]
@@ -37,6 +41,8 @@ pub struct Registry {
 #[derive(Debug)]
 struct Inner {
     file: PathBuf,
+    /// The file that was opened: its path may lead to another one later.
+    id: FileId,
     writer: Mutex<Connection>,
     readers: Pool<SqliteConnectionManager>,
 }
@@ -47,19 +53,34 @@ impl Registry {
     /// # Errors
     /// Any kind; a file that cannot be used is left as it is.
     pub async fn open(dir: &Path) -> Result<Self, RegistryError> {
-        let file = dir.join("registry.db");
+        let file = dir.join(FILE);
         let open = move || {
             let writer = Mutex::new(connect::writer(&file, schema::MIGRATIONS)?);
             let readers = connect::readers(&file)?;
+            let id = FileId::of(&file).map_err(|error| RegistryError::CannotOpen {
+                file: file.clone(),
+                why: error.to_string(),
+            })?;
             Ok(Self {
                 inner: Arc::new(Inner {
                     file,
+                    id,
                     writer,
                     readers,
                 }),
             })
         };
         on_blocking_thread("opening it", open).await
+    }
+
+    /// Whether there is a registry in a folder.
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(FILE).exists()
+    }
+
+    /// The error for a registry that is gone from this folder while a daemon uses it.
+    pub fn moved_from(dir: &Path) -> RegistryError {
+        RegistryError::Moved { file: dir.join(FILE) }
     }
 
     /// The file.
@@ -81,23 +102,23 @@ impl Registry {
         Ok(number.unsigned_abs())
     }
 
-    /// Whether the registry can be read, and is still where it was.
+    /// The revision, when the registry can be read and is still where it was.
     ///
     /// # Errors
-    /// `CannotOpen` when the file was taken away, or what SQLite says.
-    pub async fn check(&self) -> Result<(), RegistryError> {
-        let file = self.inner.file.clone();
+    /// `Moved` when the file was taken away, were it replaced by another; or what SQLite says.
+    pub async fn check(&self) -> Result<u64, RegistryError> {
+        let inner = Arc::clone(&self.inner);
         // An open connection goes on with a file that was deleted, and everything it writes is lost.
         let there = move || {
-            std::fs::metadata(&file)
-                .map(drop)
-                .map_err(|error| RegistryError::CannotOpen {
-                    file,
-                    why: error.to_string(),
-                })
+            let file = inner.file.clone();
+            inner
+                .id
+                .is_at(&file)
+                .then_some(())
+                .ok_or(RegistryError::Moved { file })
         };
         on_blocking_thread("looking for it", there).await?;
-        self.revision().await.map(drop)
+        self.revision().await
     }
 
     /// Brings what stands in the write-ahead log into the file. The handle still works afterwards.

@@ -452,12 +452,22 @@ async fn what_is_no_file_cannot_be_opened() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_taken_away_is_noticed() {
-    let (_folder, registry) = fresh().await;
+async fn a_file_that_was_taken_away_is_noticed_and_so_is_its_return() {
+    let (folder, registry) = fresh().await;
+    let elsewhere = folder.path().join("elsewhere");
     registry.check().await.unwrap();
-    std::fs::remove_file(registry.file()).unwrap();
+    std::fs::rename(registry.file(), &elsewhere).unwrap();
+    assert!(!Registry::is_in(folder.path()));
     let told = registry.check().await.unwrap_err();
-    assert!(matches!(told, RegistryError::CannotOpen { .. }), "{told}");
+    assert!(matches!(told, RegistryError::Moved { .. }), "{told}");
+    std::fs::copy(&elsewhere, registry.file()).unwrap();
+    let told = registry.check().await.unwrap_err();
+    assert!(
+        matches!(told, RegistryError::Moved { .. }),
+        "a copy is another file: {told}"
+    );
+    std::fs::rename(&elsewhere, registry.file()).unwrap();
+    registry.check().await.unwrap();
 }
 
 #[tokio::test]

@@ -27,12 +27,10 @@ pub fn form_of_2025_06_18(params: &Raw) -> Result<Raw, String> {
     let Some(properties) = schema_object.get("properties") else {
         return Ok(without_mode.clone());
     };
-    let mut edited = properties.clone();
-    for (name, property) in Object::of(&properties).iter().flat_map(Object::iter) {
-        if let Some(older) = older_property(&name, &property)? {
-            edited = Object::of(&edited).map_or_else(|| edited.clone(), |all| all.with(&name, &older));
-        }
-    }
+    let Some(all) = Object::of(&properties) else {
+        return Ok(without_mode.clone());
+    };
+    let edited = all.edited(older_property)?;
     Ok(object.with("requestedSchema", &schema_object.with("properties", &edited)))
 }
 
@@ -294,6 +292,21 @@ mod tests {
         let form =
             raw(r#"{"message":"m","requestedSchema":{"properties":{"a":{"type":"array","items":{}}}}}"#);
         assert!(form_of_2025_06_18(&form).unwrap_err().contains("`a`"));
+    }
+
+    #[test]
+    fn fields_under_odd_keys_are_made_older_in_their_places() {
+        let choice = r#"{"type":"string","oneOf":[{"const":"a","title":"A"}]}"#;
+        let form = raw(&format!(
+            r#"{{"mode":"form","requestedSchema":{{"properties":{{"\ud800":{choice},"":1,"x":{choice},"x":{choice}}}}}}}"#
+        ));
+        let older = r#"{"type":"string","enum":["a"],"enumNames":["A"]}"#;
+        assert_eq!(
+            form_of_2025_06_18(&form).unwrap().as_str(),
+            format!(
+                r#"{{"requestedSchema":{{"properties":{{"\ud800":{older},"":1,"x":{older},"x":{older}}}}}}}"#
+            )
+        );
     }
 
     #[test]

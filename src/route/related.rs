@@ -8,9 +8,12 @@ use crate::rpc::object::Object;
 
 /// The id of the task that these parameters, or this result, belong to.
 pub fn task_id(payload: &Raw) -> Option<String> {
-    // Most messages belong to no task: those are not taken apart.
-    let key = RELATED_TASK.as_bytes();
-    payload.as_bytes().windows(key.len()).find(|part| *part == key)?;
+    // Most messages belong to no task: those are not taken apart. Some writers escape the slash of the key, and any
+    // of its letters may be.
+    let text = payload.as_str();
+    if !text.contains("related-task") && !text.contains("\\u00") {
+        return None;
+    }
     let meta = Object::of(payload)?.get("_meta")?;
     let related = Object::of(&meta)?.get(RELATED_TASK)?;
     Object::of(&related)?.get_string("taskId")
@@ -96,6 +99,18 @@ mod tests {
             belonging_to(&raw("{}"), "own").as_str(),
             r#"{"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"own"}}}"#
         );
+    }
+
+    #[test]
+    fn the_key_may_be_written_with_escapes() {
+        for key in [
+            r"io.modelcontextprotocol\/related-task",
+            r"io.modelcontextprotocol/related\u002dtask",
+        ] {
+            let payload = raw(&format!(r#"{{"_meta":{{"{key}":{{"taskId":"own"}}}}}}"#));
+            assert_eq!(task_id(&payload).as_deref(), Some("own"), "{key}");
+            assert_eq!(without_task(&payload).as_str(), "{}", "{key}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::error::code;
+use super::object::Object;
 use super::{Raw, RequestId, RpcError, Text};
 
 /// One JSON-RPC message.
@@ -127,7 +128,15 @@ fn parse_one(text: &Bytes) -> Result<Message, Malformed> {
                 &format!("this is no JSON-RPC message: {error}"),
             ));
         }
-        Err(error) => return Err(Malformed::not_json(&error)),
+        Err(error) => {
+            // A key that is no text of characters is valid JSON (RFC 8259 §8.2), and none of ours.
+            let whole = Raw::parse(text).map_err(|_| Malformed::not_json(&error))?;
+            let readable = Object::of(&whole).map_or_else(|| whole.clone(), |whole| whole.readable());
+            if readable == whole {
+                return Err(Malformed::not_json(&error));
+            }
+            return parse_one(&readable.bytes());
+        }
     };
     envelope.into_message(text)
 }
@@ -334,6 +343,21 @@ mod tests {
             ))
             .is_err()
         );
+    }
+
+    #[test]
+    fn a_key_that_is_no_text_is_passed_over() {
+        let Message::Request(request) = one(
+            r#"{"\ud800":[1],"jsonrpc":"2.0","id":7,"method":"ping","\udc00x":{},"params":{"\ud800":1}}"#,
+        ) else {
+            panic!()
+        };
+        assert_eq!(request.id, RequestId::number(7));
+        assert_eq!(request.params.unwrap().as_str(), r#"{"\ud800":1}"#);
+        let id_twice = r#"{"\ud800":1,"jsonrpc":"2.0","id":1,"id":2,"method":"a"}"#;
+        assert_eq!(parse(id_twice).unwrap_err().error.code, code::INVALID_REQUEST);
+        let broken = r#"{"\ud800":1,"jsonrpc":"2.0","id":1"#;
+        assert_eq!(parse(broken).unwrap_err().error.code, code::PARSE_ERROR);
     }
 
     #[test]

@@ -53,7 +53,20 @@ impl<'a> Object<'a> {
         })
     }
 
+    /// The first of these keys that stands more than once: its readers may not agree on which one counts.
+    pub fn doubled<'k>(&self, keys: &[&'k str]) -> Option<&'k str> {
+        let n_of = |key: &str| {
+            self.members
+                .iter()
+                .filter(|member| self.key_is(member, key))
+                .count()
+        };
+        keys.iter().copied().find(|key| n_of(key) > 1)
+    }
+
     /// The text with `value` under `key`: in place where the key is there, else as the last member.
+    ///
+    /// It stands there once afterwards, so that every reader finds this value, whichever of two it takes.
     #[must_use]
     pub fn with(&self, key: &str, value: &Raw) -> Raw {
         let (before, after) = self.around(key);
@@ -64,8 +77,12 @@ impl<'a> Object<'a> {
         Raw::trusted(text)
     }
 
-    /// The text before and after the place where the value of `key` stands, or would stand.
+    /// The text before and after the place where the value of `key` stands, or would stand; it stands nowhere else.
     pub fn around(&self, key: &str) -> (Vec<u8>, Vec<u8>) {
+        if self.doubled(&[key]).is_some() {
+            let once = self.without(&[key]);
+            return Object::of(&once).map(|once| once.around(key)).unwrap_or_default();
+        }
         let text = self.raw.as_bytes();
         if let Some(member) = self.find(key) {
             let (before, after) = (text.get(..member.value.start), text.get(member.value.end..));
@@ -84,18 +101,48 @@ impl<'a> Object<'a> {
         (before, b"}".to_vec())
     }
 
+    /// The text with another value in each place for which `edit` gives one, in order; a key that is no text of
+    /// characters is given as an empty one.
+    ///
+    /// # Errors
+    /// The first of `edit`.
+    pub fn edited<E>(&self, mut edit: impl FnMut(&str, &Raw) -> Result<Option<Raw>, E>) -> Result<Raw, E> {
+        let text = self.raw.as_bytes();
+        let (mut out, mut n_copied) = (Vec::with_capacity(text.len()), 0);
+        for member in &self.members {
+            let key = self.raw.part(member.key.clone());
+            let value = self.raw.part(member.value.clone());
+            if let Some(new) = edit(&key.as_string().unwrap_or_default(), &value)? {
+                out.extend_from_slice(text.get(n_copied..member.value.start).unwrap_or_default());
+                out.extend_from_slice(new.as_bytes());
+                n_copied = member.value.end;
+            }
+        }
+        out.extend_from_slice(text.get(n_copied..).unwrap_or_default());
+        Ok(Raw::trusted(out))
+    }
+
+    /// The text without members whose keys are no text of characters (half of a surrogate pair, RFC 8259 §8.2).
+    #[must_use]
+    pub fn readable(&self) -> Raw {
+        self.filtered(|member| self.raw.part(member.key.clone()).as_string().is_some())
+    }
+
     /// The text without the members named.
     #[must_use]
     pub fn without(&self, keys: &[&str]) -> Raw {
-        let doomed = |member: &&Member| !keys.iter().any(|key| self.key_is(member, key));
-        if self.members.iter().all(|member| doomed(&member)) {
+        self.filtered(|member| !keys.iter().any(|key| self.key_is(member, key)))
+    }
+
+    /// The text with these members only; as it is where they are all.
+    fn filtered(&self, is_kept: impl Fn(&Member) -> bool) -> Raw {
+        if self.members.iter().all(&is_kept) {
             return self.raw.clone();
         }
-        let kept = self.members.iter().filter(doomed);
         let text = self.raw.as_bytes();
         let mut out = vec![b'{'];
-        for (n, member) in kept.enumerate() {
-            if n > 0 {
+        for member in self.members.iter().filter(|member| is_kept(member)) {
+            if out.len() > 1 {
                 out.push(b',');
             }
             out.extend_from_slice(text.get(member.key.clone()).unwrap_or_default());
@@ -297,6 +344,29 @@ mod tests {
         assert_eq!(object.get("name").unwrap().as_str(), "1");
         assert_eq!(object.get("x").unwrap().as_str(), "3");
         assert!(object.get("y").is_none());
+    }
+
+    #[test]
+    fn what_is_set_stands_once_afterwards() {
+        let twice = raw(r#"{"x":1,"a":2, "\u0078":3}"#);
+        let object = Object::of(&twice).unwrap();
+        assert_eq!(object.doubled(&["a", "x"]), Some("x"));
+        assert_eq!(object.doubled(&["a", "y"]), None);
+        assert_eq!(object.with("x", &raw("9")).as_str(), r#"{"a":2,"x":9}"#);
+    }
+
+    #[test]
+    fn values_are_edited_in_their_places_under_whatever_keys() {
+        let text = raw(r#"{ "a":1, "\ud800" : 2 ,"a":3,"b":1}"#);
+        let object = Object::of(&text).unwrap();
+        let doubled = |key: &str, value: &Raw| {
+            let n: u32 = value.read().unwrap();
+            Ok::<_, ()>((key != "b").then(|| Raw::of(&(n * 2))))
+        };
+        let edited = object.edited(doubled).unwrap();
+        assert_eq!(edited.as_str(), r#"{ "a":2, "\ud800" : 4 ,"a":6,"b":1}"#);
+        assert_eq!(object.edited(|_, _| Err::<Option<Raw>, _>(7)).unwrap_err(), 7);
+        assert_eq!(object.readable().as_str(), r#"{"a":1,"a":3,"b":1}"#);
     }
 
     #[test]

@@ -74,6 +74,8 @@ fn refusal(asked: &str) -> Response {
 /// Runs `mcpctl` once against some answers.
 fn run(answers: &[(&'static str, u16, String)], arguments: &[&str]) -> Ran {
     let project = Project::new();
+    // Where a daemon runs there is a registry.
+    project.run(&["list"]).said(0, &[]);
     let daemon = Answers::on(project.path(), answers);
     let ran = project.run(arguments);
     daemon.end();

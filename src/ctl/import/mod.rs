@@ -34,6 +34,20 @@ pub(super) fn read(text: &str) -> Result<Vec<Entry>, NotImportable> {
     Ok(found.into_iter().map(entry::read).collect())
 }
 
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub(in crate::ctl) mod fuzzed {
+    /// Reads a settings file and plans its import into an empty registry; the names that would be taken.
+    pub fn import(text: &str) -> Vec<String> {
+        let steps = super::read(text).map(|entries| super::plan(entries, &[], &[]));
+        let steps = steps.unwrap_or_default();
+        let taken = steps
+            .iter()
+            .filter_map(|step| Some(step.action.change()?.0.to_string()));
+        taken.collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::entry::Kind;

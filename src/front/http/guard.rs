@@ -99,11 +99,15 @@ impl Guard {
 
     fn is_our_host(&self, authority: &str) -> bool {
         let host = normal_host(authority);
+        if host.is_empty() {
+            return false;
+        }
         if self.allowed_hosts.contains(&host) || host == "localhost" {
             return true;
         }
         // A name can be made to point here by anybody; an address cannot.
-        match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        match address.unwrap_or(&host).parse::<IpAddr>() {
             Ok(address) => address.is_loopback() || !self.host.is_loopback(),
             Err(_) => false,
         }
@@ -136,14 +140,23 @@ impl Guard {
     }
 }
 
-/// Lower case, without the port and a trailing dot.
+/// Lower case, without the port and a trailing dot; empty where something else stands after the host.
 fn normal_host(authority: &str) -> String {
     let authority = authority.to_ascii_lowercase();
-    let host = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((inside, _port)) => format!("[{inside}]"),
-        None => authority.split(':').next().unwrap_or_default().to_owned(),
+    let n_host = if authority.starts_with('[') {
+        authority.find(']').map_or(0, |at| at + 1)
+    } else {
+        authority.find(':').unwrap_or(authority.len())
     };
-    host.strip_suffix('.').map_or(host.clone(), str::to_owned)
+    let (host, rest) = authority.split_at(n_host);
+    let is_port = |rest: &str| {
+        rest.strip_prefix(':')
+            .is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    if !rest.is_empty() && !is_port(rest) {
+        return String::new();
+    }
+    host.strip_suffix('.').unwrap_or(host).to_owned()
 }
 
 /// The first thing that every request from the network meets.

@@ -47,6 +47,14 @@ fn only_our_own_hosts_are_served() {
         "10.0.0.1",
         "",
         "[::2]:1",
+        // No port, but something else.
+        "127.0.0.1[",
+        "127.0.0.1[::1]",
+        "[127.0.0.1]evil.example",
+        "[::1]evil.example",
+        "[::1",
+        "localhost:x",
+        "localhost:1:2",
     ] {
         assert_eq!(check(&[(header::HOST, bad)]), Err(Refused::ForeignHost), "{bad}");
     }

@@ -73,7 +73,7 @@ impl Front {
         } else {
             "healthy"
         };
-        let database = database.map_or_else(|error| error.to_string(), |()| "ok".to_owned());
+        let database = database.map_or_else(|error| error.to_string(), |_revision| "ok".to_owned());
         let timestamp = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis());

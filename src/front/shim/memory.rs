@@ -251,6 +251,33 @@ fn insert<V>(map: &mut BTreeMap<String, V>, key: String, value: V) {
     map.insert(key, value);
 }
 
+/// For the fuzz targets.
+#[cfg(fuzzing)]
+pub mod fuzzed {
+    use bytes::Bytes;
+
+    /// What a shim remembers.
+    #[derive(Debug, Default)]
+    pub struct Memory(super::Memory);
+
+    impl Memory {
+        /// Whether what the client says goes on.
+        pub fn heard_client(&mut self, line: &Bytes) -> bool {
+            self.0.heard_client(line) == super::Onward::Pass
+        }
+
+        /// Whether what the daemon says goes on.
+        pub fn heard_daemon(&mut self, line: &Bytes) -> bool {
+            self.0.heard_daemon(line) == super::Onward::Pass
+        }
+
+        /// The daemon is gone, another comes: what the client hears of it, what the daemon hears, and the news.
+        pub fn again(&mut self) -> [Vec<Bytes>; 3] {
+            [self.0.lost(), self.0.replay(), self.0.news()]
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,9 @@
 mod attach;
 mod memory;
 
+#[cfg(fuzzing)]
+pub use memory::fuzzed;
+
 use std::path::Path;
 use std::time::Duration;
 

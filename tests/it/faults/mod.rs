@@ -9,6 +9,7 @@ mod framing;
 mod resources;
 mod routing;
 mod start;
+mod storage;
 mod streams;
 
 use std::fmt::Write;
@@ -17,7 +18,7 @@ use std::path::Path;
 /// One case of the catalogue.
 #[derive(Debug)]
 pub(crate) struct Case {
-    /// As in the catalogue: a letter and two digits.
+    /// As in the catalogue: a letter and two digits, and a small letter where one row of it has several cases.
     pub(crate) id: &'static str,
     /// What is provoked.
     pub(crate) provoked: &'static str,
@@ -35,6 +36,7 @@ const GROUPS: &[(&str, &[Case])] = &[
     ("Streams and processes", streams::CASES),
     ("Resources", resources::CASES),
     ("Daemon", daemon::CASES),
+    ("Storage", storage::CASES),
 ];
 
 /// Says which case runs: the output of a run is its list.

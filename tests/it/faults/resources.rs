@@ -27,24 +27,6 @@ pub(super) const CASES: &[Case] = &[
         test: "faults::resources::q02_a_child_that_takes_all_it_can_get_harms_nobody_else",
     },
     Case {
-        id: "Q03",
-        provoked: "the disk of the data folder is filled by a child",
-        promised: "calls and new clients are served; a change of the servers is refused and told why; with room again it works, without a restart; skipped where the system gives no user and mount namespaces",
-        test: "faults::resources::disk::q03_a_full_disk_stops_changes_and_nothing_else",
-    },
-    Case {
-        id: "Q04",
-        provoked: "the data folder is on a read-only disk at the start; the registry is taken away while the daemon runs",
-        promised: "the start is refused, with the folder's name; without its registry the daemon serves on, and health says so; the first is skipped where the system gives no user and mount namespaces",
-        test: "faults::resources::disk::q04_a_registry_out_of_reach_is_told_and_calls_go_on",
-    },
-    Case {
-        id: "Q05",
-        provoked: "another process holds the registry's write lock for 3 s, and without an end",
-        promised: "a change waits and is made; it is refused after 5 s, and the daemon serves on all the while",
-        test: "faults::resources::disk::q05_a_lock_is_waited_for_and_not_for_ever",
-    },
-    Case {
         id: "Q08",
         provoked: "the daemon is stopped (SIGSTOP) for longer than all patience with its children, and continued",
         promised: "no child is replaced for a silence that was the daemon's own; calls go on",

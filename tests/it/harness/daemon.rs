@@ -100,9 +100,15 @@ impl Setup {
 
     /// Starts the daemon and waits until it listens.
     pub(crate) async fn start(self) -> Daemon {
+        let command = self.command(&[]);
+        self.start_by(command).await
+    }
+
+    /// The same by a command that becomes the daemon.
+    pub(crate) async fn start_by(self, mut command: Command) -> Daemon {
         let log = self.path().join("stderr.txt");
         let stderr = std::fs::File::create(&log).unwrap();
-        let process = self.command(&[]).stderr(stderr).spawn().unwrap();
+        let process = command.stderr(stderr).spawn().unwrap();
         let address = until("a daemon that listens", async || {
             let text = std::fs::read_to_string(&log).unwrap();
             let (_, after) = text.split_once("listens on http://")?;
