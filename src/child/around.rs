@@ -14,7 +14,7 @@ use super::link::{Link, ReplyTo, Sending};
 use super::outgoing::Params;
 use super::process::Process;
 use super::state::Sight;
-use crate::event::{Rung, What};
+use crate::event::{Cause, Rung, SupervisionEvent, What};
 use crate::ids::Generation;
 use crate::rpc::message::notification_line;
 use crate::rpc::{Raw, Text, mcp};
@@ -128,6 +128,36 @@ pub(super) async fn shake_hands(link: &Link, patience: Duration, params: Raw) ->
     let handshake = Handshake::read(&outcome).map_err(Refused::Said)?;
     link.post(notification_line(mcp::method::INITIALIZED, None::<&Raw>));
     Ok(handshake)
+}
+
+/// Writes what happened into the log: what a person should look at stands out.
+pub(super) fn log(event: &SupervisionEvent) {
+    match &event.what {
+        What::Failed { .. } => tracing::error!(generation = event.generation.0, "{}", event.what),
+        What::Gone {
+            cause: Cause::Asked | Cause::Idle | Cause::ShuttingDown,
+            ..
+        } => {
+            tracing::info!(generation = event.generation.0, "{}", event.what);
+        }
+        What::Gone { .. }
+        | What::NotSpawned { .. }
+        | What::Backoff { .. }
+        | What::Unresponsive
+        | What::FewFilesLeft { .. }
+        | What::Flood { .. }
+        | What::Refused { .. } => {
+            tracing::warn!(generation = event.generation.0, "{}", event.what);
+        }
+        What::Spawned { .. }
+        | What::Ready { .. }
+        | What::Asked { .. }
+        | What::Stopped
+        | What::Unpinged
+        | What::Responsive => {
+            tracing::info!(generation = event.generation.0, "{}", event.what);
+        }
+    }
 }
 
 pub(super) async fn report(

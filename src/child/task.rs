@@ -751,32 +751,7 @@ impl Runner {
             generation: self.machine.generation(),
             what,
         };
-        match &event.what {
-            What::Failed { .. } => tracing::error!(generation = event.generation.0, "{}", event.what),
-            What::Gone {
-                cause: Cause::Asked | Cause::Idle | Cause::ShuttingDown,
-                ..
-            } => {
-                tracing::info!(generation = event.generation.0, "{}", event.what);
-            }
-            What::Gone { .. }
-            | What::NotSpawned { .. }
-            | What::Backoff { .. }
-            | What::Unresponsive
-            | What::FewFilesLeft { .. }
-            | What::Flood { .. }
-            | What::Refused { .. } => {
-                tracing::warn!(generation = event.generation.0, "{}", event.what);
-            }
-            What::Spawned { .. }
-            | What::Ready { .. }
-            | What::Asked { .. }
-            | What::Stopped
-            | What::Unpinged
-            | What::Responsive => {
-                tracing::info!(generation = event.generation.0, "{}", event.what);
-            }
-        }
+        around::log(&event);
         // Nobody may be listening.
         drop(self.surroundings.events.send(event));
     }
