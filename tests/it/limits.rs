@@ -39,7 +39,7 @@ async fn q01_a_server_over_its_memory_is_replaced_and_one_that_does_so_again_and
             " in 1 process, `memory_max` is 96 MiB",
             "starts again in",
         ];
-        daemon.mcpctl(&[verb, "a"]).await.said(0, &words);
+        daemon.tells(&[verb, "a"], &words).await;
     }
     client.call("a__leak", json!({ "n": 300 })).await;
     let server = daemon.in_state("a", "failed").await;
@@ -49,7 +49,7 @@ async fn q01_a_server_over_its_memory_is_replaced_and_one_that_does_so_again_and
         "next try",
         "raise `memory_max` for it",
     ];
-    daemon.mcpctl(&["why", "a"]).await.said(0, &words);
+    daemon.tells(&["why", "a"], &words).await;
     assert_eq!(
         daemon.server("b").await["generation"],
         1,

@@ -29,6 +29,7 @@ async fn a_crash_loop_is_told_with_its_attempts_its_last_words_and_the_next_atte
     let setup = Setup::new(&[crash_loop()]).variable("KEY", "hunter2hunter2");
     let daemon = setup.start().await;
     daemon.in_state("loop", "failed").await;
+    daemon.tells(&["why", "loop"], LOOP).await;
     let why = daemon.mcpctl(&["why", "loop"]).await;
     why.said(0, LOOP);
     why.said(
@@ -81,7 +82,7 @@ async fn a_hung_handshake_is_told_with_how_long_was_waited_and_what_was_said_ins
             "noise 0: this is not JSON",
             "asked to go: stdin closed",
         ];
-        daemon.mcpctl(&[verb, "hung"]).await.said(0, &words);
+        daemon.tells(&[verb, "hung"], &words).await;
     }
     daemon.end().await;
 }
@@ -94,7 +95,7 @@ async fn a_signal_is_told_by_its_name_and_what_cannot_start_with_what_was_looked
     daemon.ready("a").await;
     for verb in ["why", "events"] {
         let words = ["the process ended by itself (signal 9 (SIGKILL))", "ready after"];
-        daemon.mcpctl(&[verb, "a"]).await.said(0, &words);
+        daemon.tells(&[verb, "a"], &words).await;
     }
     let added = daemon.mcpctl(&["add", "lost", "--", "no-such-program"]).await;
     added.said(1, &["command not found in PATH"]);
@@ -103,7 +104,7 @@ async fn a_signal_is_told_by_its_name_and_what_cannot_start_with_what_was_looked
             "failed: cannot be started: `no-such-program`: command not found in PATH",
             "one more attempt in 5m",
         ];
-        daemon.mcpctl(&[verb, "lost"]).await.said(0, &words);
+        daemon.tells(&[verb, "lost"], &words).await;
     }
     daemon.end().await;
 }
@@ -118,10 +119,10 @@ async fn the_story_of_a_server_is_there_when_the_server_is_not_any_more() {
         "started as process",
         "gone: stopped on request",
     ];
-    daemon.mcpctl(&["why", "a"]).await.said(0, &words);
+    daemon.tells(&["why", "a"], &words).await;
     let json = daemon.mcpctl_json(&["why", "a"]).await;
     assert_eq!(json["declared"], false, "{json}");
-    daemon.mcpctl(&["events", "a"]).await.said(0, &words[1..]);
+    daemon.tells(&["events", "a"], &words[1..]).await;
     daemon
         .mcpctl(&["why", "nobody"])
         .await

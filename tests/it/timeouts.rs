@@ -86,8 +86,8 @@ async fn replaced(daemon: &Daemon) {
     })
     .await;
     for verb in ["events", "why"] {
-        let told = daemon.mcpctl(&[verb, "a"]).await;
-        told.said(0, &["does not answer", "answers neither calls nor pings"]);
+        let words = ["does not answer", "answers neither calls nor pings"];
+        daemon.tells(&[verb, "a"], &words).await;
     }
 }
 
@@ -108,9 +108,8 @@ async fn a_child_that_never_answers_pings_is_not_judged_by_them() {
     assert_eq!(daemon.server("a").await["generation"], 1);
     assert_eq!(daemon.server("a").await["state"], "ready");
     daemon
-        .mcpctl(&["events", "a"])
-        .await
-        .said(0, &["answers no pings: it is not judged by them"]);
+        .tells(&["events", "a"], &["answers no pings: it is not judged by them"])
+        .await;
     daemon.end().await;
 }
 

@@ -307,6 +307,15 @@ impl Daemon {
         soon("the end of mcpctl", command.output()).await.unwrap().into()
     }
 
+    /// Waits until `mcpctl` says all of this: what has happened is in the journal a moment later.
+    #[track_caller]
+    pub(crate) fn tells(&self, arguments: &[&str], words: &[&str]) -> impl Future<Output = ()> {
+        until(format!("{words:?} from {arguments:?}"), async move || {
+            let ran = self.mcpctl(arguments).await;
+            (ran.code == 0 && words.iter().all(|word| ran.stdout.contains(word))).then_some(())
+        })
+    }
+
     /// `mcpctl … --json`, which must succeed.
     pub(crate) async fn mcpctl_json(&self, arguments: &[&str]) -> Value {
         let ran = self.mcpctl(&[&["--json"], arguments].concat()).await;
