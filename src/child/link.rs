@@ -312,6 +312,11 @@ impl Link {
         self.begun.fetch_max(id.0, Ordering::AcqRel);
     }
 
+    /// The writer has failed before a byte of this call was written, and of those after it.
+    pub(super) fn never_began(&self, id: WireId) {
+        self.begun.fetch_min(id.0.saturating_sub(1), Ordering::AcqRel);
+    }
+
     /// Something valid was heard from the process.
     pub(super) fn hear(&self) {
         self.heard.store(true, Ordering::Relaxed);

@@ -30,6 +30,8 @@ pub async fn run(
 ) -> Option<Cause> {
     let mut batch = Vec::with_capacity(N_LINES_AT_ONCE);
     let mut buffer = Vec::new();
+    // Where in the buffer the line of each call begins.
+    let mut calls = Vec::with_capacity(N_LINES_AT_ONCE);
     loop {
         let n = tokio::select! {
             // First: a process that is asked to go gets nothing new.
@@ -41,28 +43,45 @@ pub async fn run(
         if n == 0 {
             return None;
         }
+        calls.clear();
         for line in batch.drain(..) {
             if let OutLine::Call { id, .. } = &line {
                 link.begin(*id);
+                calls.push((buffer.len(), *id));
             }
             line.write_to(&mut buffer);
         }
-        match tokio::time::timeout(stall, write(&mut stdin, &buffer)).await {
-            Ok(Ok(())) => {}
-            // It has closed its stdin: the same as not reading it.
-            Ok(Err(error)) => {
+        let mut n_written = 0;
+        let written = tokio::time::timeout(stall, write(&mut stdin, &buffer, &mut n_written)).await;
+        if !matches!(written, Ok(Ok(()))) {
+            // It does not read, or has closed its stdin, which is the same. What was not written can be repeated.
+            if let Ok(Err(error)) = written {
                 tracing::debug!(%error, "writing to stdin failed");
-                return Some(Cause::WriteStalled);
             }
-            Err(_stalled) => return Some(Cause::WriteStalled),
+            if let Some((_, id)) = calls.iter().find(|(begins_at, _)| *begins_at >= n_written) {
+                link.never_began(*id);
+            }
+            return Some(Cause::WriteStalled);
         }
         buffer.clear();
         buffer.shrink_to(BUFFER_KEPT_BYTES);
     }
 }
 
-async fn write(stdin: &mut (impl AsyncWrite + Unpin), buffer: &[u8]) -> std::io::Result<()> {
-    stdin.write_all(buffer).await?;
+/// Counts what was written, also when it fails or is given up.
+async fn write(
+    stdin: &mut (impl AsyncWrite + Unpin),
+    mut rest: &[u8],
+    n_written: &mut usize,
+) -> std::io::Result<()> {
+    while !rest.is_empty() {
+        let n = stdin.write(rest).await?;
+        if n == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        *n_written += n;
+        rest = rest.get(n..).unwrap_or_default();
+    }
     stdin.flush().await
 }
 
@@ -87,6 +106,70 @@ mod tests {
         )
         .await;
         assert_eq!(ended, Some(Cause::WriteStalled));
+    }
+
+    /// Three calls, the second of which is written in part only; then `stdin` fails or stalls.
+    async fn told_to_the_callers(stalls: bool) -> Vec<bool> {
+        use crate::child::CallError;
+        use crate::child::link::{ReplyTo, Sending};
+        use crate::child::outgoing::Params;
+        use crate::rpc::Text;
+
+        let (link, queue) = Link::new(Generation(1), 4);
+        let mut waits = Vec::new();
+        for _ in 0..3 {
+            let (answer, answered) = tokio::sync::oneshot::channel();
+            let reply = ReplyTo {
+                lane: None,
+                answer,
+                place: None,
+                last_progress: f64::NEG_INFINITY,
+                witness: None,
+            };
+            let patience = Duration::from_secs(60);
+            let sending = Sending {
+                method: Text::fixed("m"),
+                params: Params::None,
+                patience,
+                hard_deadline: tokio::time::Instant::now() + patience,
+                reply,
+            };
+            link.send(sending).unwrap();
+            waits.push(answered);
+        }
+        let line = r#"{"jsonrpc":"2.0","id":1,"method":"m"}"#.len() + 1;
+        let (stdin, reads) = tokio::io::duplex(line + 1);
+        let close = CancellationToken::new();
+        let run = run(Arc::clone(&link), queue, stdin, Duration::from_secs(10), close);
+        let end = async {
+            if stalls {
+                return std::future::pending().await;
+            }
+            // Whatever fits is in the pipe by then.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            drop(reads);
+        };
+        let ended = tokio::select! {
+            ended = run => ended,
+            () = async { end.await; std::future::pending().await } => None,
+        };
+        assert_eq!(ended, Some(Cause::WriteStalled));
+        link.close(&Cause::WriteStalled, None);
+        let mut told = Vec::new();
+        for answered in waits {
+            match answered.await.unwrap() {
+                Err(CallError::Gone { sent, .. }) => told.push(sent),
+                other => panic!("{other:?}"),
+            }
+        }
+        told
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_not_written_was_not_sent_and_half_a_line_was() {
+        for stalls in [false, true] {
+            assert_eq!(told_to_the_callers(stalls).await, [true, true, false]);
+        }
     }
 
     #[tokio::test]
