@@ -318,7 +318,13 @@ impl Runner {
                 self.surround(process, pipes, permit);
                 Sight::Spawned
             }
-            Err(cause) => Sight::NotSpawned(cause),
+            Err(cause) => {
+                if matches!(cause, Cause::NoResources { .. }) {
+                    let generation = self.machine.generation().0;
+                    tracing::error!(generation, "no process can be made: {cause}");
+                }
+                Sight::NotSpawned(cause)
+            }
         }
     }
 
