@@ -195,6 +195,9 @@ impl Reader {
     }
 
     fn request(&self, request: Request) {
+        if self.is_echo(&request) {
+            return;
+        }
         if request.method.as_str() == mcp::method::PING {
             self.link
                 .post(response_line(Some(&request.id), &Ok(Raw::empty_object())));
@@ -213,6 +216,16 @@ impl Reader {
             );
             self.link.post(response_line(Some(&id), &Err(error.raw())));
         }
+    }
+
+    /// Only clients say `initialize`: it is our own that came back, from a program that repeats its input.
+    fn is_echo(&self, request: &Request) -> bool {
+        let why = "it sends back what it is sent, so it is no MCP server";
+        request.method.as_str() == mcp::method::INITIALIZE
+            && request.id.as_u64().is_some_and(|id| {
+                let error = CallError::BadAnswer { why: why.to_owned() };
+                self.link.answer(WireId(id), Err(error))
+            })
     }
 
     /// A line that is no message. Where its id can be made out, its caller is told at once instead of waiting.

@@ -273,6 +273,17 @@ async fn a_ping_is_answered_at_once_and_other_requests_go_to_the_hub() {
 }
 
 #[tokio::test]
+async fn our_own_greeting_that_comes_back_is_a_bad_answer_and_no_question() {
+    let all = fixture();
+    let mut answer = all.call();
+    let mut rest = all
+        .read_text("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"initialize\",\"params\":{}}\n")
+        .await;
+    assert!(is_bad(&mut answer), "{answer:?}");
+    assert!(rest.posted().is_empty() && rest.hub.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn a_request_for_which_there_is_no_room_is_answered_with_an_error() {
     let all = fixture();
     let request = |id: u32| format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"method\":\"roots/list\"}}\n");
