@@ -1,6 +1,7 @@
 //! Bytes to lines, whatever the chunks in which they come, within bounded memory.
 //!
-//! A message over stdio is one line (MCP 2025-11-25, transports, "stdio"). `\r\n` and blank lines are tolerated.
+//! A message over stdio is one line (MCP 2025-11-25, transports, "stdio"). `\r\n`, blank lines and a byte order mark at
+//! the start are tolerated.
 //! A line over the limit is dropped while it is read, but its first and last bytes are kept: the id in them tells
 //! whose answer it was.
 
@@ -8,6 +9,9 @@ use bytes::{Bytes, BytesMut};
 
 /// How much is kept from each end of a line that is too long, bytes.
 pub const TOO_LONG_KEPT_BYTES: usize = 4096;
+
+/// Some programs begin their output with it; it is no part of the text (RFC 8259, section 8.1).
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// How much room is made for one read, bytes: a pipe hands over at most its 64 KiB.
 const READ_BYTES: usize = 16 * 1024;
@@ -45,6 +49,8 @@ pub struct Splitter {
     line_bytes_max: usize,
     discard_bytes_max: usize,
     too_long: Option<TooLong>,
+    /// No line is complete yet.
+    at_start: bool,
 }
 
 #[derive(Debug)]
@@ -62,6 +68,7 @@ impl Splitter {
             line_bytes_max,
             discard_bytes_max: discard_bytes_max.max(line_bytes_max),
             too_long: None,
+            at_start: true,
         }
     }
 
@@ -101,6 +108,7 @@ impl Splitter {
     }
 
     fn complete(&mut self, line: Bytes) -> Option<Line> {
+        let is_first = std::mem::take(&mut self.at_start);
         if let Some(TooLong { head, n_bytes }) = self.too_long.take() {
             let n_bytes = n_bytes + line.len();
             let tail = line.slice(line.len().saturating_sub(TOO_LONG_KEPT_BYTES)..);
@@ -115,6 +123,10 @@ impl Splitter {
                 n_bytes: line.len(),
             });
         }
+        let line = match line.strip_prefix(BYTE_ORDER_MARK) {
+            Some(kept) if is_first => line.slice_ref(kept),
+            _other => line,
+        };
         let line = line
             .strip_suffix(b"\r")
             .map_or_else(|| line.clone(), |kept| line.slice_ref(kept));
@@ -194,6 +206,16 @@ mod tests {
     #[test]
     fn blank_lines_and_carriage_returns_do_not_count() {
         assert_eq!(split(&[b"a\r\n\n  \n\r\nb\nc"], 100), [whole("a"), whole("b")]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line_and_only_of_that() {
+        let text = "\u{feff}a\n\u{feff}b\n".as_bytes();
+        let chunks: Vec<&[u8]> = text.chunks(1).collect();
+        for chunks in [vec![text], chunks] {
+            assert_eq!(split(&chunks, 100), [whole("a"), whole("\u{feff}b")]);
+        }
+        assert_eq!(split(&["\u{feff}\nb\n".as_bytes()], 100), [whole("b")]);
     }
 
     #[test]
