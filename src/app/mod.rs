@@ -4,6 +4,7 @@
 //! [`DRAIN`]; sessions end; children go; the registry is closed.
 
 mod banner;
+mod limits;
 mod lock;
 mod records;
 mod signals;
@@ -140,6 +141,7 @@ enum Refusal {
 }
 
 async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result<(), Refusal> {
+    limits::no_core_files();
     let mut signals =
         signals::Signals::listen().map_err(|error| Refusal::Other(format!("signals: {error}")))?;
     if let Err(errors) = read_servers(&settings.servers_file, &settings.environment) {
