@@ -3,6 +3,8 @@
 //! Deeds that take time run on a thread of their own, so that other requests are answered meanwhile; the
 //! others run where the line was read, so that their answers keep the order of the calls.
 //!
+//! What goes wrong with the bytes of a line is in `framing.rs`, what the whole process does wrong in `mischief.rs`.
+//!
 //! A call whose arguments bear a `nonce` leaves it in the effects file when it is executed; `boom` does not.
 
 use std::process::{Command, Stdio};
@@ -13,7 +15,9 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal, raise};
 use serde_json::json;
 
+use crate::framing;
 use crate::methods::{Members, Then, object, text};
+use crate::mischief;
 use crate::world::World;
 
 /// One tool call.
@@ -50,6 +54,11 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
         } else {
             Then::ReadOn
         };
+    }
+    if framing::run(world, id, deed, &call.members(), &call.arguments)
+        || mischief::run(world, id, deed, &call.members(), &call.arguments)
+    {
+        return Then::ReadOn;
     }
     match deed {
         "sleep" => call.in_background(Call::sleep),

@@ -15,17 +15,20 @@
 )]
 
 mod deeds;
+mod framing;
 mod jobs;
 mod journal;
 mod methods;
+mod mischief;
 mod options;
 mod world;
 
 use std::fs;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 
@@ -92,13 +95,19 @@ fn misbehave_at_start(world: &World) {
         world.leave(code);
     }
     thread::sleep(options.start_delay);
+    if options.bom {
+        world.write_unfinished("\u{feff}".as_bytes());
+    }
     for n in 0..options.noise.unwrap_or(0) {
         world.write(format!("noise {n}: this is not JSON").as_bytes());
     }
 }
 
 fn read_until_end(world: &Arc<World>) -> ! {
-    let mut input = io::stdin().lock();
+    let mut input: Box<dyn BufRead> = match world.options.slow_read {
+        None => Box::new(io::stdin().lock()),
+        Some(n) => Box::new(BufReader::with_capacity(n, Slow)),
+    };
     let mut line = Vec::new();
     loop {
         line.clear();
@@ -117,6 +126,17 @@ fn read_until_end(world: &Arc<World>) -> ! {
         stay();
     }
     world.leave(0)
+}
+
+/// A stdin that is read with pauses.
+struct Slow;
+
+impl Read for Slow {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        thread::sleep(Duration::from_millis(1));
+        // Not through the buffer of `Stdin`, which takes more than was asked for.
+        Ok(nix::unistd::read(io::stdin(), buffer)?)
+    }
 }
 
 /// Alive, but deaf on stdin; only a signal ends it.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::deeds;
 use crate::jobs::Jobs;
+use crate::mischief;
 use crate::world::World;
 
 /// Whether to read on.
@@ -58,6 +59,9 @@ pub(crate) fn hear(world: &Arc<World>, line: &[u8]) -> Then {
         return Then::ReadOn;
     };
     let params = message.params.unwrap_or_default();
+    if message.id.is_some() {
+        mischief::exit_once(world, message.method.as_deref());
+    }
     match (message.method.as_deref(), message.id.map(RawValue::get)) {
         (Some("tools/call"), Some(id)) => call_tool(world, id, &params),
         (Some(method), Some(id)) if world.options.tasks && method.starts_with("tasks/") => {
@@ -208,6 +212,14 @@ fn initialize(world: &World, id: &str, params: &Members<'_>) {
     }
     if let Some(why) = &options.refuse_handshake {
         world.refuse(id, -32603, why);
+        return;
+    }
+    if let Some(method) = &options.ask_first {
+        // The journal tells the answer.
+        drop(world.ask(method, "{}"));
+    }
+    if let Some(result) = &options.raw_init {
+        world.answer(id, result.as_bytes());
         return;
     }
     let mut capabilities = json!({ "tools": { "listChanged": true }, "logging": {}, "completions": {} });

@@ -69,6 +69,18 @@ pub(crate) struct Options {
     pub(crate) silent_ping: bool,
     /// `--no-ping`: answers `ping` with -32601.
     pub(crate) no_ping: bool,
+    /// `--exit-once METHOD` with `--state FILE`: exits 1 at the first such request that any process gets.
+    pub(crate) exit_once: Option<String>,
+    /// `--raw-init JSON`: the result of `initialize`, verbatim.
+    pub(crate) raw_init: Option<String>,
+    /// `--ask-first METHOD`: a request of its own before it answers `initialize`.
+    pub(crate) ask_first: Option<String>,
+    /// `--slow-read BYTES`: no more at once, and a millisecond between two reads.
+    pub(crate) slow_read: Option<usize>,
+    /// `--bom`: stdout begins with a byte order mark.
+    pub(crate) bom: bool,
+    /// `--crlf`: lines end with `\r\n`.
+    pub(crate) crlf: bool,
     /// `--tasks`: runs tools named `must_…` and `may_…` as tasks (see `jobs.rs`).
     pub(crate) tasks: bool,
 }
@@ -107,6 +119,12 @@ impl Options {
             ask_at_start: None,
             silent_ping: false,
             no_ping: false,
+            exit_once: None,
+            raw_init: None,
+            ask_first: None,
+            slow_read: None,
+            bom: false,
+            crlf: false,
             tasks: false,
         }
     }
@@ -125,8 +143,9 @@ impl Options {
         if options.page_size == Some(0) {
             return Err("`--page-size` must be at least 1".to_owned());
         }
-        if options.fail_first.is_some() != options.state.is_some() {
-            return Err("`--fail-first` and `--state` go together".to_owned());
+        let needs_state = options.fail_first.is_some() || options.exit_once.is_some();
+        if needs_state != options.state.is_some() {
+            return Err("`--fail-first` or `--exit-once`, and `--state`, go together".to_owned());
         }
         Ok(options)
     }
@@ -143,6 +162,8 @@ impl Options {
             "--never-read" => &mut self.never_read,
             "--silent-ping" => &mut self.silent_ping,
             "--no-ping" => &mut self.no_ping,
+            "--bom" => &mut self.bom,
+            "--crlf" => &mut self.crlf,
             "--tasks" => &mut self.tasks,
             _ => return false,
         };
@@ -173,6 +194,10 @@ impl Options {
             "--noise" => self.noise = Some(number(flag, &value)?),
             "--fail-first" => self.fail_first = Some(number(flag, &value)?),
             "--state" => self.state = Some(value.into()),
+            "--exit-once" => self.exit_once = Some(value),
+            "--raw-init" => self.raw_init = Some(value),
+            "--ask-first" => self.ask_first = Some(value),
+            "--slow-read" => self.slow_read = Some(number(flag, &value)?),
             "--raw-tool-list" => {
                 let read = std::fs::read(&value).map_err(|why| format!("{value}: {why}"))?;
                 self.raw_tool_list = Some(read.trim_ascii().to_vec());

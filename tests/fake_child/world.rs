@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
@@ -24,6 +24,10 @@ pub(crate) struct World {
     pub(crate) jobs: Jobs,
     /// Calls that `out_of_order` holds back: id and arguments, as they came.
     pub(crate) held_back: Mutex<Vec<(String, String)>>,
+    /// Answers that `glued_lines` and `batch_response` hold back: as lines without their ends.
+    pub(crate) held_lines: Mutex<Vec<Vec<u8>>>,
+    /// Nothing is said any more.
+    pub(crate) mute: AtomicBool,
     /// The ids, as they came, of calls that are neither answered nor cancelled.
     running: Mutex<HashSet<String>>,
     cancelled: Condvar,
@@ -39,6 +43,8 @@ impl World {
             tools: Mutex::new(options.tools.clone()),
             jobs: Jobs::default(),
             held_back: Mutex::default(),
+            held_lines: Mutex::default(),
+            mute: AtomicBool::new(false),
             running: Mutex::default(),
             cancelled: Condvar::new(),
             asked: Mutex::default(),
@@ -57,10 +63,14 @@ impl World {
     pub(crate) fn write(&self, line: &[u8]) {
         // The lock also keeps the journal in the order of the wire.
         let mut stdout = io::stdout().lock();
+        if self.mute.load(Ordering::Relaxed) {
+            return;
+        }
         self.journal.note_bytes("out", line);
+        let end: &[u8] = if self.options.crlf { b"\r\n" } else { b"\n" };
         // A client that is gone is no news to this program: its stdin ends as well.
         let written = stdout
-            .write_all(&[line, b"\n"].concat())
+            .write_all(&[line, end].concat())
             .and_then(|()| stdout.flush());
         drop(written);
     }

@@ -18,6 +18,7 @@ async fn a_call_that_takes_too_long_is_given_up_and_cancelled_in_the_child() {
         "{}",
         "the child lives"
     );
+    assert_eq!(daemon.server("a").await["generation"], 1);
     daemon.end().await;
 }
 
