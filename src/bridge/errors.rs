@@ -89,6 +89,7 @@ fn of_child(server: &ServerName, error: &CallError, text: String) -> RpcError {
         }
         CallError::TooLarge { .. } => "`message_bytes_max` sets the limit".to_owned(),
         CallError::BadAnswer { .. } => "this is the server's fault".to_owned(),
+        CallError::OtherProcess => format!("`mcpctl why {server}` tells what happened"),
         CallError::Cancelled => "the client asked for it".to_owned(),
         CallError::ShuttingDown => {
             put("retryAfterMs", json!(2000));
@@ -100,7 +101,7 @@ fn of_child(server: &ServerName, error: &CallError, text: String) -> RpcError {
 
 fn code_of(error: &CallError) -> i64 {
     match error {
-        CallError::Gone { .. } => code::CHILD_EXITED,
+        CallError::Gone { .. } | CallError::OtherProcess => code::CHILD_EXITED,
         CallError::TimedOut { .. } => code::CALL_TIMEOUT,
         CallError::NotRunning { .. } => code::CHILD_UNAVAILABLE,
         CallError::CannotStart { .. } => code::START_FAILED,
@@ -114,7 +115,7 @@ fn code_of(error: &CallError) -> i64 {
 
 fn reason(error: &CallError) -> &'static str {
     match error {
-        CallError::Gone { .. } => "child_exited",
+        CallError::Gone { .. } | CallError::OtherProcess => "child_exited",
         CallError::TimedOut { .. } => "call_timeout",
         CallError::NotRunning { .. } => "child_unavailable",
         CallError::CannotStart { .. } => "start_failed",

@@ -14,7 +14,7 @@ use super::link::{Link, ReplyTo, Sending};
 use super::outgoing::Params;
 use super::process::Process;
 use super::state::Sight;
-use crate::event::{Cause, Rung, SupervisionEvent, What};
+use crate::event::{Rung, What};
 use crate::ids::Generation;
 use crate::rpc::message::notification_line;
 use crate::rpc::{Raw, Text, mcp};

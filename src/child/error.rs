@@ -59,6 +59,9 @@ pub enum CallError {
         /// What is wrong with it.
         why: String,
     },
+    /// The process that alone could answer is gone.
+    #[error("the process that it was for is gone")]
+    OtherProcess,
     /// The caller took the call back.
     #[error("the call was cancelled")]
     Cancelled,

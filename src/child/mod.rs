@@ -5,6 +5,7 @@
 //! that a slow child delays only its own callers and supervision delays no call.
 
 mod around;
+pub mod birth;
 mod doubt;
 pub mod error;
 pub mod ghosts;
@@ -50,7 +51,7 @@ pub use lane::Lane;
 
 use crate::config::spec::Policy;
 use crate::event::Cause;
-use crate::ids::{Instance, ServerName};
+use crate::ids::{Generation, Instance, ServerName};
 use crate::rpc::{Outcome, Text};
 use handshake::Handshake;
 use inputs::Numbers;
@@ -74,6 +75,8 @@ pub struct Call {
     pub repeatable: bool,
     /// Patience of its own, instead of `call_timeout`: for calls whose nature it is to wait.
     pub patience: Option<Duration>,
+    /// Only this process may be asked: another knows nothing of it, or something else under the same name.
+    pub only: Option<Generation>,
     /// Who has to see the answer where it is read.
     pub witness: Option<Arc<dyn Witness>>,
     /// It is about something that the process has to finish, so a process that takes nothing new takes it.
@@ -89,6 +92,7 @@ impl Call {
             lane: None,
             repeatable: true,
             patience: None,
+            only: None,
             witness: None,
             is_part: false,
         }
@@ -235,6 +239,9 @@ impl Child {
             let place = self.place(call.lane.as_deref()).await?;
             // The process may have gone, or be going, since.
             let link = self.link_for(&call).await?;
+            if call.only.is_some_and(|only| only != link.generation) {
+                return Err(CallError::OtherProcess);
+            }
             match self.attempt(&link, &call, place, hard_deadline).await {
                 Err(CallError::Gone {
                     cause: Cause::ShuttingDown,

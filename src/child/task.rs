@@ -2,36 +2,35 @@
 //!
 //! It has no opinions. Calls do not pass through it: they use the [`Link`] that it publishes.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::around::{self, Refused, Report, keep, report, report_unless_over};
+pub use super::birth::{Birth, Surroundings};
 use super::handshake::{self, Handshake, Persona};
-use super::hub::{FromChild, Hub, Outlet};
+use super::hub::{FromChild, Hub};
 use super::inputs::Numbers;
 use super::limits::{self, Limits, Verdict};
 use super::link::Link;
 use super::mask::Mask;
-use super::process::{Keeping, Pipes, Process, Tag};
+use super::process::{Pipes, Process, Tag};
 use super::reader::{Ended, Noise, Reader};
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
 use super::stderr::{self, Log, Tail};
 use super::telling::{self, millis};
-use super::usage::{Census, Footprint, Tree};
+use super::usage::{Footprint, Tree};
 use super::watch::Sign;
 use super::{Child, Control, Shared};
 use crate::config::spec::{Launch, Policy, ServerSpec};
-use crate::event::{Cause, Rung, SupervisionEvent, What};
+use crate::event::{Cause, Rung, What};
 use crate::ids::{Generation, Instance, ServerName};
-use crate::tasks::Tasks;
 
 /// Controls that may wait for a child's task.
 const N_CONTROLS_MAX: usize = 64;
@@ -41,43 +40,6 @@ const N_REPORTS_MAX: usize = 64;
 const N_STDERR_LINES_TOLD: usize = 20;
 /// Characters of a child's own words that are told.
 const N_CHARS_TOLD: usize = 1_000;
-
-/// What all children share.
-#[derive(Debug, Clone)]
-pub struct Surroundings {
-    /// Who waits for the tasks.
-    pub tasks: Tasks,
-    /// Where children's own messages go.
-    pub hub: Outlet,
-    /// Where the story is told.
-    pub events: broadcast::Sender<SupervisionEvent>,
-    /// Starts at once: a storm of package runners brings a machine to its knees.
-    pub starts: Arc<Semaphore>,
-    /// The PATH in which programs are looked for.
-    pub path: Arc<str>,
-    /// Where stderr is kept.
-    pub log_dir: PathBuf,
-    /// How processes are kept together.
-    pub keeping: Keeping,
-    /// Looks at all processes, once for all children.
-    pub census: Arc<Census>,
-}
-
-/// How a child comes to life.
-#[derive(Debug, Default)]
-pub struct Birth {
-    /// It waits until no process of these is left.
-    pub after: Vec<Child>,
-    /// The numbers that its processes count on from.
-    pub numbers: Numbers,
-    /// Whose alone it is.
-    pub persona: Option<Persona>,
-    /// It waits until this is set: until it is found where others look for it, as it may be ready within a
-    /// millisecond.
-    pub listed: CancellationToken,
-    /// It is started at once, whatever `autostart` says, to see whether it works.
-    pub is_trial: bool,
-}
 
 /// Brings a child to life as its spec says.
 pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Child {

@@ -4,8 +4,14 @@ use std::collections::BTreeMap;
 
 use tempfile::TempDir;
 
+use tokio::sync::broadcast;
+
 use super::*;
+use crate::child::hub::Outlet;
+use crate::child::process::Keeping;
 use crate::config::spec::Command;
+use crate::event::SupervisionEvent;
+use crate::tasks::Tasks;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -107,6 +107,13 @@ impl Conversation {
         if let Some(outcome) = self.front.engine.at_once(self.session.revision(), &request) {
             return self.answer(&request.id, &outcome).await;
         }
+        if self.front.closing.is_cancelled() {
+            let error = RpcError::new(
+                code::SHUTTING_DOWN,
+                "mcp-wrapper is going down; try again in a moment",
+            );
+            return self.answer(&request.id, &Err(error.raw())).await;
+        }
         if self.session.is_in_flight(&request.id) {
             let error =
                 RpcError::invalid_request("Invalid request: a request with this id is in flight already");

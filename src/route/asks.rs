@@ -180,6 +180,9 @@ impl Asks {
             .and_then(Object::of)
             .and_then(|params| params.get_string("elicitationId"));
         if let Some(id) = id {
+            // A name that comes again is another one.
+            self.urls
+                .retain(|(asking, known, _)| asking != instance || *known != id);
             if self.urls.len() >= N_URLS_MAX {
                 self.urls.pop_front();
             }
@@ -213,11 +216,13 @@ struct Whose {
 /// Whose a request is: the task says so that it names, or the call that it belongs to.
 fn whose(asking: &Asking<'_>, candidates: &Candidates, router: &Router) -> Result<Whose, Refusal> {
     let Some(own) = asking.request.params.as_ref().and_then(related::task_id) else {
-        let candidates = with_tasks(asking.instance, candidates, router);
+        let candidates = with_tasks(asking.instance, asking.link.generation, candidates, router);
         let lane = lane_of(asking, &candidates, router)?;
         return Ok(Whose { lane, task: None });
     };
-    let found = router.task_table().belongs(asking.instance, &own);
+    let found = router
+        .task_table()
+        .belongs(asking.instance, asking.link.generation, &own);
     let Some((_, task)) = found else {
         return Err(Refusal::error(RpcError::invalid_params(
             "the request names a task that no client has",

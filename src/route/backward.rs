@@ -119,6 +119,7 @@ fn serves(instance: &Instance, generation: Generation, router: &Router) -> bool 
 
 /// What earlier processes have asked of clients can be answered to nobody.
 fn withdraw_older(instance: &Instance, generation: Generation, router: &Router) {
+    router.task_table().withdraw_older(instance, generation);
     for client in router.listeners().clients() {
         client
             .questions
@@ -203,7 +204,7 @@ fn log_message(said: &Said<'_>, router: &Router) {
         .unwrap_or_else(|| Raw::of(&server.as_str()));
     let params = object.with("logger", &logger);
     let listeners = router.listeners();
-    if let Some((belongs, params)) = of_task(said.instance, &params, router) {
+    if let Some((belongs, params)) = of_task(said, &params, router) {
         if listeners.wants_level(&belongs.session, level) {
             to_task(
                 &belongs,
@@ -214,7 +215,7 @@ fn log_message(said: &Said<'_>, router: &Router) {
         return;
     }
     let line = notification_line(method::MESSAGE, Some(&params));
-    let candidates = with_tasks(said.instance, said.candidates, router);
+    let candidates = with_tasks(said.instance, said.generation, said.candidates, router);
     if let Attribution::Call(lane) = trace::attribute(&candidates, Some(raw)) {
         if listeners.wants_level(&lane.session, level) {
             // The call may have been answered in the meantime by its end.
@@ -234,8 +235,13 @@ fn log_message(said: &Said<'_>, router: &Router) {
 }
 
 /// The calls in flight, and before them the tasks that run: a message that names neither may be any of theirs.
-pub(super) fn with_tasks(instance: &Instance, candidates: &Candidates, router: &Router) -> Candidates {
-    let mut live = router.task_table().lanes_on(instance);
+pub(super) fn with_tasks(
+    instance: &Instance,
+    generation: Generation,
+    candidates: &Candidates,
+    router: &Router,
+) -> Candidates {
+    let mut live = router.task_table().lanes_on(instance, generation);
     live.extend(candidates.live.iter().cloned());
     Candidates {
         live,
@@ -244,9 +250,11 @@ pub(super) fn with_tasks(instance: &Instance, candidates: &Candidates, router: &
 }
 
 /// The task that these parameters name, and the parameters as its client knows it.
-fn of_task(instance: &Instance, params: &Raw, router: &Router) -> Option<(Belongs, Raw)> {
+fn of_task(said: &Said<'_>, params: &Raw, router: &Router) -> Option<(Belongs, Raw)> {
     let own = related::task_id(params)?;
-    let (_, belongs) = router.task_table().belongs(instance, &own)?;
+    let (_, belongs) = router
+        .task_table()
+        .belongs(said.instance, said.generation, &own)?;
     let params = match &belongs.ours {
         Some(ours) => related::with_task_id(params, ours),
         None => related::without_task(params),
@@ -296,7 +304,8 @@ fn task_status(said: &Said<'_>, router: &Router) {
     let Some(params) = said.params else { return };
     let own = Object::of(params).and_then(|params| params.get_string("taskId"));
     let table = router.task_table();
-    let Some((ours, belongs)) = own.and_then(|own| table.belongs(said.instance, &own)) else {
+    let Some((ours, belongs)) = own.and_then(|own| table.belongs(said.instance, said.generation, &own))
+    else {
         return;
     };
     let shown = table.stands(&ours, params);

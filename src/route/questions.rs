@@ -198,6 +198,10 @@ impl Question {
     /// Its call ends. Of several calls of this client in flight another may be the one that asked; and folders are
     /// asked for outside of any call, too, in a process that is one client's alone.
     fn move_on(&mut self) {
+        // Whose it is was certain.
+        if self.task.is_some() {
+            return;
+        }
         let others = self.link.candidates();
         let is_other =
             |lane: &&Arc<Lane>| lane.session == self.lane.session && !Arc::ptr_eq(lane, &self.lane);

@@ -19,7 +19,7 @@ use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
 use crate::child::handshake::Persona;
 use crate::child::outgoing::Params;
-use crate::child::{Call, Child};
+use crate::child::{Call, CallError, Child};
 use crate::config::spec::Sharing;
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::message::notification_line;
@@ -377,7 +377,7 @@ impl Router {
     }
 
     /// Remembers which unlisted URIs a result shows to the client.
-    fn remember(&self, context: &CallContext, server: &ServerName, outcome: &Outcome) {
+    pub(super) fn remember(&self, context: &CallContext, server: &ServerName, outcome: &Outcome) {
         let Ok(result) = outcome else { return };
         let mut uris = provenance::uris_in(result);
         if uris.is_empty() {
@@ -407,6 +407,7 @@ impl Router {
             lane: Some(Arc::clone(&context.lane)),
             repeatable,
             patience: None,
+            only: None,
             witness: None,
             is_part: false,
         };
@@ -431,9 +432,12 @@ impl Router {
         self.put_to_who_is_there(child.clone(), context, call)
             .instrument(span)
             .await
-            .map_err(|error| RouteError::Child {
-                server: child.name().clone(),
-                error,
+            .map_err(|error| {
+                if error == CallError::OtherProcess {
+                    return RouteError::NoTask;
+                }
+                let server = child.name().clone();
+                RouteError::Child { server, error }
             })
     }
 

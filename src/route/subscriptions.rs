@@ -2,10 +2,11 @@
 //! asked again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::context::CallContext;
 use super::error::RouteError;
-use super::listeners::N_SUBSCRIPTIONS_MAX;
+use super::listeners::{N_SUBSCRIPTIONS_MAX, Resource};
 use super::router::{Router, uri_of};
 use crate::child::handshake::Handshake;
 use crate::child::outgoing::Params;
@@ -13,6 +14,9 @@ use crate::child::{Child, Control, Lane};
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::{Outcome, Raw, mcp};
 use crate::supervise::Entry;
+
+/// How long the end of a session waits for servers that are told of what nobody wants to hear of any more.
+const TELLING: Duration = Duration::from_secs(3);
 
 impl Router {
     /// `resources/subscribe`: the child is asked unless it has agreed to tell of the resource already.
@@ -98,7 +102,7 @@ impl Router {
 
     /// A session is gone: children are told of resources that nobody wants to hear of any more.
     pub async fn forget(&self, session: &SessionId) {
-        self.abandon_tasks(session).await;
+        let tasks = self.task_table().remove_session(session);
         let orphaned = self.listeners.remove(session);
         self.provenance().forget(session);
         let own_process = OwnerKey::session(session);
@@ -106,6 +110,16 @@ impl Router {
         for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
             instances.release(&own_process).await;
         }
+        let telling = async {
+            self.abandon(&tasks).await;
+            self.unsubscribe_all(orphaned).await;
+        };
+        if tokio::time::timeout(TELLING, telling).await.is_err() {
+            tracing::debug!(%session, "servers were not told of everything that a session has left");
+        }
+    }
+
+    async fn unsubscribe_all(&self, orphaned: Vec<Resource>) {
         for (instance, own) in orphaned {
             let Some(child) = self.child(&instance) else {
                 continue;

@@ -12,12 +12,13 @@ use super::context::CallContext;
 use super::error::RouteError;
 use super::related;
 use super::router::{Router, needs_object, needs_string};
-use super::task_table::{Creation, N_TASKS_MAX, Task, task_of};
+use super::task_table::{Creation, N_TASKS_MAX, Task, TaskTable, task_of};
 use crate::catalog::{Kind, View};
 use crate::child::link::Witness;
 use crate::child::outgoing::Params;
 use crate::child::{Call, CallError, Child};
-use crate::ids::{ServerName, SessionId};
+use crate::ids::ServerName;
+use crate::rpc::error::code;
 use crate::rpc::mcp::{Revision, method};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Text};
@@ -97,7 +98,9 @@ impl Router {
         };
         let known = self.task_table().of_driver(ours);
         let Some(task) = known else { return Ok(outcome) };
-        let waited = self.result_of(child, context, &task.own, None).await;
+        // Whoever no longer waits for this call, waits for its task no more.
+        let _driven = Driven(self.task_table(), ours);
+        let waited = self.result_of(child, context, &task, None).await;
         if matches!(
             waited,
             Err(RouteError::Child {
@@ -107,7 +110,6 @@ impl Router {
         ) {
             self.give_up(&task).await;
         }
-        self.task_table().remove(ours);
         waited.map(|outcome| outcome.map(|result| related::without_task(&result)))
     }
 
@@ -147,6 +149,7 @@ impl Router {
         let call = Call {
             lane: Some(Arc::clone(&context.lane)),
             repeatable: asked == method::TASKS_GET,
+            only: Some(task.generation()),
             is_part: true,
             ..Call::ours(asked, Params::Plain(with_own(&params, &task)))
         };
@@ -165,7 +168,14 @@ impl Router {
     ) -> Result<Outcome, RouteError> {
         let (ours, task, child, params) = self.task_asked_for(context, method::TASKS_RESULT, params)?;
         self.task_table().waits(&ours, &context.lane);
-        let outcome = self.result_of(&child, context, &task.own, Some(&params)).await?;
+        let outcome = self.result_of(&child, context, &task, Some(&params)).await?;
+        if !matches!(
+            code_of(&outcome),
+            Some(code::METHOD_NOT_FOUND | code::INVALID_PARAMS)
+        ) {
+            self.task_table().settled(&ours);
+        }
+        self.remember(context, child.name(), &outcome);
         Ok(outcome.map(|result| related::with_task_id(&result, &ours)))
     }
 
@@ -187,6 +197,10 @@ impl Router {
         let deadline = Instant::now() + LIST_PATIENCE;
         let mut shown = Vec::with_capacity(page.len());
         for (ours, task) in page {
+            if Instant::now() >= deadline {
+                shown.push(task.shown);
+                continue;
+            }
             match tokio::time::timeout_at(deadline, self.refreshed(&ours, &task)).await {
                 Ok(fresh) => shown.extend(fresh),
                 Err(_slow) => shown.push(task.shown),
@@ -215,18 +229,18 @@ impl Router {
         let child = self.child_of(task)?;
         match self.ours_of(&child, about(task, method::TASKS_GET)).await {
             Some(Ok(result)) => Some(self.task_table().stands(ours, &result)),
-            Some(Err(_unknown)) => {
+            Some(error @ Err(_)) if code_of(&error) == Some(code::INVALID_PARAMS) => {
                 self.task_table().remove(ours);
                 None
             }
-            None => Some(task.shown.clone()),
+            Some(Err(_)) | None => Some(task.shown.clone()),
         }
     }
 
     /// Nobody waits for these any more: their children are told to stop.
-    pub(super) async fn abandon_tasks(&self, session: &SessionId) {
-        for task in self.task_table().remove_session(session) {
-            self.give_up(&task).await;
+    pub(super) async fn abandon(&self, tasks: &[Task]) {
+        for task in tasks {
+            self.give_up(task).await;
         }
     }
 
@@ -252,7 +266,7 @@ impl Router {
         &self,
         child: &Child,
         context: &CallContext,
-        own: &str,
+        task: &Task,
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
         let empty = Raw::empty_object();
@@ -260,11 +274,12 @@ impl Router {
             Object::of(params.unwrap_or(&empty)).ok_or_else(|| needs_object(method::TASKS_RESULT))?;
         let call = Call {
             method: Text::fixed(method::TASKS_RESULT),
-            params: Params::Plain(object.with("taskId", &Raw::of(&own))),
+            params: Params::Plain(object.with("taskId", &Raw::of(&task.own))),
             lane: Some(Arc::clone(&context.lane)),
             // A fresh process knows nothing of the task; that the old one is gone says more.
             repeatable: false,
             patience: Some(child.policy().call_max),
+            only: Some(task.generation()),
             witness: None,
             is_part: true,
         };
@@ -294,6 +309,7 @@ fn about(task: &Task, method: &'static str) -> Call {
     let params = Params::Plain(Raw::of(&serde_json::json!({ "taskId": task.own })));
     Call {
         is_part: true,
+        only: Some(task.generation()),
         ..Call::ours(method, params)
     }
 }
@@ -303,6 +319,21 @@ fn with_own(params: &Raw, task: &Task) -> Raw {
         || params.clone(),
         |params| params.with("taskId", &Raw::of(&task.own)),
     )
+}
+
+/// A task that is driven for one call: it goes with that.
+struct Driven<'a>(&'a TaskTable, &'a str);
+
+impl Drop for Driven<'_> {
+    fn drop(&mut self) {
+        self.0.remove(self.1);
+    }
+}
+
+/// The code of an error.
+fn code_of(outcome: &Outcome) -> Option<i64> {
+    let error = outcome.as_ref().err()?;
+    Object::of(error)?.get("code")?.as_str().parse().ok()
 }
 
 /// The number of the last task that the client has seen.

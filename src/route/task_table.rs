@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::related;
 use crate::child::Lane;
 use crate::child::hold::Work;
 use crate::child::link::{Link, Witness};
@@ -53,6 +54,8 @@ pub struct Task {
     pub shown: Raw,
     /// Whether it has come to its end.
     pub is_over: bool,
+    /// Its result was fetched: nothing more comes of it.
+    is_settled: bool,
     /// The call in whose place we drive it: its client knows of no task.
     pub driver: Option<Arc<Lane>>,
     made: Made,
@@ -146,7 +149,7 @@ impl TaskTable {
     pub fn has_room(&self, session: &SessionId, now: Instant) -> bool {
         let mut known = self.known();
         known.forget_old(now);
-        let n_running = known.of(session).filter(|(_, task)| !task.is_over).count();
+        let n_running = known.of(session).filter(|(_, task)| task.is_running()).count();
         self.count(&known);
         n_running < N_TASKS_MAX
     }
@@ -175,6 +178,7 @@ impl TaskTable {
             own,
             shown: Raw::empty_object(),
             is_over: false,
+            is_settled: false,
             driver,
             made,
             last_progress: f64::NEG_INFINITY,
@@ -233,7 +237,12 @@ impl TaskTable {
     }
 
     /// Whose a child's message is that names one of its tasks.
-    pub fn belongs(&self, instance: &Instance, own: &str) -> Option<(String, Belongs)> {
+    pub fn belongs(
+        &self,
+        instance: &Instance,
+        generation: Generation,
+        own: &str,
+    ) -> Option<(String, Belongs)> {
         if self.is_empty() {
             return None;
         }
@@ -241,7 +250,7 @@ impl TaskTable {
         let (ours, task) = known
             .tasks
             .iter()
-            .find(|(_, task)| task.instance == *instance && task.own == own)?;
+            .find(|(_, task)| task.is_of(instance, generation) && task.own == own)?;
         Some((ours.clone(), task.belongs(ours)))
     }
 
@@ -258,9 +267,10 @@ impl TaskTable {
             return None;
         }
         let mut known = self.known();
-        let (ours, task) = known.tasks.iter_mut().find(|(_, task)| {
-            task.instance == *instance && task.made.generation == generation && task.made.wire == wire
-        })?;
+        let (ours, task) = known
+            .tasks
+            .iter_mut()
+            .find(|(_, task)| task.is_of(instance, generation) && task.made.wire == wire)?;
         let token = task.made.progress_token.clone()?;
         if task.is_over || value <= task.last_progress {
             return None;
@@ -271,7 +281,7 @@ impl TaskTable {
 
     /// For each task that runs on this child, a lane of its session, newest last: whose a message may be that names
     /// no task.
-    pub fn lanes_on(&self, instance: &Instance) -> Vec<Arc<Lane>> {
+    pub fn lanes_on(&self, instance: &Instance, generation: Generation) -> Vec<Arc<Lane>> {
         if self.is_empty() {
             return Vec::new();
         }
@@ -279,7 +289,7 @@ impl TaskTable {
         let mut running: Vec<_> = known
             .tasks
             .values()
-            .filter(|task| task.instance == *instance && !task.is_over)
+            .filter(|task| task.is_of(instance, generation) && task.is_running())
             .collect();
         running.sort_by_key(|task| task.number);
         running.into_iter().map(Task::lane).collect()
@@ -292,6 +302,26 @@ impl TaskTable {
             known.forget_old(now);
             self.count(&known);
         }
+    }
+
+    /// The result of a task was fetched: nothing more comes of it, and it holds its process no longer.
+    pub fn settled(&self, ours: &str) {
+        if let Some(task) = self.known().tasks.get_mut(ours) {
+            task.is_settled = true;
+            task.made.work = None;
+        }
+    }
+
+    /// A newer process has come: tasks of older ones are gone with them, and what it calls the same is another.
+    pub fn withdraw_older(&self, instance: &Instance, generation: Generation) {
+        if self.is_empty() {
+            return;
+        }
+        let mut known = self.known();
+        known
+            .tasks
+            .retain(|_, task| task.instance != *instance || task.made.generation >= generation);
+        self.count(&known);
     }
 
     /// The task is no longer known.
@@ -310,7 +340,7 @@ impl TaskTable {
             .map(|(_, task)| task)
             .collect();
         self.count(&known);
-        gone.into_iter().filter(|task| !task.is_over).collect()
+        gone.into_iter().filter(Task::is_running).collect()
     }
 
     /// Whether no task is known.
@@ -344,7 +374,7 @@ impl Known {
         if self.of(session).count() < N_TASKS_MAX {
             return;
         }
-        let over = self.of(session).filter(|(_, task)| task.is_over);
+        let over = self.of(session).filter(|(_, task)| !task.is_running());
         if let Some(oldest) = over
             .min_by_key(|(_, task)| task.number)
             .map(|(ours, _)| ours.clone())
@@ -373,7 +403,16 @@ impl Task {
         if let Some(ttl) = ttl.filter(|_| first_heard) {
             self.forget_at = now.checked_add(ttl + KEPT_AFTER_TTL);
         }
-        self.shown = with_id(task, ours).compact();
+        self.shown = related::without_task(&with_id(task, ours)).compact();
+    }
+
+    fn is_of(&self, instance: &Instance, generation: Generation) -> bool {
+        self.instance == *instance && self.made.generation == generation
+    }
+
+    /// Whether the child may still say something about it.
+    fn is_running(&self) -> bool {
+        !self.is_over && !self.is_settled
     }
 
     fn belongs(&self, ours: &str) -> Belongs {
@@ -436,8 +475,15 @@ mod tests {
             format!(r#"{{"taskId":"{ours}","status":"working","ttl":1.0e3,"z":null}}"#)
         );
         assert!(table.find(&two, &ours).is_none() && table.find(&one, "x").is_none());
-        assert_eq!(table.belongs(&instance("a"), "x").unwrap().1.session, one);
-        assert!(table.belongs(&instance("b"), "x").is_none());
+        assert_eq!(
+            table
+                .belongs(&instance("a"), Generation(1), "x")
+                .unwrap()
+                .1
+                .session,
+            one
+        );
+        assert!(table.belongs(&instance("b"), Generation(1), "x").is_none());
         assert_eq!(
             (
                 table.all_of(&one, Instant::now()).len(),
@@ -472,7 +518,7 @@ mod tests {
         assert_eq!((at(1, 7, 1.0), at(1, 8, 2.0), at(2, 7, 2.0)), (None, None, None));
         table.stands(&ours, &raw(r#"{"taskId":"x","status":"completed"}"#));
         assert_eq!(at(1, 7, 3.0), None);
-        assert!(table.lanes_on(&instance("a")).is_empty());
+        assert!(table.lanes_on(&instance("a"), Generation(1)).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

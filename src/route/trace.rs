@@ -14,7 +14,7 @@ use crate::rpc::trace::Trace;
 
 /// Decides from the message's own trace context, else from the calls in flight on the child, newest last.
 pub fn attribute(candidates: &Candidates, params: Option<&Raw>) -> Attribution {
-    match trace_of(params).and_then(|trace| call_of(&candidates.live, &trace)) {
+    match trace_of(params).and_then(|trace| call_of(candidates, &trace)) {
         Some(lane) => Attribution::Call(lane),
         None => attribute::attribute(candidates),
     }
@@ -27,12 +27,9 @@ fn trace_of(params: Option<&Raw>) -> Option<Trace> {
     Trace::parse(&Object::of(&meta)?.get_string("traceparent")?)
 }
 
-fn call_of(candidates: &[Arc<Lane>], trace: &Trace) -> Option<Arc<Lane>> {
-    let all = || {
-        candidates
-            .iter()
-            .filter_map(|lane| Some((lane, lane.trace.get()?)))
-    };
+fn call_of(candidates: &Candidates, trace: &Trace) -> Option<Arc<Lane>> {
+    let live = &candidates.live;
+    let all = || live.iter().filter_map(|lane| Some((lane, lane.trace.get()?)));
     if let Some((lane, _)) = all().find(|(_, call)| call.span_id == trace.span_id) {
         return Some(Arc::clone(lane));
     }
@@ -40,7 +37,12 @@ fn call_of(candidates: &[Arc<Lane>], trace: &Trace) -> Option<Arc<Lane>> {
     let (Some((only, _)), None) = (same.next(), same.next()) else {
         return None;
     };
-    Some(Arc::clone(only))
+    // A call that was given up, or a task, may be of the same trace: of those it is not known.
+    let is_certain = candidates.may_all_be_of(&only.session)
+        && live
+            .iter()
+            .all(|lane| lane.trace.get().is_some() || lane.session == only.session);
+    is_certain.then(|| Arc::clone(only))
 }
 
 #[cfg(test)]

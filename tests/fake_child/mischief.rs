@@ -5,9 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, raise};
+use tokio::time::Instant;
 
 use crate::methods::{Members, text};
 use crate::world::World;

@@ -379,3 +379,44 @@ async fn a_task_ends_with_its_process_and_its_name_is_not_the_next_ones() {
     );
     daemon.end().await;
 }
+
+#[tokio::test]
+async fn a_task_that_is_over_or_gone_holds_up_nobody_elses_questions() {
+    let daemon = Daemon::start(&[worker()]).await;
+    let (owner, other) = (
+        http(&daemon, "2025-11-25").await,
+        http(&daemon, "2025-11-25").await,
+    );
+    let asks = json!({ "method": "elicitation/create", "params": { "message": "?", "requestedSchema": {} } });
+    let asked = async || {
+        let mut reply = other.post(&call(5, "a__ask", asks.clone())).await;
+        let question = reply.next_json().await;
+        assert_eq!(question["method"], "elicitation/create", "{question}");
+        let answer = format!(
+            r#"{{"jsonrpc":"2.0","id":{},"result":{{"action":"accept"}}}}"#,
+            question["id"]
+        );
+        assert_eq!(other.post(&answer).await.status, 202);
+        assert!(text_of(&reply.next_json().await).contains("accept"));
+    };
+    // One whose result was fetched, without a word on its status to the gateway.
+    let made = owner.ask(&making(1, "a__may_work", json!({}))).await;
+    let ours = id_of(&serde_json::from_str(&made).unwrap());
+    assert!(owner.request("tasks/result", json!({ "taskId": ours })).await["result"].is_object());
+    asked().await;
+    // One whose process died.
+    owner.ask(&making(2, "a__may_work", json!({ "hold": 1 }))).await;
+    let before = daemon.child_pid("a").await;
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(before),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    crate::harness::until("another process", async || {
+        let server = daemon.server("a").await;
+        (server["state"] == "ready" && server["pid"] != json!(before)).then_some(())
+    })
+    .await;
+    asked().await;
+    daemon.end().await;
+}

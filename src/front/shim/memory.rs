@@ -69,8 +69,11 @@ impl Memory {
     fn client_says(&mut self, message: &Message, line: &Bytes) -> Onward {
         match message {
             Message::Request(request) => self.client_asks(request, line),
-            Message::Notification(Notification { method, .. }) => {
-                self.is_initialized |= method.as_str() == method::INITIALIZED;
+            Message::Notification(note) => {
+                self.is_initialized |= note.method.as_str() == method::INITIALIZED;
+                if let Some(id) = cancelled(note) {
+                    self.waiting.remove(&key(&id));
+                }
             }
             Message::Response(response) => {
                 let id = response.id.as_ref().map(key).unwrap_or_default();
@@ -91,7 +94,8 @@ impl Memory {
                 .and_then(|params| params.get_string("uri"))
         };
         match request.method.as_str() {
-            method::INITIALIZE => {
+            // A second one is refused: the first counts.
+            method::INITIALIZE if self.hello.is_none() => {
                 self.hello = Some(Hello {
                     id: request.id.compact(),
                     line: Bytes::copy_from_slice(line),
@@ -142,17 +146,11 @@ impl Memory {
                 }
                 self.waiting.remove(&key(id));
             }
-            Message::Notification(note) if note.method.as_str() == method::CANCELLED => {
-                let id = note
-                    .params
-                    .as_ref()
-                    .and_then(Object::of)
-                    .and_then(|params| params.get("requestId"));
-                if let Some(id) = id.and_then(|id| RequestId::parse(id).ok()) {
+            Message::Notification(note) => {
+                if let Some(id) = cancelled(note) {
                     self.asked.remove(&key(&id));
                 }
             }
-            Message::Notification(_) => {}
         }
         Onward::Pass
     }
@@ -180,12 +178,18 @@ impl Memory {
         lines
     }
 
+    /// Whether the client's handshake has no answer yet.
+    pub(super) fn waits_for_hello(&self) -> bool {
+        let hello = self.hello.as_ref().map(|hello| key(&hello.id));
+        hello.is_some_and(|id| self.waiting.contains_key(&id))
+    }
+
     /// What the next daemon has to hear before anything else.
     pub(super) fn replay(&self) -> Vec<Bytes> {
         let Some(hello) = &self.hello else {
             return Vec::new();
         };
-        if self.waiting.contains_key(&key(&hello.id)) {
+        if self.waits_for_hello() {
             // It was never answered: the client still waits for it.
             return vec![hello.line.clone()];
         }
@@ -237,6 +241,15 @@ impl Hello {
         let meta = Object::of(&meta)?.with(RESUMED, &Raw::of(&true));
         Some(object.with("_meta", &meta))
     }
+}
+
+/// The request that a notification takes back, if it takes one back.
+fn cancelled(note: &Notification) -> Option<RequestId> {
+    if note.method.as_str() != method::CANCELLED {
+        return None;
+    }
+    let id = note.params.as_ref().and_then(Object::of)?.get("requestId")?;
+    RequestId::parse(id).ok()
 }
 
 /// An id as a key: its text, so that `1` and `"1"` stay apart.

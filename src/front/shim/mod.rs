@@ -53,8 +53,9 @@ pub async fn run(settings: &Settings, project_dir: &Path) -> Result<(), String> 
         memory: Memory::default(),
     };
     let mut daemon = attach::attach(settings, project_dir).await?;
+    let mut first = Vec::new();
     loop {
-        if let Ended::Client = relay(&mut client, daemon).await {
+        if let Ended::Client = relay(&mut client, daemon, first).await {
             return Ok(());
         }
         let lost = client.memory.lost();
@@ -65,8 +66,7 @@ pub async fn run(settings: &Settings, project_dir: &Path) -> Result<(), String> 
             Some(daemon) => daemon,
             None => return Ok(()),
         };
-        // A daemon that goes again at once is noticed by the relay.
-        drop(put(&mut daemon, &client.memory.replay()).await);
+        first = client.memory.replay();
         let news = client.memory.news();
         if put(&mut client.stdout, &news).await.is_err() {
             return Ok(());
@@ -89,7 +89,7 @@ enum Ended {
 }
 
 /// Hands lines on, both ways, until one side has ended.
-async fn relay(client: &mut Client, daemon: UnixStream) -> Ended {
+async fn relay(client: &mut Client, daemon: UnixStream, first: Vec<Bytes>) -> Ended {
     let Client {
         stdin,
         lines,
@@ -99,7 +99,7 @@ async fn relay(client: &mut Client, daemon: UnixStream) -> Ended {
     let memory = std::sync::Mutex::new(memory);
     let (mut from_daemon, to_daemon) = daemon.into_split();
     let (refuse, refused) = mpsc::channel(1);
-    let up = up(stdin, lines, to_daemon, &memory, refuse);
+    let up = up(stdin, lines, to_daemon, &memory, refuse, first);
     let down = down(&mut from_daemon, stdout, &memory, refused);
     tokio::pin!(up, down);
     tokio::select! {
@@ -134,8 +134,13 @@ async fn up(
     mut to_daemon: OwnedWriteHalf,
     memory: &SharedMemory<'_>,
     refuse: mpsc::Sender<Bytes>,
+    first: Vec<Bytes>,
 ) -> Up {
+    // What this daemon has to hear before anything else; its answers are read meanwhile.
     let mut out = Vec::new();
+    for line in first {
+        push_line(&mut out, &line);
+    }
     loop {
         // First what was read while there was no daemon.
         loop {
@@ -213,7 +218,8 @@ async fn attach_again(
     settings: &Settings,
     project_dir: &Path,
 ) -> Result<Option<UnixStream>, String> {
-    loop {
+    // A client that waits for the answer to its handshake says nothing more.
+    while !client.memory.waits_for_hello() {
         if let Some(daemon) = attach::find(settings).await {
             return Ok(Some(daemon));
         }

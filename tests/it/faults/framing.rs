@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Case, case};
-use crate::harness::fake::quoted;
+use crate::harness::fake::{Fake, quoted};
 use crate::harness::{Daemon, HttpClient, LineClient, Setup, call, fake, text_of};
 
 /// The cases of this group, in the order of their ids.
@@ -141,7 +141,7 @@ fn peak(daemon: &Daemon) -> usize {
 
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
 
-fn long(tool: &str) -> crate::harness::fake::Fake {
+fn long(tool: &str) -> Fake {
     fake("a")
         .tools(&format!("{tool},echo"))
         .key("message_bytes_max", &MESSAGE_BYTES_MAX.to_string())
@@ -339,9 +339,7 @@ async fn f12_a_mebibyte_of_arguments_arrives() {
     let all = [fake("a"), fake("slow").arg("--slow-read", "8192")];
     let daemon = Daemon::start(&all).await;
     let client = daemon.http().await;
-    let text: String = (0..1 << 20)
-        .map(|n: u32| char::from(b'a' + (n % 23) as u8))
-        .collect();
+    let text: String = (b'a'..=b'w').cycle().take(1 << 20).map(char::from).collect();
     let arguments = format!(r#"{{"text":{},"end":1.0e1}}"#, quoted(&text));
     for name in ["a", "slow"] {
         let line = format!(

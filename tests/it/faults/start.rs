@@ -1,15 +1,15 @@
 //! Start: programs that cannot be started, that end, hang or lie before they are ready (S).
 
+mod meanwhile;
+
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
 
 use super::{Case, case};
 use crate::harness::fake::{Fake, quoted};
-use crate::harness::{Daemon, HttpClient, LineClient, Setup, call, fake, text_of, until};
+use crate::harness::{Daemon, HttpClient, Setup, fake, text_of, until};
 
 /// The cases of this group, in the order of their ids.
 pub(super) const CASES: &[Case] = &[
@@ -88,19 +88,19 @@ pub(super) const CASES: &[Case] = &[
         provoked: "the daemon has no descriptors left",
         promised: "other servers work on; an error in the log; an attempt each second, not counted as a failure; \
                    it recovers when there are some again",
-        test: "faults::start::s14_a_daemon_without_descriptors_keeps_what_runs_and_recovers",
+        test: "faults::start::meanwhile::s14_a_daemon_without_descriptors_keeps_what_runs_and_recovers",
     },
     Case {
         id: "S15",
         provoked: "200 servers start with the daemon",
         promised: "at most 8 at once between spawn and handshake; all become ready; the daemon answers meanwhile",
-        test: "faults::start::s15_two_hundred_servers_start_eight_at_a_time",
+        test: "faults::start::meanwhile::s15_two_hundred_servers_start_eight_at_a_time",
     },
     Case {
         id: "S16",
         provoked: "the definition changes while it starts",
         promised: "the process of the old one is ended, and only one of the new one becomes ready",
-        test: "faults::start::s16_an_edit_while_it_starts_leaves_only_the_new_one",
+        test: "faults::start::meanwhile::s16_an_edit_while_it_starts_leaves_only_the_new_one",
     },
 ];
 
@@ -457,91 +457,5 @@ async fn s13_a_question_before_the_handshake_is_answered() {
         }
         assert_eq!(daemon.server(name).await["generation"], 1);
     }
-    daemon.end().await;
-}
-
-/// How many descriptors a process may open. Those it has stay.
-#[cfg(target_os = "linux")]
-fn limit_descriptors(daemon: &Daemon, n: Option<u64>) -> Option<u64> {
-    use rustix::process::{Pid, Resource, Rlimit, prlimit};
-    let pid = Pid::from_raw(daemon.pid().as_raw()).unwrap();
-    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
-    let before = prlimit(Some(pid), Resource::Nofile, Rlimit { current: n, maximum });
-    before.unwrap().current
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn s14_a_daemon_without_descriptors_keeps_what_runs_and_recovers() {
-    case("S14");
-    let daemon = Daemon::start(&[fake("a"), fake_other()]).await;
-    // One that needs no further connection.
-    let mut client = LineClient::greeted(&daemon.setup).await;
-    let pid = daemon.child_pid("a").await;
-    let before = limit_descriptors(&daemon, Some(3));
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
-    let told = |daemon: &Daemon| daemon.log().matches("short of resources").count();
-    until("two attempts", async || (told(&daemon) >= 2).then_some(())).await;
-    let answer = client.ask_json(&call(1, "other__echo", json!({ "n": 1 }))).await;
-    assert_eq!(text_of(&answer), r#"{"n":1}"#);
-    limit_descriptors(&daemon, before);
-    let server = daemon.ready("a").await;
-    assert_eq!(server["n_failures"], 1, "the attempts do not count: {server}");
-    let answer = client.ask_json(&call(2, "a__echo", json!({ "n": 2 }))).await;
-    assert_eq!(text_of(&answer), r#"{"n":2}"#);
-    daemon.end().await;
-}
-
-#[tokio::test]
-async fn s15_two_hundred_servers_start_eight_at_a_time() {
-    case("S15");
-    const N: usize = 200;
-    let setup = Setup::new(&[]);
-    let shared = setup.path().join("all.journal");
-    let one = |n: usize| fake(&format!("s{n}")).arg("--journal", &shared.display().to_string());
-    setup.declare(&(0..N).map(one).collect::<Vec<_>>());
-    let daemon = setup.start().await;
-    let client = HttpClient::new(&daemon.address);
-    let mut slowest = Duration::ZERO;
-    for n in (25..=N).step_by(25) {
-        until(format!("{n} ready"), async || {
-            let begun = Instant::now();
-            let health = client.send("GET", "/health", &[], b"").await.json().await;
-            slowest = slowest.max(begun.elapsed());
-            (health["servers"]["ready"].as_u64()? >= n as u64).then_some(())
-        })
-        .await;
-    }
-    eprintln!("the slowest answer to /health took {slowest:?}");
-    // A process notes its start after it may, and its answer before anybody can see it.
-    let (mut now, mut most) = (0_usize, 0);
-    for line in std::fs::read_to_string(&shared).unwrap().lines() {
-        now += usize::from(line.starts_with("start "));
-        now -= usize::from(line.starts_with("out ") && line.contains(r#""protocolVersion""#));
-        most = most.max(now);
-    }
-    assert!((2..=8).contains(&most), "{most} at once");
-    daemon.end().await;
-}
-
-#[tokio::test]
-async fn s16_an_edit_while_it_starts_leaves_only_the_new_one() {
-    case("S16");
-    let hanging = fake("a")
-        .flag("--hang-handshake")
-        .flag("--grandchild")
-        .not_awaited();
-    let daemon = Daemon::start(&[hanging]).await;
-    let old = daemon.setup.noted("a", "initialize").await;
-    assert!(old.starts_with("in "), "{old}");
-    let n_old = daemon.setup.processes().len();
-    assert_eq!(n_old, 2);
-    daemon.setup.declare(&[fake("a").tools("new")]);
-    let server = daemon.ready("a").await;
-    let pid = i32::try_from(server["pid"].as_i64().unwrap()).unwrap();
-    assert_eq!(daemon.setup.processes(), [pid], "nothing of the old one is left");
-    let journal = daemon.setup.journal("a");
-    let n_starts = journal.iter().filter(|line| line.starts_with("start ")).count();
-    assert_eq!(n_starts, 2, "{journal:?}");
     daemon.end().await;
 }
