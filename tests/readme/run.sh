@@ -79,18 +79,18 @@ table() {
 make_project() {
   mkdir -p "$scratch/blocks" "$scratch/bin" "$scratch/home/.cursor" "$project"
   cp "$project_top/servers.toml" "$project/"
-  ln -s "$MCP_WRAPPER" "$scratch/bin/mcp-wrapper"
-  ln -s "$MCPCTL" "$scratch/bin/mcpctl"
-  # The build was done before; what is left of `cargo run --release` is to run.
-  cat >"$scratch/bin/cargo" <<'SH'
+  # The build was done before; what is left of `cargo build` is to put the programs where the README finds them.
+  cat >"$scratch/bin/cargo" <<SH
 #!/bin/sh
-[ "$*" = "run --release" ] || { echo "unexpected: cargo $*" >&2; exit 1; }
-exec mcp-wrapper
+[ "\$*" = "build --release --bins" ] || { echo "unexpected: cargo \$*" >&2; exit 1; }
+mkdir -p target/release
+ln -s "$MCP_WRAPPER" target/release/mcp-wrapper
+ln -s "$MCPCTL" target/release/mcpctl
 SH
   printf '#!/bin/sh\nexec mcp-wrapper demo tickets\n' >"$scratch/bin/ticket-desk"
   chmod +x "$scratch/bin/cargo" "$scratch/bin/ticket-desk"
   cat >"$scratch/home/.cursor/mcp.json" <<JSON
-{ "mcpServers": { "ticket-desk": { "command": "ticket-desk", "env": { "PATH": "$scratch/bin:$PATH" } } } }
+{ "mcpServers": { "ticket-desk": { "command": "ticket-desk", "env": { "PATH": "$project/target/release:$PATH" } } } }
 JSON
   sed -i "s|\"command\": \"ticket-desk\"|\"command\": \"$scratch/bin/ticket-desk\"|" "$scratch/home/.cursor/mcp.json"
 }
@@ -100,7 +100,7 @@ as_reader() {
   (
     cd "$project"
     unset MCP_HOST MCP_PORT MCP_DATA_DIR MCP_LOG_DIR MCP_SERVERS_FILE MCP_AUTH_TOKEN DEBUG_MODE LOG_LEVEL
-    exec env HOME="$scratch/home" PATH="$scratch/bin:$PATH" "$@"
+    exec env HOME="$scratch/home" PATH="$project/target/release:$scratch/bin:$PATH" "$@"
   )
 }
 
@@ -112,8 +112,9 @@ localised() {
 
 start_daemon() {
   local block=$1
-  [ "$(wc -l <"$block")" -eq 1 ] || { failed "the daemon's block must be one command" "$block"; return 1; }
-  { echo '#!/bin/sh'; printf 'exec '; cat "$block"; } >"$scratch/start"
+  [ "$(tail -n 1 "$block")" = mcp-wrapper ] || { failed "the daemon's block must end with the daemon" "$block"; return 1; }
+  # The daemon takes the place of the shell, so that its process number is the one that is waited for.
+  { echo '#!/bin/sh'; echo 'set -e'; sed '$ s/^/exec /' "$block"; } >"$scratch/start"
   chmod +x "$scratch/start"
   MCP_WRAPPER=$scratch/start daemon_start "$project" HOME="$scratch/home" PATH="$scratch/bin:$PATH" ||
     { failed "the daemon does not start"; return 1; }
@@ -276,8 +277,12 @@ run_blocks() {
   done 3<"$scratch/order"
 }
 
+# The reader fills in the process number that `mcpctl status` prints.
 stop_by() {
-  run_sh "$1" "$2 (stop)" "$3"
+  local number
+  number=$(as_reader mcpctl status | sed -nE '1s/.*  process ([0-9]+)$/\1/p') || true
+  sed "s/NUMBER/${number:-NUMBER}/" "$1" >"$1.filled"
+  run_sh "$1.filled" "$2 (stop)" "$3"
   if wait_until 30 daemon_is_gone; then passed "$2: the daemon is gone"; else failed "$2: the daemon still runs"; fi
 }
 
