@@ -37,12 +37,8 @@ fn call_of(candidates: &Candidates, trace: &Trace) -> Option<Arc<Lane>> {
     let (Some((only, _)), None) = (same.next(), same.next()) else {
         return None;
     };
-    // A call that was given up, or a task, may be of the same trace: of those it is not known.
-    let is_certain = candidates.may_all_be_of(&only.session)
-        && live
-            .iter()
-            .all(|lane| lane.trace.get().is_some() || lane.session == only.session);
-    is_certain.then(|| Arc::clone(only))
+    // A call that was given up may be of the same trace: of those it is not known.
+    candidates.may_all_be_of(&only.session).then(|| Arc::clone(only))
 }
 
 #[cfg(test)]

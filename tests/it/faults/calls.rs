@@ -54,7 +54,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "C07",
         provoked: "nothing is answered any more, though it is read",
-        promised: "1002 at the call's own time; `unresponsive` after `probe_threshold` unanswered pings, and replaced after one more",
+        promised: "1002 at the call's own time; where it has answered pings before: `unresponsive` after `probe_threshold` unanswered ones, and replaced after one more",
         test: "faults::calls::silence::c07_a_process_that_answers_nothing_any_more_is_replaced",
     },
     Case {

@@ -19,6 +19,13 @@ async fn falls_silent(fake: Fake, tool: &str) -> Daemon {
     let daemon = Daemon::start(&[probed(fake), crate::harness::fake("other")]).await;
     let client = daemon.http().await;
     let (pid, other) = (daemon.child_pid("a").await, daemon.child_pid("other").await);
+    // One that has never answered a ping is not judged by pings: after the second the first is answered.
+    until("an answered ping", async || {
+        let journal = daemon.setup.journal("a");
+        let pings = journal.iter().filter(|line| line.contains(r#""method":"ping""#));
+        (pings.count() >= 2).then_some(())
+    })
+    .await;
     let answer = client.call(&format!("a__{tool}"), json!({})).await;
     assert_eq!(answer["error"]["code"], 1002, "{answer}");
     until("another process", async || {
