@@ -160,7 +160,10 @@ async fn until_answer(client: &mut LineClient, id: u64) -> (Vec<Value>, Value) {
 
 #[tokio::test]
 async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
-    let daemon = Daemon::start(&[watched()]).await;
+    // Started once before, so that the lists are written down: a subscription is said again to a daemon that may not
+    // have heard from its servers yet.
+    let daemon = again(Daemon::start(&[watched()]).await, Signal::SIGTERM).await;
+    daemon.ready("a").await;
     let mut client = LineClient::launch(&daemon.setup);
     client
         .introduce(able("2025-11-25", &json!({ "elicitation": {} }), "it"))
