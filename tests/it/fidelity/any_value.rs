@@ -353,6 +353,6 @@ async fn what_cannot_be_passed_is_refused_and_reaches_no_child() {
     }
     client.call("a__echo", json!({})).await;
     let journal = daemon.setup.journal("a");
-    assert!(!journal.iter().any(|line| line.contains("bad")), "{journal:?}");
+    assert!(!journal.iter().any(|line| line.contains("\"bad")), "{journal:?}");
     daemon.end().await;
 }
