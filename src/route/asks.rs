@@ -1,7 +1,6 @@
 //! Children's own requests: to exactly the client they belong to, or refused with a reason that child and operator
 //! can read. Never guessed.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,15 +18,12 @@ use crate::child::ghosts::Candidates;
 use crate::child::link::Link;
 use crate::config::spec::Sharing;
 use crate::event::{SupervisionEvent, What};
-use crate::ids::{Generation, Instance, SessionId};
+use crate::ids::{Generation, Instance};
 use crate::rpc::error::code;
 use crate::rpc::mcp::method;
 use crate::rpc::message::{notification_line, response_line};
 use crate::rpc::object::Object;
 use crate::rpc::{Notification, Outcome, Raw, Request, RequestId, RpcError};
-
-/// Elicitations by url whose end is passed on.
-const N_URLS_MAX: usize = 1024;
 
 /// One request of a child.
 #[derive(Debug)]
@@ -44,8 +40,6 @@ pub struct Asking<'a> {
 #[derive(Debug)]
 pub struct Asks {
     events: broadcast::Sender<SupervisionEvent>,
-    /// Who was sent which url elicitation.
-    urls: VecDeque<(Instance, String, SessionId)>,
 }
 
 /// Why a request of a child goes to nobody: what the child hears, and what the operator reads.
@@ -57,10 +51,7 @@ struct Refusal {
 impl Asks {
     /// A desk that tells refusals to `events`.
     pub fn new(events: broadcast::Sender<SupervisionEvent>) -> Self {
-        Self {
-            events,
-            urls: VecDeque::new(),
-        }
+        Self { events }
     }
 
     /// Puts a child's request to the client it belongs to, or refuses it.
@@ -112,7 +103,10 @@ impl Asks {
         )
         .map_err(Refusal::error)?
         .map(|params| named_for_client(&params, task.as_ref()));
-        self.remember_url(asking.instance, params.as_ref(), &lane.session);
+        let url = params.as_ref().and_then(Object::of);
+        if let Some(id) = url.and_then(|params| params.get_string("elicitationId")) {
+            router.urls().note(asking.instance, id, &lane.session);
+        }
         let question = Question {
             instance: asking.instance.clone(),
             link: Arc::clone(asking.link),
@@ -161,32 +155,14 @@ impl Asks {
             }
             method::ELICITATION_COMPLETE => {
                 let id = params.get_string("elicitationId").unwrap_or_default();
-                let asked = self
-                    .urls
-                    .iter()
-                    .find(|(asking, known, _)| asking == instance && *known == id);
-                let client = asked.and_then(|(_, _, session)| router.listeners().client(session));
+                let told = router.urls().session_of(instance, &id);
+                let client = told.and_then(|session| router.listeners().client(&session));
                 if let Some(client) = client {
                     let line = notification_line(method::ELICITATION_COMPLETE, notification.params.as_ref());
                     client.outbox.message(line);
                 }
             }
             _other => {}
-        }
-    }
-
-    fn remember_url(&mut self, instance: &Instance, params: Option<&Raw>, session: &SessionId) {
-        let id = params
-            .and_then(Object::of)
-            .and_then(|params| params.get_string("elicitationId"));
-        if let Some(id) = id {
-            // A name that comes again is another one.
-            self.urls
-                .retain(|(asking, known, _)| asking != instance || *known != id);
-            if self.urls.len() >= N_URLS_MAX {
-                self.urls.pop_front();
-            }
-            self.urls.push_back((instance.clone(), id, session.clone()));
         }
     }
 

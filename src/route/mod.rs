@@ -25,6 +25,7 @@ mod subscriptions;
 mod task_calls;
 pub mod task_table;
 pub mod trace;
+pub mod urls;
 
 pub use client::ClientSide;
 pub use context::CallContext;

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use super::urls::URL_NEEDED;
 use crate::rpc::mcp::Revision;
 use crate::rpc::object::{Object, elements};
 use crate::rpc::{Raw, RpcError};
@@ -180,7 +181,6 @@ fn older_block(revision: Revision, block: &Raw) -> Raw {
 /// An error of a child as a client of this revision understands it: `-32042`, which asks to open a URL first, came
 /// with 2025-11-25.
 pub fn error_for(revision: Revision, is_tool: bool, error: &Raw) -> Result<Raw, Raw> {
-    const URL_NEEDED: &str = "-32042";
     let object = Object::of(error);
     let is_url_needed = object
         .as_ref()

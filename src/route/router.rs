@@ -15,6 +15,7 @@ use super::project;
 use super::provenance::{self, Provenance};
 use super::task_calls::{self, Way};
 use super::task_table::TaskTable;
+use super::urls::{self, Urls};
 use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
 use crate::child::handshake::Persona;
@@ -37,6 +38,7 @@ pub struct Router {
     pub(super) listeners: Arc<Listeners>,
     task_table: Arc<TaskTable>,
     provenance: Arc<Provenance>,
+    urls: Arc<Urls>,
     spans: Arc<Spans>,
 }
 
@@ -53,6 +55,7 @@ impl Router {
             listeners,
             task_table: Arc::default(),
             provenance: Arc::default(),
+            urls: Arc::default(),
             spans: Arc::new(Spans::random()),
         }
     }
@@ -70,6 +73,11 @@ impl Router {
     /// What sessions want to hear.
     pub fn listeners(&self) -> &Arc<Listeners> {
         &self.listeners
+    }
+
+    /// Which client was told of which URL elicitation.
+    pub fn urls(&self) -> &Urls {
+        &self.urls
     }
 
     /// The tasks that children run for clients.
@@ -140,6 +148,9 @@ impl Router {
             .await?
         };
         self.remember(context, &owner.server, &outcome);
+        if let Err(error) = &outcome {
+            self.remember_urls(&entry, context, error);
+        }
         Ok(projected(context, is_tool, outcome))
     }
 
@@ -373,6 +384,19 @@ impl Router {
         match entry.spec.policy.sharing {
             Sharing::Shared | Sharing::PerClient => Params::traced(params, &self.spans, &context.lane),
             Sharing::PerSession => Params::with_token(params),
+        }
+    }
+
+    /// Remembers which elicitations an error tells a client of.
+    fn remember_urls(&self, entry: &Entry, context: &CallContext, error: &Raw) {
+        let ids = urls::asked_for_by(error);
+        if ids.is_empty() {
+            return;
+        }
+        if let Ok(child) = self.child_for(entry, context) {
+            for id in ids {
+                self.urls.note(child.instance(), id, &context.lane.session);
+            }
         }
     }
 

@@ -68,6 +68,26 @@ async fn that_a_page_was_opened_is_told_to_the_client_that_was_asked_only() {
 }
 
 #[tokio::test]
+async fn who_was_told_by_an_error_to_open_a_page_hears_that_it_was_opened() {
+    let daemon = Daemon::start(&[fake("a").tools("ask")]).await;
+    let (one, two) = (opener(&daemon, "one").await, opener(&daemon, "two").await);
+    let (mut stream, mut other): (Reply, Reply) = (one.stream().await, two.stream().await);
+    for (client, elicitation) in [(&one, "of one"), (&two, "of two")] {
+        let needed = json!([{ "mode": "url", "message": "m", "url": "https://x.example", "elicitationId": elicitation }]);
+        let error = json!({ "code": -32042, "message": "Log in first.", "data": { "elicitations": needed } });
+        let answer = client
+            .call("a__ask", json!({ "do": "raw_error", "error": error }))
+            .await;
+        assert_eq!(answer["error"]["code"], -32042, "{answer}");
+    }
+    complete(&one, "of two").await;
+    complete(&two, "of one").await;
+    is_complete(&stream.next_json().await, "of one");
+    is_complete(&other.next_json().await, "of two");
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn what_a_process_asked_outside_of_a_call_is_taken_back_when_another_takes_its_place() {
     let daemon = Daemon::start(&[fake("a").tools("ask,pid,echo").key("sharing", "\"per-session\"")]).await;
     let client = opener(&daemon, "it").await;
