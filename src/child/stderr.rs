@@ -257,7 +257,7 @@ impl Lines {
 pub mod fuzzed {
     /// The lines of a stream that comes in these chunks.
     pub fn lines<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-        let mut lines = super::Lines::default();
+        let mut lines = super::Lines::new(super::Mask::default());
         let mut found: Vec<String> = chunks.flat_map(|chunk| lines.feed(chunk)).collect();
         found.extend(lines.rest());
         found

@@ -42,7 +42,7 @@ pub enum Sign {
     Told(What),
 }
 
-/// Pings a process that is silent while nobody calls it, and says what that shows. What counts is in [`Doubt`].
+/// Pings a process that is silent while nobody calls it, and says what that shows. What counts is in `Doubt`.
 pub async fn liveness(
     link: Arc<Link>,
     policy: Policy,

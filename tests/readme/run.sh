@@ -240,7 +240,7 @@ check_tables() {
   { echo '[defaults]'; table defaults | awk -F '\t' '{ print $1 " = " $2 }'; } >"$scratch/defaults.toml"
   takes_servers_toml "the keys of [defaults], with the values of the table" "$scratch/defaults.toml"
   same "README.md and servers.toml agree on keys and defaults" "$(table defaults | tr '\t' ' ')" \
-    "$(sed -n '/of \[defaults\] for all/,$ s/^# \([a-z_]*\)  *\("[^"]*"\|[0-9][0-9.]*\)  .*/\1 \2/p' "$project_top/servers.toml")"
+    "$(sed -n '/of \[defaults\] for all/,$ s/^# \([a-z_]*\)  *\("[^"]*"\|[0-9][0-9.]*\|true\|false\)  .*/\1 \2/p' "$project_top/servers.toml")"
   same "README.md has every key of [defaults] that the program has" "$(table defaults | cut -f 1)" \
     "$(tr -d '\n' <"$project_top/src/config/keys.rs" | grep -oE 'policy\( *"[a-z_]+"' | sed 's/.*"\(.*\)"/\1/')"
   same "README.md and .env.example agree on variables" "$(table environment | cut -f 1)" \

@@ -1,7 +1,7 @@
 //! What a desktop client launches: hands lines on between its stdin and stdout and the running daemon, and starts the
 //! daemon when there is none. Starts no server and holds no lock, so any number of them share one daemon.
 //!
-//! A daemon that goes does not end it: it finds the next one, says to it what the client has said ([`memory`]), and
+//! A daemon that goes does not end it: it finds the next one, says to it what the client has said (`memory`), and
 //! the client goes on. Only calls that were in flight are lost, each with an error.
 
 mod attach;
