@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use mcp_wrapper::front::shim::fuzzed::Memory;
-use mcp_wrapper::rpc::{Incoming, Message};
+use mcp_wrapper::rpc::object::Object;
+use mcp_wrapper::rpc::{Incoming, Message, Notification, RequestId};
 
 use crate::any::{Any, bytes};
 
@@ -26,12 +27,21 @@ pub fn run(data: &[u8]) {
         match any.below(5) {
             0 | 1 => {
                 memory.heard_client(&line);
-                if let Some(Message::Request(request)) = parsed {
-                    let id = request.id.raw().as_str().to_owned();
-                    if request.method.as_str() == "initialize" {
-                        hello = Some(id.clone());
+                match parsed {
+                    Some(Message::Request(request)) => {
+                        let id = request.id.raw().as_str().to_owned();
+                        // A second handshake is refused: the first counts.
+                        if request.method.as_str() == "initialize" && hello.is_none() {
+                            hello = Some(id.clone());
+                        }
+                        waiting.insert(id);
                     }
-                    waiting.insert(id);
+                    Some(Message::Notification(note)) => {
+                        if let Some(id) = taken_back(&note) {
+                            waiting.remove(&id);
+                        }
+                    }
+                    Some(Message::Response(_)) | None => {}
                 }
             }
             2 | 3 => {
@@ -64,6 +74,15 @@ pub fn run(data: &[u8]) {
             }
         }
     }
+}
+
+/// The id of the request that a notification takes back.
+fn taken_back(note: &Notification) -> Option<String> {
+    if note.method.as_str() != "notifications/cancelled" {
+        return None;
+    }
+    let id = Object::of(note.params.as_ref()?)?.get("requestId")?;
+    Some(RequestId::parse(id).ok()?.raw().as_str().to_owned())
 }
 
 fn read(line: &bytes::Bytes) -> Message {
