@@ -28,7 +28,7 @@ impl Engine {
             .get_string("protocolVersion")
             .ok_or_else(|| RpcError::invalid_params("Invalid params: `protocolVersion` must be a string"))?;
         // The server answers with what it prefers where it does not know what is asked (MCP, lifecycle).
-        let revision = Revision::parse(&asked).unwrap_or(Revision::NEWEST_LEGACY);
+        let revision = Revision::of_handshake(&asked).unwrap_or(Revision::NEWEST_LEGACY);
         let profile = Profile {
             revision,
             client_info: object.get("clientInfo").map(|info| info.compact()),
@@ -37,6 +37,7 @@ impl Engine {
                 .filter(Raw::is_object)
                 .unwrap_or_else(Raw::empty_object)
                 .compact(),
+            log_level: None,
         };
         let client = client_line(&profile);
         if !session.client.introduce(profile) {

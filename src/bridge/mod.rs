@@ -189,11 +189,12 @@ pub fn lane_of(session: &crate::session::Session, request: &Request) -> Arc<crat
         .and_then(|meta| meta.get("progressToken"))
         // "Progress tokens MUST be a string or integer value": `null` asks for nothing.
         .filter(|token| matches!(token.as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9')));
-    Arc::new(crate::child::Lane::new(
+    let lane = crate::child::Lane::new(
         session.id.clone(),
         request.id.compact(),
         token.map(|token| token.compact()),
-    ))
+    );
+    Arc::new(lane.called_by(session.client.profile().cloned()))
 }
 
 #[cfg(test)]

@@ -126,7 +126,7 @@ impl Handshake {
 
 /// A known revision; one that is newer than all we know of its era is spoken as the newest we know.
 fn revision(version: &str) -> Option<Revision> {
-    Revision::parse(version).or_else(|| {
+    Revision::of_handshake(version).or_else(|| {
         let is_date =
             version.len() == 10 && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
         let newer = is_date && version > Revision::NEWEST_LEGACY.as_str();

@@ -5,11 +5,12 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
+use super::caller::Profile;
 use crate::ids::SessionId;
 use crate::rpc::trace::Trace;
 use crate::rpc::{Raw, RequestId};
@@ -24,8 +25,10 @@ pub struct Lane {
     pub session: SessionId,
     /// The id under which the client knows it.
     pub request: RequestId,
+    /// Who calls, where that is known.
+    pub caller: Option<Arc<Profile>>,
     /// The token under which the client wants progress, as the client wrote it.
-    pub progress_token: Option<Raw>,
+    progress_token: Mutex<Option<Raw>>,
     /// The span that the child was given with the call, if it was.
     pub trace: OnceLock<Trace>,
     /// `None` once the call has been answered.
@@ -43,7 +46,8 @@ impl Lane {
         Self {
             session,
             request,
-            progress_token,
+            caller: None,
+            progress_token: Mutex::new(progress_token),
             trace: OnceLock::new(),
             queue: Mutex::new(Some(VecDeque::new())),
             bell: Notify::new(),
@@ -52,6 +56,25 @@ impl Lane {
             spoken: AtomicBool::new(false),
             n_questions: AtomicUsize::new(0),
         }
+    }
+
+    /// The same, and who calls.
+    pub fn called_by(self, caller: Option<Arc<Profile>>) -> Self {
+        Self { caller, ..self }
+    }
+
+    /// The token under which the client wants progress, as the client wrote it.
+    pub fn progress_token(&self) -> Option<Raw> {
+        self.token().clone()
+    }
+
+    /// From now on the client wants progress under this token: it has asked for the same answer once more.
+    pub fn set_progress_token(&self, token: Option<Raw>) {
+        *self.token() = token;
+    }
+
+    fn token(&self) -> MutexGuard<'_, Option<Raw>> {
+        self.progress_token.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lane of no call: whatever is put on it has to go another way.

@@ -296,9 +296,9 @@ impl Link {
         let lane = reply.lane.clone();
         drop(table);
         if let Some(lane) = lane
-            && let Some(token) = &lane.progress_token
+            && let Some(token) = lane.progress_token()
         {
-            let params = object.with("progressToken", token);
+            let params = object.with("progressToken", &token);
             lane.push(notification_line(mcp::method::PROGRESS, Some(&params)));
         }
         true

@@ -6,6 +6,7 @@
 
 mod around;
 pub mod birth;
+pub mod caller;
 mod doubt;
 pub mod error;
 pub mod ghosts;

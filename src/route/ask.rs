@@ -145,6 +145,7 @@ mod tests {
             revision,
             client_info: None,
             capabilities: raw(capabilities),
+            log_level: None,
         };
         let server = ServerName::parse("git").unwrap();
         for_client(&server, asked, Some(&raw(params)), &client)

@@ -7,7 +7,6 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::client::Profile;
 use super::context::CallContext;
 use super::error::RouteError;
 use super::listeners::Listeners;
@@ -317,9 +316,12 @@ impl Router {
             .and_then(|client| client.profile().cloned());
         let owner = match entry.spec.policy.sharing {
             Sharing::Shared | Sharing::PerSession => OwnerKey::session(session),
-            Sharing::PerClient => {
-                OwnerKey::client(&profile.as_ref().map(Profile::client_name).unwrap_or_default())
-            }
+            Sharing::PerClient => OwnerKey::client(
+                &profile
+                    .as_ref()
+                    .map(|profile| profile.client_name())
+                    .unwrap_or_default(),
+            ),
         };
         let persona = || Persona {
             owner: owner.clone(),
@@ -351,7 +353,10 @@ impl Router {
             .listeners
             .client(session)
             .and_then(|client| client.profile().cloned());
-        let name = profile.as_ref().map(Profile::client_name).unwrap_or_default();
+        let name = profile
+            .as_ref()
+            .map(|profile| profile.client_name())
+            .unwrap_or_default();
         let owners = [OwnerKey::session(session), OwnerKey::client(&name)];
         let directory = Arc::clone(&self.directory.borrow());
         for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {

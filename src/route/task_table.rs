@@ -127,7 +127,7 @@ impl Witness for Creation {
             generation: link.generation,
             wire: id,
             work: Some(Arc::new(link.work())),
-            progress_token: self.lane.progress_token.clone(),
+            progress_token: self.lane.progress_token(),
         };
         let driver = self.is_driven.then(|| Arc::clone(&self.lane));
         let minted = self

@@ -13,6 +13,8 @@ pub enum Revision {
     V2025_06_18,
     /// 2025-11-25: tasks, url elicitation, icons.
     V2025_11_25,
+    /// 2026-07-28: no handshake; what a request needs to be understood stands in its own metadata.
+    V2026_07_28,
 }
 
 /// How a peer keeps its state: with a handshake, or in each request.
@@ -30,8 +32,27 @@ impl Revision {
     /// What a request without a version header speaks (MCP 2025-06-18, transports, "Protocol Version Header").
     pub const WITHOUT_HEADER: Self = Self::V2025_03_26;
 
+    /// The newest of all.
+    pub const NEWEST: Self = Self::V2026_07_28;
+    /// All, newest first: the order in which a peer is told of them.
+    pub const ALL: [Self; 5] = [
+        Self::V2026_07_28,
+        Self::V2025_11_25,
+        Self::V2025_06_18,
+        Self::V2025_03_26,
+        Self::V2024_11_05,
+    ];
+
     /// Reads a version string.
     pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "2026-07-28" => Some(Self::V2026_07_28),
+            older => Self::of_handshake(older),
+        }
+    }
+
+    /// Reads the version string of a revision that a handshake can agree on.
+    pub fn of_handshake(text: &str) -> Option<Self> {
         match text {
             // The draft that the first clients shipped; the same wire as the release after it.
             "2024-10-07" | "2024-11-05" => Some(Self::V2024_11_05),
@@ -49,6 +70,7 @@ impl Revision {
             Self::V2025_03_26 => "2025-03-26",
             Self::V2025_06_18 => "2025-06-18",
             Self::V2025_11_25 => "2025-11-25",
+            Self::V2026_07_28 => "2026-07-28",
         }
     }
 
@@ -56,6 +78,7 @@ impl Revision {
     pub const fn era(self) -> Era {
         match self {
             Self::V2024_11_05 | Self::V2025_03_26 | Self::V2025_06_18 | Self::V2025_11_25 => Era::Legacy,
+            Self::V2026_07_28 => Era::Modern,
         }
     }
 
@@ -69,6 +92,12 @@ impl Revision {
 pub mod method {
     /// The handshake.
     pub const INITIALIZE: &str = "initialize";
+    /// What a server is and can (2026-07-28): there is no handshake.
+    pub const DISCOVER: &str = "server/discover";
+    /// A stream of changes (2026-07-28).
+    pub const LISTEN: &str = "subscriptions/listen";
+    /// The first message on such a stream: what it will tell of.
+    pub const ACKNOWLEDGED: &str = "notifications/subscriptions/acknowledged";
     /// The end of the handshake.
     pub const INITIALIZED: &str = "notifications/initialized";
     /// Are you there?
@@ -129,6 +158,24 @@ pub mod method {
     pub const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
     /// A list has changed.
     pub const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
+}
+
+/// Keys in `_meta` of 2026-07-28 (basic, "Request Metadata" and "Result Metadata").
+pub mod meta {
+    /// Of a request: the revision that it speaks. Required.
+    pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+    /// Of a request: what the client can do. Required.
+    pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+    /// Of a request: who the client says it is.
+    pub const CLIENT_INFO: &str = "io.modelcontextprotocol/clientInfo";
+    /// Of a request: from which severity on it wants log messages; without it none.
+    pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
+    /// Of a result: who the server says it is.
+    pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
+    /// Of a notification on a stream of changes: the id of the request that opened it.
+    pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
+    /// What a request says of its client, and no server but ours is to see as the client wrote it.
+    pub const OF_REQUEST: [&str; 4] = [PROTOCOL_VERSION, CLIENT_CAPABILITIES, CLIENT_INFO, LOG_LEVEL];
 }
 
 /// The key in `_meta` under which a message says to which task it belongs (MCP 2025-11-25, tasks, "Related Task

@@ -207,12 +207,13 @@ impl Recalled {
         let id = SessionId::parse(&kept.id)?;
         let state: State = serde_json::from_str(&kept.state).ok()?;
         let profile = Profile {
-            revision: Revision::parse(&state.revision)?,
+            revision: Revision::of_handshake(&state.revision)?,
             client_info: state.client_info.as_deref().map(unboxed),
             capabilities: state
                 .capabilities
                 .as_deref()
                 .map_or_else(Raw::empty_object, unboxed),
+            log_level: None,
         };
         let subscribed = state
             .subscribed
@@ -277,6 +278,7 @@ mod tests {
             revision: Revision::V2025_06_18,
             client_info: Some(raw(r#"{"name":"c","x":1.0}"#)),
             capabilities: raw(r#"{"roots":{},"z":1e400}"#),
+            log_level: None,
         });
         session.set_initialized();
         session

@@ -359,7 +359,7 @@ fn check_version(request: &Request<Body>) -> Result<(), Response> {
     let Some(version) = request.headers().get(PROTOCOL_VERSION) else {
         return Ok(());
     };
-    if version.to_str().ok().and_then(Revision::parse).is_some() {
+    if version.to_str().ok().and_then(Revision::of_handshake).is_some() {
         return Ok(());
     }
     let text = "Bad Request: unsupported MCP-Protocol-Version; supported are 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25";
