@@ -22,7 +22,7 @@ pub const GHOST_KEPT: Duration = Duration::from_secs(30);
 pub const GHOST_KEPT_HEARD: Duration = Duration::from_secs(1);
 
 /// Whose a message of the child's own may be.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Candidates {
     /// The lanes of the calls in flight, newest last.
     pub live: Vec<Arc<Lane>>,
