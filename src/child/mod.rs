@@ -21,6 +21,7 @@ pub mod limits;
 pub mod link;
 pub mod long_line;
 pub mod mask;
+mod orphans;
 pub mod outgoing;
 pub mod pending;
 pub mod process;
