@@ -7,6 +7,8 @@
 pub mod canonical;
 pub mod errors;
 pub mod initialize;
+pub mod ladder;
+pub mod mcp_headers;
 pub mod seal;
 
 use std::sync::Arc;
