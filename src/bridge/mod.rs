@@ -9,6 +9,7 @@ pub mod errors;
 pub mod initialize;
 pub mod ladder;
 pub mod mcp_headers;
+pub mod mirror;
 pub mod seal;
 
 use std::sync::Arc;
