@@ -10,6 +10,7 @@ mod leftovers;
 mod limits;
 mod lock;
 mod records;
+mod seal_keys;
 mod signals;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::Engine;
+use crate::bridge::seal::Keys;
 use crate::catalog::Catalog;
 use crate::child::hub::Outlet;
 use crate::child::process::Keeping;
@@ -34,6 +36,7 @@ use crate::front::http::guard::Guard;
 use crate::front::http::room::Room;
 use crate::front::socket::Door;
 use crate::front::{self, Front, shim, socket, stream};
+use crate::ids::SessionId;
 use crate::registry::Registry;
 use crate::registry::sessions::SessionStore;
 use crate::route::backward::Backward;
@@ -165,7 +168,8 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     };
     let path = path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default());
     let listener = bind(&settings).await.map_err(Refusal::Other)?;
-    let house = House::build(settings, registry, path, kept.keeping.clone(), &listener);
+    let keys = seal_keys::of(&settings.data_dir).map_err(Refusal::Other)?;
+    let house = House::build(settings, registry, path, kept.keeping.clone(), &listener, keys);
     kept.look_after_strays(&house.inner);
     house.recall_lists().await;
     house.recall_sessions().await;
@@ -214,6 +218,7 @@ impl House {
         path: String,
         keeping: Keeping,
         listener: &TcpListener,
+        keys: Keys,
     ) -> Self {
         let (doors, inner) = (Tasks::new(), Tasks::new());
         let hub = Outlet::default();
@@ -239,6 +244,8 @@ impl House {
         let sessions = Sessions::new(router.clone());
         let backward = Backward::new(router.clone(), catalog.clone(), inner.clone(), events.clone());
         hub.connect(Arc::new(backward));
+        let engine = Engine::new(router, inner.clone(), keys);
+        inner.spawn("parked calls", sweep_parks(engine.clone(), inner.token()));
         inner.spawn(
             "journal",
             records::journal(registry.clone(), events.subscribe(), inner.token()),
@@ -260,13 +267,14 @@ impl House {
             .local_addr()
             .map_or(settings.port, |address| address.port());
         let front = Front {
-            engine: Engine::new(router, inner.clone()),
+            engine,
             sessions,
             catalog,
             conversations: front::conversation::Conversations::default(),
             guard: Guard::new(&settings),
             tasks: doors.clone(),
             started: Instant::now(),
+            home: SessionId::random(),
             url: format!("http://{}/mcp", SocketAddr::new(settings.host, port)),
             closing: CancellationToken::new(),
             declarations: Declarations::new(settings, registry, manager.clone()),
@@ -389,6 +397,7 @@ impl House {
             self.front.sessions.n_inflight()
         );
         self.front.closing.cancel();
+        self.front.engine.parks().end_all();
         let deadline = Instant::now() + DRAIN;
         let finished = async {
             while self.front.sessions.n_inflight() > 0 {
@@ -426,6 +435,17 @@ impl House {
         }
         if let Err(error) = self.front.declarations.registry().close().await {
             tracing::warn!(%error, "the registry could not be closed neatly; nothing is lost");
+        }
+    }
+}
+
+/// Takes back parked calls whose clients do not come back.
+async fn sweep_parks(engine: Engine, stop: CancellationToken) {
+    const EVERY: Duration = Duration::from_millis(500);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => engine.parks().sweep(Instant::now()),
         }
     }
 }

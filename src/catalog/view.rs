@@ -97,6 +97,21 @@ impl View {
         }
     }
 
+    /// An item of a list by its exposed key, as its server wrote it.
+    pub fn item(&self, kind: Kind, exposed: &str) -> Option<&Raw> {
+        let owner = self.list(kind).owner(exposed)?;
+        let items = self.part(&owner.server)?.snapshot.items(kind);
+        let item = items.iter().find(|item| item.key == owner.own)?;
+        Some(&item.raw)
+    }
+
+    /// The page that a cursor of ours names; the first without one.
+    pub fn page_number(cursor: Option<&str>) -> Option<usize> {
+        let Some(cursor) = cursor else { return Some(0) };
+        let number = cursor.strip_prefix("page-")?.parse().ok();
+        number.filter(|number| *number > 0)
+    }
+
     /// One server's part.
     pub fn part(&self, server: &ServerName) -> Option<&Part> {
         self.parts.iter().find(|part| part.server == *server)
@@ -265,19 +280,16 @@ impl List {
 
     /// The result of a list request: the first page, or the one that a cursor of ours names.
     pub fn page(&self, revision: Revision, cursor: Option<&str>) -> Option<&Raw> {
-        let at = match cursor {
-            None => 0,
-            Some(cursor) => cursor
-                .strip_prefix("page-")?
-                .parse::<usize>()
-                .ok()
-                .filter(|at| *at > 0)?,
-        };
-        let older = self
+        self.pages(revision).get(View::page_number(cursor)?)
+    }
+
+    /// All pages, for clients of this revision.
+    pub fn pages(&self, revision: Revision) -> &[Raw] {
+        let without_tasks = self
             .pages_before_tasks
             .as_ref()
-            .filter(|_| revision < Revision::V2025_11_25);
-        older.unwrap_or(&self.pages).get(at)
+            .filter(|_| revision != Revision::V2025_11_25);
+        without_tasks.unwrap_or(&self.pages)
     }
 
     /// Whether a client that has read the one has read the other.

@@ -5,6 +5,7 @@
 
 pub mod conversation;
 pub mod http;
+pub mod listen;
 pub mod shim;
 pub mod socket;
 pub mod stream;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use crate::bridge::Engine;
 use crate::catalog::Catalog;
 use crate::declare::Declarations;
+use crate::ids::SessionId;
 use crate::session::Sessions;
 use crate::supervise::ProcessManager;
 use crate::tasks::Tasks;
@@ -46,6 +48,8 @@ pub struct Front {
     pub tasks: Tasks,
     /// When the daemon was started.
     pub started: Instant,
+    /// To whom it belongs what clients without a session leave behind for longer than a request.
+    pub home: SessionId,
     /// The URL of the MCP endpoint.
     pub url: String,
     /// Cancelled when no new request is taken any more.

@@ -1,6 +1,7 @@
 //! Which processes work for whom: the one that clients share, or a client's own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -8,9 +9,9 @@ use super::client::Profile;
 use super::context::CallContext;
 use super::error::RouteError;
 use super::router::Router;
-use crate::child::Child;
 use crate::child::handshake::Persona;
 use crate::child::outgoing::Params;
+use crate::child::{Child, Lane};
 use crate::config::spec::Sharing;
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::message::notification_line;
@@ -58,7 +59,7 @@ impl Router {
     }
 
     fn profile(&self, session: &SessionId) -> Option<Arc<Profile>> {
-        self.listeners.client(session)?.profile().cloned()
+        self.listeners.client(session)?.profile()
     }
 
     /// One line of processes, if it is still there.
@@ -97,6 +98,15 @@ impl Router {
             for owned in entry.instances.iter().flat_map(Instances::children) {
                 self.set_level(&owned).await;
             }
+        }
+    }
+
+    /// A request wants log messages: the children are told where nobody has wanted as much before. Not waited for long.
+    pub async fn hear_from(&self, lane: &Lane) {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let wanted = lane.caller.as_ref().and_then(|caller| caller.log_level);
+        if self.listeners.is_lower_than_told(wanted) {
+            drop(tokio::time::timeout(PATIENCE, self.spread_level()).await);
         }
     }
 

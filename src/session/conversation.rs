@@ -80,13 +80,20 @@ impl Session {
 
     /// Notes a request in flight, until the guard is dropped.
     pub fn begin(self: &Arc<Self>, lane: Arc<Lane>) -> InFlight {
+        self.begin_as(lane.request.clone(), lane, false)
+    }
+
+    /// The same under an id that is not the lane's own, or for a lane that lives on when the guard is dropped.
+    pub fn begin_as(self: &Arc<Self>, id: RequestId, lane: Arc<Lane>, lives_on: bool) -> InFlight {
         self.inflight()
-            .entry(lane.request.clone())
+            .entry(id.clone())
             .or_default()
             .push(Arc::clone(&lane));
         InFlight {
             session: Arc::clone(self),
+            id,
             lane,
+            lives_on,
         }
     }
 
@@ -148,18 +155,22 @@ impl Session {
 #[derive(Debug)]
 pub struct InFlight {
     session: Arc<Session>,
+    id: RequestId,
     lane: Arc<Lane>,
+    lives_on: bool,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         // Nobody carries its messages to the client any more, and an answer to what it asked concerns nobody.
-        drop(self.lane.finish());
+        if !self.lives_on {
+            drop(self.lane.finish());
+        }
         let mut inflight = self.session.inflight();
-        if let Some(lanes) = inflight.get_mut(&self.lane.request) {
+        if let Some(lanes) = inflight.get_mut(&self.id) {
             lanes.retain(|lane| !Arc::ptr_eq(lane, &self.lane));
             if lanes.is_empty() {
-                inflight.remove(&self.lane.request);
+                inflight.remove(&self.id);
             }
         }
     }

@@ -179,7 +179,8 @@ impl Sessions {
 
     /// Requests in flight, of all together.
     pub fn n_inflight(&self) -> usize {
-        self.all().values().map(|session| session.n_inflight()).sum()
+        let with_session: usize = self.all().values().map(|session| session.n_inflight()).sum();
+        with_session + self.0.listeners.n_requests()
     }
 
     /// Whether there is none.
@@ -248,7 +249,7 @@ impl Sessions {
 }
 
 /// The notifications due from one view to the next.
-fn changed(before: &View, after: &View) -> Vec<&'static str> {
+pub fn changed(before: &View, after: &View) -> Vec<&'static str> {
     let differs = |kind: Kind| !before.list(kind).reads_like(after.list(kind));
     let mut methods = Vec::new();
     if differs(Kind::Tools) {
