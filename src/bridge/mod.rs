@@ -5,6 +5,7 @@
 //! renderer of outcomes, and this stays.
 
 pub mod errors;
+mod hints;
 pub mod initialize;
 
 use std::sync::Arc;
@@ -107,7 +108,11 @@ impl Engine {
             }) => Answer::Cancelled,
             Err(error) => {
                 tracing::debug!(method = request.method.as_str(), %error, "a request failed");
-                Answer::Outcome(Err(to_rpc(&error).raw()))
+                let mut told = to_rpc(&error);
+                if let Some(hint) = hints::hint(&error, &self.router) {
+                    told.message = format!("{}; {hint}", told.message);
+                }
+                Answer::Outcome(Err(told.raw()))
             }
         }
     }
