@@ -34,7 +34,9 @@ pub fn advice_for(server: &ServerName, cause: &Cause, command: &[String], stderr
 
 /// What to do about a server that nobody wants to run.
 pub fn advice_for_disabled(server: &ServerName) -> Vec<String> {
-    vec![format!("Want it again with `mcpctl enable {server}`.")]
+    vec![format!(
+        "Enable it with `mcpctl enable {server}`: then it starts."
+    )]
 }
 
 /// What the tables look at.

@@ -60,7 +60,7 @@ pub fn run(data: &[u8]) {
                         hello = None;
                     }
                 }
-                let said = memory.to_say();
+                let said = memory.next_lines();
                 assert!(said.len() <= N_AT_ONCE_MAX);
                 said.iter().for_each(|line| drop(read(line)));
             }

@@ -24,7 +24,7 @@ pub(super) fn hint(error: &RouteError, router: &Router) -> Option<String> {
         Kind::Prompts
     };
     let view = router.view();
-    unlisted(name, *what, &view, router).or_else(|| {
+    unlisted(name, what, &view, router).or_else(|| {
         let meant = meant_by(name, kind, &view)?;
         Some(format!("did you mean `{meant}`?"))
     })

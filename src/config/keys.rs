@@ -280,7 +280,7 @@ pub fn first_of_words(program: &str) -> Option<&str> {
 
 /// Says the first word only: what follows may hold a secret.
 fn program_fault(value: &Value) -> Option<String> {
-    let rule = "the program stands here alone; its arguments belong into args";
+    let rule = "the program stands here alone; its arguments go into args";
     match value {
         Value::String(text) => first_of_words(text).map(|first| {
             format!(

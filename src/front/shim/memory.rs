@@ -208,7 +208,7 @@ impl Memory {
         hello.is_some_and(|id| self.waiting.contains(&id))
     }
 
-    /// What the next daemon has to hear before anything else; more of it comes with its answers ([`Self::to_say`]).
+    /// What the next daemon has to hear before anything else; more of it comes with its answers ([`Self::next_lines`]).
     pub(super) fn replay(&mut self) -> Vec<Bytes> {
         let Some(hello) = &self.hello else {
             return Vec::new();
@@ -224,7 +224,7 @@ impl Memory {
             lines.push(request_line(&id, method::SET_LEVEL, Some(level)));
         }
         self.subscribed.keys().for_each(|uri| self.again.want(uri));
-        lines.extend(self.to_say());
+        lines.extend(self.next_lines());
         if self.is_initialized {
             lines.push(notification_line(method::INITIALIZED, None));
         }
@@ -237,7 +237,7 @@ impl Memory {
     }
 
     /// What is to be said to the daemon of our own.
-    pub(super) fn to_say(&mut self) -> Vec<Bytes> {
+    pub(super) fn next_lines(&mut self) -> Vec<Bytes> {
         let mut lines = Vec::new();
         while let Some((id, uri)) = self.again.next(|uri| self.subscribed.contains(uri)) {
             let params = self.subscribed.get(&uri);
@@ -331,8 +331,8 @@ pub mod fuzzed {
         }
 
         /// What is said to the daemon without the client.
-        pub fn to_say(&mut self) -> Vec<Bytes> {
-            self.0.to_say()
+        pub fn next_lines(&mut self) -> Vec<Bytes> {
+            self.0.next_lines()
         }
     }
 }

@@ -190,7 +190,7 @@ async fn up(
                 Err(_endless) => return finish(to_daemon).await,
             }
         }
-        for line in remember(memory, Memory::to_say) {
+        for line in remember(memory, Memory::next_lines) {
             push_line(&mut out, &line);
         }
         if !out.is_empty() && to_daemon.write_all(&out).await.is_err() {
