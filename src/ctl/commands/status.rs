@@ -213,7 +213,7 @@ mod tests {
         };
         it.owned = vec![owned("aa", Some(7))];
         let rows = table(&[it.clone()], PLAIN);
-        assert!(rows.contains("2 processes of clients; "), "{rows}");
+        assert!(rows.contains("2 processes of clients"), "{rows}");
         let text = one(&it, PLAIN);
         let told = "clients'    2 processes of clients: aa ready for 1m 1s, process 7; and 1 more";
         assert!(text.contains(told), "{text}");
