@@ -6,6 +6,7 @@
 
 mod clues;
 
+use crate::config::first_of_words;
 use crate::event::{Cause, Exit};
 use crate::ids::ServerName;
 
@@ -29,6 +30,13 @@ pub fn advice_for(server: &ServerName, cause: &Cause, command: &[String], stderr
         .iter()
         .map(|one| one.replace(" NAME", &named))
         .collect()
+}
+
+/// What to do about a server that nobody wants to run.
+pub fn advice_for_disabled(server: &ServerName) -> Vec<String> {
+    vec![format!(
+        "Enable it with `mcpctl enable {server}`: then it starts."
+    )]
 }
 
 /// What the tables look at.
@@ -158,14 +166,16 @@ fn cannot_start(why: &str, scene: &Scene<'_>) -> Vec<String> {
 
 fn not_found(scene: &Scene<'_>) -> Vec<String> {
     let program = scene.program;
+    if let Some(first) = first_of_words(scene.program_given) {
+        return vec![format!(
+            "The program and its arguments are one text here, and no shell splits them: write `command = \"{first}\"` and the other words in `args = [\"…\", \"…\"]`, or `mcpctl add NAME --replace -- {first} …` without quotes around all of it."
+        )];
+    }
     if scene.program_given.contains('/') {
         return vec![format!(
             "Check the path `{}`; if the file is there, the interpreter named in its first line is missing.",
             scene.program_given
         )];
-    }
-    if program.contains(' ') {
-        return vec!["The program and its arguments are one text here: give each argument by itself, no shell splits them.".to_owned()];
     }
     let package = match program {
         "npx" | "npm" | "node" => Some("Node.js"),
@@ -318,6 +328,12 @@ mod tests {
                 "`command -v mytool`",
             ),
             (cannot("No such file or directory"), "/opt/x/run", "`/opt/x/run`"),
+            // With spaces that do not part the words of this test.
+            (
+                cannot("`npx -y @x/y`: no such file"),
+                "npx\u{a0}-y\u{a0}@x/y",
+                "command = \"npx\"",
+            ),
             (
                 cannot("Permission denied (os error 13)"),
                 "/opt/x",

@@ -16,7 +16,7 @@ mod signals;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -30,6 +30,7 @@ use crate::catalog::Catalog;
 use crate::child::hub::Outlet;
 use crate::child::process::Keeping;
 use crate::child::task::Surroundings;
+use crate::config::spec::Autostart;
 use crate::config::{Environment, Settings, read_servers};
 use crate::declare::Declarations;
 use crate::front::http::guard::Guard;
@@ -42,7 +43,7 @@ use crate::registry::sessions::SessionStore;
 use crate::route::backward::Backward;
 use crate::route::{Listeners, Router};
 use crate::session::{Sessions, keep, sweep};
-use crate::supervise::ProcessManager;
+use crate::supervise::{Entry, ProcessManager};
 use crate::tasks::Tasks;
 use crate::{login_path, telemetry};
 
@@ -88,6 +89,9 @@ pub async fn serve(project_dir: &Path, started: Started) -> ExitCode {
     let _log = telemetry::start(settings.log_level, &settings.log_dir)
         .inspect_err(|problem| tracing::warn!(problem))
         .ok();
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
     match run(settings, project_dir, started).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refusal::Locked(text)) => {
@@ -275,8 +279,10 @@ impl House {
             tasks: doors.clone(),
             started: Instant::now(),
             home: SessionId::random(),
+            first: OnceLock::new(),
             url: format!("http://{}/mcp", SocketAddr::new(settings.host, port)),
             closing: CancellationToken::new(),
+            told_to_stop: CancellationToken::new(),
             declarations: Declarations::new(settings, registry, manager.clone()),
             manager,
         };
@@ -337,6 +343,11 @@ impl House {
             Door::open(&data_dir, name).map_err(|error| format!("{}: {error}", data_dir.join(name).display()))
         };
         let (control, lines) = (opened(socket::CONTROL)?, opened(socket::LINES)?);
+        let directory = Arc::clone(&self.front.manager.directory().borrow());
+        let starts = |entry: &&Entry| entry.spec.enabled && entry.spec.policy.autostart == Autostart::Eager;
+        let first = directory.iter().filter(starts);
+        let first = first.map(|entry| entry.spec.name.clone()).collect();
+        self.front.first.get_or_init(|| first);
         let closing = &self.front.closing;
         let network = axum::serve(
             Room::new(listener, self.doors.clone()),
@@ -378,10 +389,15 @@ impl House {
         Ok(())
     }
 
-    /// Lives until a signal says stop.
+    /// Lives until a signal or an operator says stop.
     async fn live(&self, signals: &mut signals::Signals) {
         loop {
-            match signals.next().await {
+            let told = tokio::select! {
+                // Both are cancel-safe.
+                told = signals.next() => told,
+                () = self.front.told_to_stop.cancelled() => signals::Signal::Stop,
+            };
+            match told {
                 signals::Signal::Stop => return,
                 signals::Signal::Reload => {
                     self.front.declarations.reload().await;

@@ -7,6 +7,7 @@
 pub mod canonical;
 pub mod errors;
 pub mod exchange;
+mod hints;
 pub mod initialize;
 pub mod ladder;
 pub mod mcp_headers;
@@ -116,7 +117,11 @@ impl Engine {
             }) => Answer::Cancelled,
             Err(error) => {
                 tracing::debug!(method = request.method.as_str(), %error, "a request failed");
-                Answer::Outcome(Err(to_rpc(&error).raw()))
+                let mut told = to_rpc(&error);
+                if let Some(hint) = hints::hint(&error, &self.router) {
+                    told.message = format!("{}; {hint}", told.message);
+                }
+                Answer::Outcome(Err(told.raw()))
             }
         }
     }

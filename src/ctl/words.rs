@@ -63,6 +63,42 @@ pub(super) fn uses(server: &ServerStatus) -> Option<String> {
     Some(format!("{} MiB in {n} process{plural}", bytes.div_ceil(1 << 20)))
 }
 
+/// `2 processes of clients`, where clients do not share one.
+pub(super) fn n_owned(server: &ServerStatus) -> Option<String> {
+    let n = server.n_owned?;
+    let plural = if n == 1 { "" } else { "es" };
+    Some(format!("{n} process{plural} of clients"))
+}
+
+/// The same, and each of them.
+pub(super) fn owned(server: &ServerStatus) -> Option<String> {
+    let total = n_owned(server)?;
+    let each = server.owned.iter().map(|it| {
+        let pid = it.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+        let calls = match it.n_inflight {
+            0 => String::new(),
+            n => format!(", {} in flight", counted(n, "call")),
+        };
+        format!(
+            "{} {} for {}{pid}{calls}",
+            it.owner,
+            it.state,
+            duration(it.state_ms)
+        )
+    });
+    let n_more = server
+        .n_owned
+        .unwrap_or_default()
+        .saturating_sub(server.owned.len());
+    let more = (n_more > 0).then(|| format!("and {n_more} more"));
+    let all: Vec<String> = each.chain(more).collect();
+    Some(if all.is_empty() {
+        total
+    } else {
+        format!("{total}: {}", all.join("; "))
+    })
+}
+
 /// `; tried again in 5s`, if so.
 pub(super) fn next_try(server: &ServerStatus) -> String {
     server
@@ -134,6 +170,8 @@ pub(super) mod tests {
             memory_bytes: None,
             n_processes: None,
             n_inflight: 0,
+            n_owned: None,
+            owned: Vec::new(),
             n_failures: 0,
             n_noise_lines: 0,
             cause: None,

@@ -25,6 +25,7 @@ mod limits;
 mod lists;
 mod matrix;
 mod mcpctl;
+mod newcomers;
 mod noise;
 mod outlive;
 mod progress;

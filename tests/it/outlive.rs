@@ -160,10 +160,7 @@ async fn until_answer(client: &mut LineClient, id: u64) -> (Vec<Value>, Value) {
 
 #[tokio::test]
 async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
-    // Started once before, so that the lists are written down: a subscription is said again to a daemon that may not
-    // have heard from its servers yet.
-    let daemon = again(Daemon::start(&[watched()]).await, Signal::SIGTERM).await;
-    daemon.ready("a").await;
+    let daemon = Daemon::start(&[watched()]).await;
     let mut client = LineClient::launch(&daemon.setup);
     client
         .introduce(able("2025-11-25", &json!({ "elicitation": {} }), "it"))
@@ -227,6 +224,48 @@ async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
     while client.next_json().await["params"]["uri"] != "x://1" {}
     let (_, code) = client.finish().await;
     assert_eq!(code, 0);
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn subscriptions_of_a_client_of_the_shim_come_back_although_the_next_daemon_has_yet_to_hear_of_the_resources()
+ {
+    // More than are said again at once.
+    const N: u64 = 300;
+    let uris: Vec<String> = (1..=N).map(|n| format!("x://{n}")).collect();
+    let daemon = Daemon::start(&[fake("a").tools("updated").arg("--resources", &uris.join(","))]).await;
+    let mut client = LineClient::launch(&daemon.setup);
+    client.greet("2025-11-25").await;
+    for (id, uri) in (1..).zip(&uris) {
+        client
+            .send(&request(id, "resources/subscribe", json!({ "uri": uri })))
+            .await;
+        let (_, answer) = until_answer(&mut client, id).await;
+        assert!(answer["result"].is_object(), "{answer}");
+    }
+    let port = daemon.address.rsplit(':').next().unwrap().to_owned();
+    let setup = daemon.killed().await;
+    // The lists are forgotten.
+    for file in ["registry.db", "registry.db-wal", "registry.db-shm"] {
+        std::fs::remove_file(setup.path().join("data").join(file)).ok();
+    }
+    let daemon = setup.variable("MCP_PORT", &port).start().await;
+    let n_subscribed = || {
+        let journal = daemon.setup.journal("a");
+        u64::try_from(
+            journal
+                .iter()
+                .filter(|line| line.starts_with("subscribe "))
+                .count(),
+        )
+        .unwrap()
+    };
+    crate::harness::until("each resource subscribed to again", async || {
+        (n_subscribed() >= 2 * N).then_some(())
+    })
+    .await;
+    assert_eq!(n_subscribed(), 2 * N, "once each");
+    client.finish().await;
     daemon.end().await;
 }
 

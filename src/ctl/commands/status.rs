@@ -79,8 +79,17 @@ fn table(servers: &[ServerStatus], look: Look) -> String {
     table.text(look)
 }
 
-/// The one thing most worth knowing about a server.
+/// The one thing most worth knowing about a server, and how many processes it has that are not shown here.
 fn note(server: &ServerStatus) -> String {
+    let note = most_worth_knowing(server);
+    match words::n_owned(server) {
+        Some(owned) if note.is_empty() => owned,
+        Some(owned) => format!("{owned}; {note}"),
+        None => note,
+    }
+}
+
+fn most_worth_knowing(server: &ServerStatus) -> String {
     match (&server.cause, server.warnings.first()) {
         (Some(cause), _) if server.state != "ready" => format!("{cause}{}", words::next_try(server)),
         (_, Some(warning)) => warning.clone(),
@@ -109,6 +118,9 @@ fn one(server: &ServerStatus, look: Look) -> String {
     }
     if let Some(uses) = words::uses(server) {
         fact("memory", &uses);
+    }
+    if let Some(owned) = words::owned(server) {
+        fact("clients'", &owned);
     }
     if let Some(info) = &server.server_info {
         fact("server", info);
@@ -186,6 +198,25 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn processes_that_are_one_clients_alone_are_counted_and_told() {
+        let mut it = server("git", "ready");
+        it.n_owned = Some(2);
+        let owned = |owner: &str, pid| crate::api::OwnedStatus {
+            owner: owner.to_owned(),
+            state: "ready".to_owned(),
+            pid,
+            state_ms: 61_000,
+            n_inflight: 0,
+        };
+        it.owned = vec![owned("aa", Some(7))];
+        let rows = table(&[it.clone()], PLAIN);
+        assert!(rows.contains("2 processes of clients"), "{rows}");
+        let text = one(&it, PLAIN);
+        let told = "clients'    2 processes of clients: aa ready for 1m 1s, process 7; and 1 more";
+        assert!(text.contains(told), "{text}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::advice::advice_for;
+use crate::advice::{advice_for, advice_for_disabled};
 use crate::api::Why;
 use crate::ctl::context::Context;
 use crate::ctl::declared::{command_of, declared, refused};
@@ -76,6 +76,7 @@ async fn from_journal(name: &ServerName, context: &Context, out: &mut Out) -> Re
     let command = known.as_ref().map(command_of).unwrap_or_default();
     let stderr = last_stderr(&events).to_vec();
     let advice = match (&known, last_cause(&events)) {
+        (Some(known), _) if !known.enabled => advice_for_disabled(name),
         (Some(_), Some(cause)) => advice_for(name, cause, &command, &stderr),
         // Nobody wants it to run.
         (None, _) | (_, None) => Vec::new(),
@@ -103,6 +104,9 @@ fn story(why: &Why, now_ms: u64) -> String {
             "since",
             &format!("{} (run {})", duration(server.state_ms), server.generation),
         );
+    }
+    if let Some(owned) = words::owned(server) {
+        story.fact("clients'", &owned);
     }
     story.fact("command", &command_line(&server.command));
     story.last_exit(&why.events, now_ms);

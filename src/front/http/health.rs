@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::front::Front;
 use crate::front::Shared;
+use crate::ids::ServerName;
 
 /// How the daemon is.
 #[derive(Debug, Clone, Serialize)]
@@ -38,17 +39,24 @@ pub struct Counts {
     pub enabled: usize,
     /// Taking calls.
     pub ready: usize,
-    /// On their way to that for the first time.
+    /// On their way to that. The daemon as a whole is `starting` only until those have had their first chance that
+    /// were declared when it was started.
     pub starting: usize,
     /// Not needed now, or told to rest.
     pub resting: usize,
 }
 
 impl Front {
+    /// Whether a server was declared, to run at once, when the daemon opened its doors.
+    fn is_of_the_first(&self, server: &ServerName) -> bool {
+        self.first.get().is_some_and(|first| first.contains(server))
+    }
+
     /// How the daemon is now.
     pub async fn health(&self) -> Health {
         let database = self.declarations.registry().check().await;
         let mut servers = Counts::default();
+        let mut is_starting = false;
         let mut degraded = Vec::new();
         for entry in self.manager.directory().borrow().iter() {
             let status = entry.child.status();
@@ -59,14 +67,18 @@ impl Front {
             match status.state {
                 "ready" => servers.ready += 1,
                 "idle" | "stopped" => servers.resting += 1,
-                "spawning" | "handshaking" if status.n_failures == 0 => servers.starting += 1,
+                "spawning" | "handshaking" if status.n_failures == 0 => {
+                    servers.starting += 1;
+                    // One that is added, restarted or called for later takes nothing away from those that run.
+                    is_starting |= status.generation.0 <= 1 && self.is_of_the_first(&entry.spec.name);
+                }
                 _not_well => degraded.push(entry.spec.name.to_string()),
             }
         }
         let none_runs = !degraded.is_empty() && servers.ready == 0;
         let status = if database.is_err() || self.closing.is_cancelled() {
             "unhealthy"
-        } else if servers.starting > 0 {
+        } else if is_starting {
             "starting"
         } else if none_runs {
             "unhealthy"

@@ -9,10 +9,10 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::{entry, refused};
-use crate::api::{ServerStatus, Trial};
+use crate::api::{N_OWNED_MAX, OwnedStatus, ServerStatus, Trial};
 use crate::catalog::Kind;
-use crate::child::Control;
 use crate::child::status::{ChildStatus, Gate};
+use crate::child::{Child, Control};
 use crate::config::spec::Launch;
 use crate::event::kept;
 use crate::front::Shared;
@@ -138,6 +138,8 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
     warnings.extend(snapshot.iter().flat_map(|snapshot| snapshot.warnings.clone()));
     let now = Instant::now();
     let footprint = entry.child.footprint();
+    let owned = entry.instances.as_ref().map(Instances::children);
+    let of_owned = owned.iter().flatten().map(Child::n_inflight).sum::<usize>();
     ServerStatus {
         name: name.clone(),
         origin: front.declarations.origin(name),
@@ -158,7 +160,9 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         n_templates: n_of(Kind::Templates),
         memory_bytes: footprint.map(|(bytes, _)| bytes),
         n_processes: footprint.map(|(_, n)| n),
-        n_inflight: entry.child.n_inflight(),
+        n_inflight: entry.child.n_inflight() + of_owned,
+        n_owned: owned.as_ref().map(Vec::len),
+        owned: each_owned(owned.unwrap_or_default(), now),
         n_failures: child.n_failures,
         n_noise_lines: entry.child.n_noise_lines(),
         cause: child.cause.as_ref().map(ToString::to_string),
@@ -166,6 +170,31 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         next_try_ms: next_try(&child.gate).map(|at| millis(at.saturating_duration_since(now))),
         warnings,
     }
+}
+
+/// The processes that are one client's alone, longest there first.
+fn each_owned(owned: Vec<Child>, now: Instant) -> Vec<OwnedStatus> {
+    let mut all: Vec<(Child, ChildStatus)> = owned
+        .into_iter()
+        .map(|child| (child.clone(), child.status()))
+        .collect();
+    all.sort_by_key(|(_, status)| status.since);
+    let told = all
+        .into_iter()
+        .take(N_OWNED_MAX)
+        .map(|(child, status)| OwnedStatus {
+            owner: child
+                .instance()
+                .owner
+                .as_ref()
+                .map(|owner| owner.short().to_owned())
+                .unwrap_or_default(),
+            state: status.state.to_owned(),
+            pid: status.pid,
+            state_ms: millis(now.saturating_duration_since(status.since)),
+            n_inflight: child.n_inflight(),
+        });
+    told.collect()
 }
 
 /// How a changed definition stands that does not serve yet.
