@@ -4,48 +4,26 @@
 //! bounded queue, both under one lock, so that the queue holds ids in order and "was a byte of it written?" is
 //! one comparison. Nobody waits in here.
 
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 use super::error::CallError;
 use super::ghosts::{Candidates, GHOST_KEPT, Ghosts};
 use super::hold::{Hold, Work};
-use super::lane::Lane;
 use super::outgoing::{OutLine, Params};
 use super::pending::{Found, Pending, Waiter};
+use super::sending::{ReplyTo, Sending, Witness};
 use crate::event::Cause;
 use crate::ids::{Generation, WireId};
 use crate::rpc::message::notification_line;
 use crate::rpc::object::Object;
-use crate::rpc::{Outcome, Raw, Text, mcp};
-
-/// The way back of one call. Dropped unanswered, the caller hears that the child is gone.
-#[derive(Debug)]
-pub struct ReplyTo {
-    /// To the client, for progress.
-    pub lane: Option<Arc<Lane>>,
-    /// The answer.
-    pub answer: oneshot::Sender<Result<Outcome, CallError>>,
-    /// A place among the child's calls in flight; freed with this.
-    pub place: Option<OwnedSemaphorePermit>,
-    /// The last progress value: they must grow (MCP, progress).
-    pub last_progress: f64,
-    /// Who has to see the answer where it is read.
-    pub witness: Option<Arc<dyn Witness>>,
-}
-
-/// Sees an answer before whatever the child says next is read: for answers that later messages refer to.
-pub trait Witness: Send + Sync + fmt::Debug {
-    /// The answer to the call `id` on this link. Never waits.
-    fn answered(&self, link: &Link, id: WireId, outcome: &Outcome);
-}
+use crate::rpc::{Outcome, Raw, mcp};
 
 /// Sees the answer to a ping that was sent behind a cancellation.
 #[derive(Debug)]
@@ -55,21 +33,6 @@ impl Witness for Heard {
     fn answered(&self, link: &Link, id: WireId, _any: &Outcome) {
         link.table().given_up.heard(id, Instant::now());
     }
-}
-
-/// One call, before it has an id.
-#[derive(Debug)]
-pub struct Sending {
-    /// Its method.
-    pub method: Text,
-    /// Its parameters.
-    pub params: Params,
-    /// Patience that progress starts anew.
-    pub patience: Duration,
-    /// When it is given up in any case.
-    pub hard_deadline: Instant,
-    /// The way back.
-    pub reply: ReplyTo,
 }
 
 /// The two pipes to one process.
@@ -224,20 +187,8 @@ impl Link {
         if !may_ask_or_log {
             return;
         }
-        let (answer, _nobody_waits) = oneshot::channel();
-        let ping = Sending {
-            method: Text::fixed(mcp::method::PING),
-            params: Params::None,
-            patience: GHOST_KEPT,
-            hard_deadline: Instant::now() + GHOST_KEPT,
-            reply: ReplyTo {
-                lane: None,
-                answer,
-                place: None,
-                last_progress: f64::NEG_INFINITY,
-                witness: Some(Arc::new(Heard)),
-            },
-        };
+        let (mut ping, _nobody_waits) = Sending::ours(mcp::method::PING, Params::None, GHOST_KEPT);
+        ping.reply.witness = Some(Arc::new(Heard));
         if self.send(ping).is_err() {
             tracing::debug!("no room to ask whether a cancellation was heard");
         }
@@ -459,28 +410,15 @@ fn settle(reply: ReplyTo, outcome: Result<Outcome, CallError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::child::lane::Lane;
+    use crate::child::sending::Answer;
     use crate::event::Exit;
     use crate::ids::SessionId;
     use crate::rpc::RequestId;
 
-    fn sending(lane: Option<Arc<Lane>>) -> (Sending, oneshot::Receiver<Result<Outcome, CallError>>) {
-        let (answer, waits) = oneshot::channel();
-        let reply = ReplyTo {
-            lane,
-            answer,
-            place: None,
-            last_progress: f64::NEG_INFINITY,
-            witness: None,
-        };
-        let patience = Duration::from_secs(60);
-        let hard_deadline = Instant::now() + Duration::from_secs(600);
-        let sending = Sending {
-            method: Text::fixed("m"),
-            params: Params::None,
-            patience,
-            hard_deadline,
-            reply,
-        };
+    fn sending(lane: Option<Arc<Lane>>) -> (Sending, Answer) {
+        let (mut sending, waits) = Sending::ours("m", Params::None, Duration::from_secs(60));
+        sending.reply.lane = lane;
         (sending, waits)
     }
 

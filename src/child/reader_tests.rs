@@ -12,12 +12,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::child::hub::Outlet;
-use crate::child::link::{ReplyTo, Sending};
 use crate::child::outgoing::{OutLine, Params};
+use crate::child::sending::{Answer, Sending};
 use crate::ids::{Generation, Instance, ServerName};
-use crate::rpc::{Outcome, Text};
-
-type Answer = oneshot::Receiver<Result<Outcome, CallError>>;
 
 /// A reader with everything around it.
 struct Fixture {
@@ -57,22 +54,7 @@ fn fixture() -> Fixture {
 impl Fixture {
     /// Puts a call in flight: the first has the id 1.
     fn call(&self) -> Answer {
-        let (answer, answered) = oneshot::channel();
-        let reply = ReplyTo {
-            lane: None,
-            answer,
-            place: None,
-            last_progress: f64::NEG_INFINITY,
-            witness: None,
-        };
-        let patience = Duration::from_secs(60);
-        let sending = Sending {
-            method: Text::fixed("tools/call"),
-            params: Params::None,
-            patience,
-            hard_deadline: Instant::now() + patience,
-            reply,
-        };
+        let (sending, answered) = Sending::ours("tools/call", Params::None, Duration::from_secs(60));
         self.link.send(sending).unwrap();
         answered
     }

@@ -12,7 +12,7 @@ use crate::ids::{Instance, OwnerKey, SessionId};
 use crate::rpc::mcp::LogLevel;
 
 /// Before a client has set a level it hears this and worse.
-const LEVEL_UNTIL_SET: LogLevel = LogLevel::Warning;
+pub(super) const LEVEL_UNTIL_SET: LogLevel = LogLevel::Warning;
 /// Resources that one session may subscribe to.
 pub const N_SUBSCRIPTIONS_MAX: usize = 10_000;
 

@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::client::Profile;
 use super::context::CallContext;
 use super::error::RouteError;
-use super::listeners::Listeners;
+use super::listeners::{LEVEL_UNTIL_SET, Listeners};
 use super::project;
 use super::provenance::{self, Provenance};
 use super::task_calls::{self, Way};
@@ -25,6 +25,7 @@ use crate::config::spec::Sharing;
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::message::notification_line;
 use crate::rpc::object::{Object, elements};
+use crate::rpc::mcp::LogLevel;
 use crate::rpc::trace::Spans;
 use crate::rpc::{Outcome, Raw, Text, mcp};
 use crate::supervise::instances::{Instances, TooMany};
@@ -295,13 +296,49 @@ impl Router {
             .status()
             .handshake
             .is_some_and(|handshake| handshake.can("logging"));
-        let lowest = match &child.instance().owner {
+        if let Some(level) = self.level_of(child).filter(|_| can) {
+            self.tell_level(child, level).await;
+        }
+    }
+
+    async fn tell_level(&self, child: &Child, level: LogLevel) {
+        let params = Params::Plain(Raw::of(&serde_json::json!({ "level": level })));
+        drop(self.ours(child, mcp::method::SET_LEVEL, params).await);
+    }
+
+    /// The lowest level that anybody wants whom a child serves.
+    fn level_of(&self, child: &Child) -> Option<LogLevel> {
+        match &child.instance().owner {
             None => self.listeners.lowest_level(),
             Some(owner) => self.listeners.lowest_level_of(owner),
+        }
+    }
+
+    /// The children that can log, each with the lowest level that is wanted of it.
+    pub(super) fn levels(&self) -> Vec<(Child, Option<LogLevel>)> {
+        let directory = Arc::clone(&self.directory.borrow());
+        let owned = |entry: &Entry| entry.instances.as_ref().map(Instances::children).unwrap_or_default();
+        let all = directory
+            .iter()
+            .flat_map(|entry| std::iter::once(entry.child.clone()).chain(owned(entry)));
+        let can_log = |child: &Child| {
+            let handshake = child.status().handshake;
+            handshake.is_some_and(|handshake| handshake.can("logging"))
         };
-        if let Some(level) = lowest.filter(|_| can) {
-            let params = Params::Plain(Raw::of(&serde_json::json!({ "level": level })));
-            drop(self.ours(child, mcp::method::SET_LEVEL, params).await);
+        let with_level = |child: Child| {
+            let level = self.level_of(&child);
+            (child, level)
+        };
+        all.filter(can_log).map(with_level).collect()
+    }
+
+    /// Somebody has gone who wanted to hear more than the others: children need not say it any more.
+    pub(super) async fn raise_levels(&self, before: Vec<(Child, Option<LogLevel>)>) {
+        for (child, level) in before {
+            let now = self.level_of(&child);
+            if now != level {
+                self.tell_level(&child, now.unwrap_or(LEVEL_UNTIL_SET)).await;
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use super::related;
 use super::router::{Router, needs_object, needs_string};
 use super::task_table::{Creation, N_TASKS_MAX, Task, TaskTable, task_of};
 use crate::catalog::{Kind, View};
-use crate::child::link::Witness;
+use crate::child::sending::Witness;
 use crate::child::outgoing::Params;
 use crate::child::{Call, CallError, Child};
 use crate::ids::ServerName;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::sessions::Sessions;
+use super::sessions::{N_SESSIONS_MAX, Sessions};
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::registry::sessions::{KeptSession, SessionChange, SessionStore};
 use crate::route::client::Profile;
@@ -21,6 +22,11 @@ use crate::rpc::mcp::{LogLevel, Revision};
 
 /// How long an answer waits until what it promises is written down. A slow disk must not stop clients.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// From a failed attempt to the next, unless something changes before.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Changes that wait for the next attempt; more are forgotten, and the log says so.
+const N_WAITING_MAX: usize = 4 * N_SESSIONS_MAX;
 
 /// Which sessions have changed since they were written down.
 #[derive(Debug)]
@@ -60,7 +66,7 @@ impl Keeper {
         changed.n_changes
     }
 
-    /// Waits until the change is written down, but not long.
+    /// Waits until the change is written down, or could not be; but not long.
     pub async fn written(&self, number: u64) {
         let mut n_written = self.n_written.subscribe();
         drop(tokio::time::timeout(PATIENCE, n_written.wait_for(|n| *n >= number)).await);
@@ -71,6 +77,16 @@ impl Keeper {
         (std::mem::take(&mut changed.ids), changed.n_changes)
     }
 
+    /// These could not be written down: the next attempt does it.
+    fn put_back(&self, ids: HashSet<SessionId>) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let n_free = N_WAITING_MAX.saturating_sub(changed.ids.len());
+        if ids.len() > n_free {
+            tracing::warn!(n = ids.len() - n_free, "too many sessions wait to be written down");
+        }
+        changed.ids.extend(ids.into_iter().take(n_free));
+    }
+
     /// From now on nothing is written down.
     pub fn close(&self) {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
@@ -79,12 +95,15 @@ impl Keeper {
 
 /// Writes sessions down behind their changes, until told to stop; then the last ones, and no more.
 pub async fn run(sessions: Sessions, store: SessionStore, stop: CancellationToken) {
+    let mut again_at = None;
     loop {
         let is_last = tokio::select! {
             biased;
             () = sessions.keeper().bell.notified() => false,
             () = stop.cancelled() => true,
+            () = sleep_until(again_at) => false,
         };
+        again_at = None;
         if is_last {
             sessions.keeper().close();
         }
@@ -93,12 +112,21 @@ pub async fn run(sessions: Sessions, store: SessionStore, stop: CancellationToke
         if !changes.is_empty()
             && let Err(error) = store.apply(changes).await
         {
-            tracing::warn!(%error, "sessions could not be written down; after a restart their clients begin anew");
+            tracing::warn!(%error, "sessions could not be written down; until they are, a restart ends them");
+            sessions.keeper().put_back(ids);
+            again_at = Some(Instant::now() + AGAIN_AFTER);
         }
         sessions.keeper().n_written.send_replace(number);
         if is_last {
             return;
         }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -125,7 +153,7 @@ fn change(sessions: &Sessions, id: &SessionId) -> SessionChange {
     SessionChange::Put(KeptSession {
         id: id.as_str().to_owned(),
         state,
-        idle_ms: i64::try_from(session.idle_ms(tokio::time::Instant::now())).unwrap_or(i64::MAX),
+        idle_ms: i64::try_from(session.idle_ms(Instant::now())).unwrap_or(i64::MAX),
     })
 }
 
