@@ -321,6 +321,11 @@ impl Link {
         self.heard.swap(false, Ordering::Relaxed)
     }
 
+    /// The newest id; 0 before the first.
+    pub(super) fn newest(&self) -> WireId {
+        self.table().calls.newest()
+    }
+
     /// Calls in flight.
     pub fn n_inflight(&self) -> usize {
         self.table().calls.len()

@@ -194,6 +194,15 @@ impl Child {
         self.0.noise.n_lines.load(Ordering::Relaxed)
     }
 
+    /// Answers under ids that were never given, and further answers to what was answered already, so far.
+    pub fn n_stray_answers(&self) -> (u64, u64) {
+        let noise = &self.0.noise;
+        (
+            noise.n_unasked.load(Ordering::Relaxed),
+            noise.n_repeated.load(Ordering::Relaxed),
+        )
+    }
+
     /// Whether both are the same line of processes under the same definition.
     pub fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

@@ -10,7 +10,8 @@
 //! | ready | it takes calls | Exited, StdoutClosed, Broken, ProbesFailed, OverLimit, Stop, Restart, Idle |
 //! | unresponsive | it missed its probes; new calls wait | Traffic, Hung, deadline (not confirmed), and as ready |
 //! | draining | no new calls; those in flight may finish | Drained, OverLimit, deadline |
-//! | stopping | asked to go: stdin closed, SIGTERM, SIGKILL | TreeGone, deadline (next rung) |
+//! | stopping | asked to go: stdin closed, SIGTERM, SIGKILL | TreeGone, deadline (next rung, after the last: unkillable) |
+//! | unkillable | killed, and not gone after a second; shown as failed | TreeGone |
 //! | backoff | gone by itself, will be started again | deadline, Start, Restart |
 //! | failed | gone too often, or cannot be started | deadline (one more attempt), Start, Restart |
 //!
@@ -84,6 +85,13 @@ pub enum State {
         /// Why it has to go.
         why: Cause,
     },
+    /// Not gone though it was killed: shown as failed, and no other is made before it is gone.
+    Unkillable {
+        /// When it is killed again.
+        again_at: Instant,
+        /// Why it has to go.
+        why: Cause,
+    },
     /// Waiting for the next attempt.
     Backoff {
         /// Until when.
@@ -114,7 +122,7 @@ impl State {
             Self::Draining { .. } => "draining",
             Self::Stopping { .. } => "stopping",
             Self::Backoff { .. } => "backoff",
-            Self::Failed { .. } => "failed",
+            Self::Failed { .. } | Self::Unkillable { .. } => "failed",
         }
     }
 
@@ -126,7 +134,8 @@ impl State {
             | Self::Ready { .. }
             | Self::Unresponsive { .. }
             | Self::Draining { .. }
-            | Self::Stopping { .. } => true,
+            | Self::Stopping { .. }
+            | Self::Unkillable { .. } => true,
             Self::Disabled | Self::Stopped | Self::Idle | Self::Backoff { .. } | Self::Failed { .. } => false,
         }
     }
@@ -140,6 +149,9 @@ impl State {
             | Self::Unresponsive { deadline, .. }
             | Self::Draining { deadline, .. }
             | Self::Stopping { deadline, .. }
+            | Self::Unkillable {
+                again_at: deadline, ..
+            }
             | Self::Backoff { until: deadline, .. }
             | Self::Failed {
                 retry_at: deadline, ..
@@ -230,6 +242,21 @@ impl Machine {
         self.given = self.given.max(generation);
     }
 
+    /// Whether this process, or the next, is the one attempt after too many failures.
+    pub fn is_on_probation(&self) -> bool {
+        self.on_probation
+    }
+
+    /// Its task lost its way, and cannot trust what was decided last: the process, if there is one, is being killed.
+    /// `TreeGone` says when it is gone, or that there was none.
+    pub fn lose(&mut self, now: Instant, why: Cause) {
+        self.state = State::Stopping {
+            rung: Rung::Killed,
+            deadline: now + KILL_GRACE,
+            why,
+        };
+    }
+
     /// Begins its life: what `autostart` says.
     pub fn begin(&mut self) -> Vec<Action> {
         if self.state == State::Stopped {
@@ -281,7 +308,7 @@ impl Machine {
                 self.spawn()
             }
             // It has to go first; then it rises again.
-            State::Draining { .. } | State::Stopping { .. } => {
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } => {
                 self.restart_asked = self.enabled;
                 Vec::new()
             }
@@ -309,7 +336,7 @@ impl Machine {
                 self.forgive();
                 self.spawn()
             }
-            State::Draining { .. } | State::Stopping { .. } => {
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } => {
                 self.restart_asked = true;
                 Vec::new()
             }
@@ -345,6 +372,7 @@ impl Machine {
             | State::Unresponsive { .. }
             | State::Draining { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -363,6 +391,7 @@ impl Machine {
             | State::Spawning
             | State::Handshaking { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => self.lower(now, Cause::ShuttingDown),
         }
@@ -386,7 +415,7 @@ impl Machine {
                 };
                 Vec::new()
             }
-            State::Stopping { .. } => Vec::new(),
+            State::Stopping { .. } | State::Unkillable { .. } => Vec::new(),
         }
     }
 
@@ -500,7 +529,7 @@ impl Machine {
                 self.fall(now, Cause::Exited { exit }, Some(ready_for))
             }
             // It was asked to go, and did.
-            State::Draining { .. } | State::Stopping { .. } => self.tree_gone(now),
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } => self.tree_gone(now),
             State::Disabled
             | State::Stopped
             | State::Idle
@@ -524,6 +553,7 @@ impl Machine {
             | State::Idle
             | State::Spawning
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -551,6 +581,7 @@ impl Machine {
             | State::Handshaking { .. }
             | State::Draining { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -573,6 +604,7 @@ impl Machine {
             | State::Spawning
             | State::Draining { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -600,7 +632,9 @@ impl Machine {
 
     /// The process that we asked to go is gone.
     fn tree_gone(&mut self, now: Instant) -> Vec<Action> {
-        let (State::Stopping { why, .. } | State::Draining { why, .. }) = &self.state else {
+        let (State::Stopping { why, .. } | State::Draining { why, .. } | State::Unkillable { why, .. }) =
+            &self.state
+        else {
             return Vec::new();
         };
         let why = why.clone();
@@ -656,10 +690,21 @@ impl Machine {
                 ..
             } => self.ask(now, Rung::Terminated, why),
             State::Stopping {
-                rung: Rung::Terminated | Rung::Killed,
+                rung: Rung::Terminated,
                 why,
                 ..
             } => self.ask(now, Rung::Killed, why),
+            // The kernel holds it, or something that it has started. No other is made beside it.
+            State::Stopping {
+                rung: Rung::Killed,
+                why,
+                ..
+            }
+            | State::Unkillable { why, .. } => {
+                let again_at = now + KILL_GRACE;
+                self.state = State::Unkillable { again_at, why };
+                vec![Action::Ask(Rung::Killed)]
+            }
             State::Backoff { .. } => self.spawn(),
             State::Failed { .. } => {
                 self.on_probation = true;
@@ -719,7 +764,7 @@ impl Machine {
             why: why.clone(),
         };
         match std::mem::replace(&mut self.state, stopping) {
-            State::Stopping { .. } => vec![Action::Ask(rung)],
+            State::Stopping { .. } | State::Unkillable { .. } => vec![Action::Ask(rung)],
             State::Disabled
             | State::Stopped
             | State::Idle

@@ -77,6 +77,13 @@ pub fn one(pid: i32) -> Option<Seen> {
     parse(pid, &String::from_utf8_lossy(&stat))
 }
 
+/// The state of a process as `ps` shows it, if it is there.
+pub fn state_of(pid: i32) -> Option<char> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
 /// Reads one line of `/proc/PID/stat` (man 5 `proc_pid_stat`): after the name, which may contain anything, in
 /// parentheses come state, parent, group, session; the start is the 20th.
 fn parse(pid: i32, stat: &str) -> Option<Seen> {

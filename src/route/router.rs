@@ -23,9 +23,9 @@ use crate::child::outgoing::Params;
 use crate::child::{Call, CallError, Child};
 use crate::config::spec::Sharing;
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
+use crate::rpc::mcp::LogLevel;
 use crate::rpc::message::notification_line;
 use crate::rpc::object::{Object, elements};
-use crate::rpc::mcp::LogLevel;
 use crate::rpc::trace::Spans;
 use crate::rpc::{Outcome, Raw, Text, mcp};
 use crate::supervise::instances::{Instances, TooMany};
@@ -317,7 +317,13 @@ impl Router {
     /// The children that can log, each with the lowest level that is wanted of it.
     pub(super) fn levels(&self) -> Vec<(Child, Option<LogLevel>)> {
         let directory = Arc::clone(&self.directory.borrow());
-        let owned = |entry: &Entry| entry.instances.as_ref().map(Instances::children).unwrap_or_default();
+        let owned = |entry: &Entry| {
+            entry
+                .instances
+                .as_ref()
+                .map(Instances::children)
+                .unwrap_or_default()
+        };
         let all = directory
             .iter()
             .flat_map(|entry| std::iter::once(entry.child.clone()).chain(owned(entry)));

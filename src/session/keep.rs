@@ -82,7 +82,10 @@ impl Keeper {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         let n_free = N_WAITING_MAX.saturating_sub(changed.ids.len());
         if ids.len() > n_free {
-            tracing::warn!(n = ids.len() - n_free, "too many sessions wait to be written down");
+            tracing::warn!(
+                n = ids.len() - n_free,
+                "too many sessions wait to be written down"
+            );
         }
         changed.ids.extend(ids.into_iter().take(n_free));
     }

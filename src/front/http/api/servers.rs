@@ -10,9 +10,10 @@ use tokio::time::Instant;
 
 use super::{entry, refused};
 use crate::api::{ServerStatus, Trial};
+use crate::bridge::errors::refusal_code;
 use crate::catalog::Kind;
 use crate::child::Control;
-use crate::child::status::{ChildStatus, Gate};
+use crate::child::status::{ChildStatus, Fate, Gate};
 use crate::config::spec::Launch;
 use crate::event::kept;
 use crate::front::Shared;
@@ -113,11 +114,12 @@ async fn lists_fetched(front: &Shared, entry: &Entry) {
 const SPARE: Duration = Duration::from_secs(5);
 
 fn is_settled_up(status: &ChildStatus, generation_before: u64) -> bool {
-    status.generation.0 > generation_before && matches!(status.state, "ready" | "failed" | "backoff")
+    status.is_stuck()
+        || status.generation.0 > generation_before && matches!(status.state, "ready" | "failed" | "backoff")
 }
 
 fn is_down(status: &ChildStatus, _generation_before: u64) -> bool {
-    matches!(status.state, "stopped" | "disabled")
+    status.is_stuck() || matches!(status.state, "stopped" | "disabled")
 }
 
 /// One server as people see it.
@@ -138,6 +140,7 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
     warnings.extend(snapshot.iter().flat_map(|snapshot| snapshot.warnings.clone()));
     let now = Instant::now();
     let footprint = entry.child.footprint();
+    let (n_unasked_answers, n_repeated_answers) = entry.child.n_stray_answers();
     ServerStatus {
         name: name.clone(),
         origin: front.declarations.origin(name),
@@ -161,10 +164,34 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         n_inflight: entry.child.n_inflight(),
         n_failures: child.n_failures,
         n_noise_lines: entry.child.n_noise_lines(),
+        n_unasked_answers,
+        n_repeated_answers,
+        calls: calls(entry, now),
+        on_probation: child.on_probation,
         cause: child.cause.as_ref().map(ToString::to_string),
         trial,
-        next_try_ms: next_try(&child.gate).map(|at| millis(at.saturating_duration_since(now))),
+        next_try_ms: next_try_ms(&child, now),
         warnings,
+    }
+}
+
+/// What a caller gets now, in a few words.
+pub(in crate::front::http) fn calls(entry: &Entry, now: Instant) -> String {
+    let (status, queue_wait) = (entry.child.status(), entry.child.policy().queue_wait);
+    let waited = format!("at most {}", humantime::format_duration(queue_wait));
+    match status.fate(now, queue_wait) {
+        Fate::GoesOut => "go out at once".to_owned(),
+        Fate::Starts => format!("the first starts it and waits for it, {waited}"),
+        Fate::Waits => format!("wait for the next process, {waited}"),
+        Fate::Refused { again_in } => {
+            let code = refusal_code(&entry.child.refusal());
+            let again = if again_in.is_some() {
+                ", and told when it is tried again"
+            } else {
+                ""
+            };
+            format!("are refused at once (error {code}){again}")
+        }
     }
 }
 
@@ -187,12 +214,14 @@ pub(super) fn shown(launch: &Launch) -> Vec<String> {
     }
 }
 
-fn next_try(gate: &Gate) -> Option<Instant> {
-    match gate {
+/// Milliseconds until the next attempt, where one is due.
+pub(in crate::front::http) fn next_try_ms(status: &ChildStatus, now: Instant) -> Option<u64> {
+    let at = match &status.gate {
         Gate::Soon { at } => *at,
         Gate::Shut { retry_at } => *retry_at,
         Gate::Open(_) | Gate::OnDemand => None,
-    }
+    };
+    at.map(|at| millis(at.saturating_duration_since(now)))
 }
 
 fn millis(duration: Duration) -> u64 {
