@@ -92,3 +92,39 @@ pub enum Gate {
         retry_at: Option<Instant>,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(gate: Gate) -> ChildStatus {
+        ChildStatus {
+            state: "backoff",
+            since: Instant::now(),
+            gate,
+            generation: Generation(1),
+            pid: None,
+            handshake: None,
+            finishing: None,
+            cause: None,
+            n_failures: 1,
+            on_probation: false,
+        }
+    }
+
+    #[test]
+    fn a_call_waits_for_a_process_that_comes_in_time_and_no_longer() {
+        let (now, queue_wait) = (Instant::now(), Duration::from_secs(10));
+        let fate = |gate| status(gate).fate(now, queue_wait);
+        let at = |seconds| Some(now + Duration::from_secs(seconds));
+        assert_eq!(fate(Gate::Open(Link::new(Generation(1), 1).0)), Fate::GoesOut);
+        assert_eq!(fate(Gate::OnDemand), Fate::Starts);
+        assert_eq!(fate(Gate::Soon { at: None }), Fate::Waits);
+        assert_eq!(fate(Gate::Soon { at: at(10) }), Fate::Waits);
+        let again_in = Some(Duration::from_secs(11));
+        assert_eq!(fate(Gate::Soon { at: at(11) }), Fate::Refused { again_in });
+        assert_eq!(fate(Gate::Shut { retry_at: at(11) }), Fate::Refused { again_in });
+        let never = Fate::Refused { again_in: None };
+        assert_eq!(fate(Gate::Shut { retry_at: None }), never);
+    }
+}

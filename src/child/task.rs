@@ -521,25 +521,11 @@ impl Runner {
         });
     }
 
-    /// Keeps a process, and should that break, waits until the net below has caught it: a leash sees its socket close,
-    /// elsewhere what is dropped is killed.
     fn spawn_keeper(&self, tree: Tree, keeping: impl Future<Output = ()> + Send + 'static) {
-        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
-        self.surroundings.tasks.spawn(
-            "child process",
-            async move {
-                let Err(what) = unless_panicked(keeping).await else {
-                    return;
-                };
-                report(&reports, generation, broken("child process", &what)).await;
-                let begun = Instant::now();
-                while begun.elapsed() < NET_PATIENCE && tree.is_there() {
-                    tokio::time::sleep(NET_POLL).await;
-                }
-                report(&reports, generation, Report::Sight(Sight::TreeGone)).await;
-            }
-            .in_current_span(),
-        );
+        let kept = kept_or_caught(keeping, tree, self.machine.generation(), self.reports_in.clone());
+        self.surroundings
+            .tasks
+            .spawn("child process", kept.in_current_span());
     }
 
     fn spawn_log(
@@ -896,6 +882,25 @@ impl Runner {
         };
         self.surroundings.tasks.spawn(name, guarded.in_current_span());
     }
+}
+
+/// Keeps a process, and should that break, waits until the net below has caught it: a leash sees its socket close,
+/// elsewhere what is dropped is killed.
+async fn kept_or_caught(
+    keeping: impl Future<Output = ()>,
+    tree: Tree,
+    generation: Generation,
+    reports: mpsc::Sender<(Generation, Report)>,
+) {
+    let Err(what) = unless_panicked(keeping).await else {
+        return;
+    };
+    report(&reports, generation, broken("child process", &what)).await;
+    let begun = Instant::now();
+    while begun.elapsed() < NET_PATIENCE && tree.is_there() {
+        tokio::time::sleep(NET_POLL).await;
+    }
+    report(&reports, generation, Report::Sight(Sight::TreeGone)).await;
 }
 
 fn broken(task: &'static str, what: &str) -> Report {

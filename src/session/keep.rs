@@ -376,6 +376,41 @@ mod tests {
         assert_eq!(recalled[0].id, kept.id.as_str());
     }
 
+    #[tokio::test]
+    async fn what_could_not_be_written_down_is_so_with_the_next_change_and_without_one_soon() {
+        let sessions = sessions();
+        let folder = tempfile::tempdir().unwrap();
+        let store = SessionStore::open(folder.path()).await.unwrap();
+        let stop = CancellationToken::new();
+        let running = run(sessions.clone(), store.clone(), stop.clone());
+        let changing = async {
+            for with_a_change in [true, false] {
+                let [one, two] = [greeted(&sessions), greeted(&sessions)];
+                store.set_broken(true).await;
+                let number = sessions.keeper().changed(&one.id);
+                let mut n_written = sessions.keeper().n_written.subscribe();
+                n_written.wait_for(|n| *n >= number).await.unwrap();
+                store.set_broken(false).await;
+                if with_a_change {
+                    sessions.keep(&two);
+                }
+                let is_there = async || {
+                    let recalled = store.recall(1_000_000).await.unwrap();
+                    recalled.iter().any(|kept| kept.id == one.id.as_str())
+                };
+                while !is_there().await {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+            stop.cancel();
+        };
+        let both = async { tokio::join!(running, changing) };
+        let patience = 6 * AGAIN_AFTER;
+        tokio::time::timeout(patience, both)
+            .await
+            .expect("never written down");
+    }
+
     #[test]
     fn what_another_version_wrote_is_left_out() {
         for (id, state) in [("x", "{}"), ("bad id\n", "{}"), (&"a".repeat(64), "nonsense")] {
