@@ -316,9 +316,6 @@ async fn d04_a_task_that_panics_every_time_ends_in_failed_and_obeys() {
 
 #[tokio::test]
 async fn d04_a_process_whose_keeper_panics_is_over_for_its_child() {
-    let all = fixture(1);
-    let child = all.start(ANSWERS);
-    let status = reach(&child, "ready").await;
     let (reports_in, mut reports) = mpsc::channel(8);
     let nobody = Tree {
         leader: 0,
@@ -341,7 +338,4 @@ async fn d04_a_process_whose_keeper_panics_is_over_for_its_child() {
         reports.recv().await,
         Some((Generation(1), Report::Sight(Sight::TreeGone)))
     ));
-    assert!(status.pid.is_some());
-    child.tell(Control::Shutdown).await;
-    child.ended().await;
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::fake::Fake;
-use crate::harness::{Daemon, Setup, call, fake, request, text_of, until};
+use crate::harness::{Daemon, Setup, fake, text_of, until};
 
 /// A server that is well, and fails its next `n` starts once [`fails`] was called.
 fn failing(setup: &Setup, n: u64) -> Fake {
@@ -146,50 +146,5 @@ async fn who_does_not_run_and_is_not_missed_says_what_a_call_would_do() {
         "the first starts it and waits for it, at most 10s"
     );
     assert_eq!(health(&daemon).await["circuits"], json!([]));
-    daemon.end().await;
-}
-
-#[tokio::test]
-async fn the_log_level_of_a_server_rises_when_the_session_that_wanted_the_lowest_ends() {
-    let daemon = Daemon::start(&[fake("a")]).await;
-    let [low, high] = [daemon.http().await, daemon.http().await];
-    for (client, level) in [(&low, "debug"), (&high, "error")] {
-        let set = client
-            .request("logging/setLevel", json!({ "level": level }))
-            .await;
-        assert!(set["result"].is_object(), "{set}");
-    }
-    let last_told = || {
-        let journal = daemon.setup.journal("a");
-        let is_it = |line: &&String| line.starts_with("in ") && line.contains("logging/setLevel");
-        journal.iter().rfind(is_it).cloned().unwrap_or_default()
-    };
-    assert!(last_told().contains("debug"), "{}", last_told());
-    for (client, level) in [(&low, "error"), (&high, "warning")] {
-        assert_eq!(client.mcp("DELETE", &[], "").await.status, 204);
-        until(format!("level {level}"), async || {
-            last_told().contains(level).then_some(())
-        })
-        .await;
-    }
-    let n_told = daemon
-        .setup
-        .journal("a")
-        .iter()
-        .filter(|line| line.contains("setLevel"))
-        .count();
-    // Who has set no level changes none.
-    let plain = daemon.http().await;
-    text_of(&plain.post(&call(1, "a__echo", json!({}))).await.json().await);
-    let pinged = plain.ask(&request(2, "ping", json!({}))).await;
-    assert!(pinged.contains("result"), "{pinged}");
-    assert_eq!(plain.mcp("DELETE", &[], "").await.status, 204);
-    let after = daemon
-        .setup
-        .journal("a")
-        .iter()
-        .filter(|line| line.contains("setLevel"))
-        .count();
-    assert_eq!(after, n_told);
     daemon.end().await;
 }
