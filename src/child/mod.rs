@@ -26,6 +26,7 @@ pub mod process;
 pub mod program;
 pub mod reader;
 pub mod sending;
+pub mod stage;
 pub mod state;
 pub mod status;
 pub mod stderr;

@@ -2,6 +2,8 @@
 //!
 //! It has no opinions. Calls do not pass through it: they use the [`Link`] that it publishes.
 
+mod attendants;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -11,19 +13,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::around::{self, Refused, Report, keep, report, report_unless_over};
+use super::around::{self, Refused, Report, keep, report};
 pub use super::birth::{Birth, Surroundings};
 use super::handshake::{self, Handshake, Persona};
 use super::hub::{FromChild, Hub};
 use super::inputs::Numbers;
-use super::limits::{self, Limits, Verdict};
 use super::link::Link;
 use super::mask::Mask;
 use super::process::{Pipes, Process, Tag};
-use super::reader::{Ended, Noise, Reader};
+use super::reader::Noise;
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
-use super::stderr::{self, Log, Tail};
+use super::stderr::Tail;
 use super::telling::{self, millis};
 use super::usage::{Footprint, Tree};
 use super::watch::Sign;
@@ -32,6 +33,7 @@ use crate::config::spec::{Launch, Policy, ServerSpec};
 use crate::event::{Cause, Rung, What};
 use crate::ids::{Generation, Instance, ServerName};
 use crate::tasks::unless_panicked;
+use attendants::broken;
 
 /// Controls that may wait for a child's task.
 const N_CONTROLS_MAX: usize = 64;
@@ -41,9 +43,6 @@ const N_REPORTS_MAX: usize = 64;
 const N_STDERR_LINES_TOLD: usize = 20;
 /// From a panic of a child's task until it is taken up again: should it panic at once, it does little else meanwhile.
 const PANIC_REST: Duration = Duration::from_secs(1);
-/// A process whose keeper broke is caught by the net below within this.
-const NET_PATIENCE: Duration = Duration::from_secs(10);
-const NET_POLL: Duration = Duration::from_millis(50);
 /// Characters of a child's own words that are told.
 const N_CHARS_TOLD: usize = 1_000;
 
@@ -521,116 +520,6 @@ impl Runner {
         });
     }
 
-    fn spawn_keeper(&self, tree: Tree, keeping: impl Future<Output = ()> + Send + 'static) {
-        let kept = kept_or_caught(keeping, tree, self.machine.generation(), self.reports_in.clone());
-        self.surroundings
-            .tasks
-            .spawn("child process", kept.in_current_span());
-    }
-
-    fn spawn_log(
-        &self,
-        stderr: tokio::process::ChildStderr,
-        over: CancellationToken,
-        words_read: CancellationToken,
-    ) {
-        let folder = self.surroundings.log_dir.join("children");
-        let log = Log {
-            tail: Arc::clone(&self.tail),
-            file: folder.join(format!("{}.log", self.name)),
-            bytes_max: self.policy.log_bytes_max,
-            mask: self.mask.clone(),
-        };
-        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
-        let on_flood = move || {
-            let bytes_per_second = u64::try_from(stderr::BYTES_PER_SECOND_MAX).unwrap_or(u64::MAX);
-            // With a full queue it is not missed: the log says it too.
-            drop(reports.try_send((generation, Report::Told(What::Flood { bytes_per_second }))));
-        };
-        self.task("child stderr", async move {
-            tokio::select! {
-                () = stderr::drain(stderr, log, on_flood) => {}
-                // Something outside the tree holds it open.
-                () = over.cancelled() => {}
-            }
-            words_read.cancel();
-        });
-    }
-
-    fn spawn_limits(&self, tree: Tree, over: CancellationToken) {
-        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
-        let say = move |verdict| {
-            let told = match verdict {
-                Verdict::Over { cause, grossly } => Report::Sight(Sight::OverLimit { cause, grossly }),
-                Verdict::Told(what) => Report::Told(what),
-            };
-            // What is over its limit is so at the next look too.
-            drop(reports.try_send((generation, told)));
-        };
-        let (census, footprint) = (Arc::clone(&self.surroundings.census), Arc::clone(&self.footprint));
-        let watch = limits::watch(tree, Limits::from(&self.policy), census, footprint, say);
-        self.task("child limits", async move {
-            tokio::select! {
-                () = over.cancelled() => {}
-                () = watch => {}
-            }
-        });
-    }
-
-    fn spawn_reader(
-        &self,
-        link: Arc<Link>,
-        stdout: tokio::process::ChildStdout,
-        over: CancellationToken,
-        read_to_end: CancellationToken,
-    ) {
-        let (reports, generation) = (self.reports_in.clone(), link.generation);
-        let reader = Reader {
-            link,
-            hub: self.hub.clone(),
-            noise: Arc::clone(&self.noise),
-            message_bytes_max: self.policy.message_bytes_max,
-            discard_bytes_max: self.policy.discard_bytes_max,
-        };
-        self.task("child stdout", async move {
-            let noise = reports.clone();
-            let on_noise = move |line| {
-                // Told for the handshake's sake only; with a full queue it is not missed.
-                drop(noise.try_send((generation, Report::Sight(Sight::Noise(line)))));
-            };
-            let ended = reader.run(stdout, over.clone(), on_noise).await;
-            read_to_end.cancel();
-            let sight = match ended {
-                Ended::Closed => Sight::StdoutClosed,
-                Ended::Broken(cause) => Sight::Broken(cause),
-                Ended::Cancelled => return,
-            };
-            report_unless_over(&reports, generation, sight, &over).await;
-        });
-    }
-
-    fn spawn_writer(
-        &self,
-        link: Arc<Link>,
-        queue: mpsc::Receiver<super::outgoing::OutLine>,
-        stdin: tokio::process::ChildStdin,
-        close: CancellationToken,
-        over: CancellationToken,
-    ) {
-        let (reports, generation, stall) =
-            (self.reports_in.clone(), link.generation, self.policy.write_stall);
-        self.task("child stdin", async move {
-            let writing = super::writer::run(link, queue, stdin, stall, close);
-            let ended = tokio::select! {
-                ended = writing => ended,
-                () = over.cancelled() => None,
-            };
-            if let Some(cause) = ended {
-                report_unless_over(&reports, generation, Sight::Broken(cause), &over).await;
-            }
-        });
-    }
-
     // === What the machine decides ===
 
     fn shake_hands(&self) {
@@ -882,31 +771,6 @@ impl Runner {
         };
         self.surroundings.tasks.spawn(name, guarded.in_current_span());
     }
-}
-
-/// Keeps a process, and should that break, waits until the net below has caught it: a leash sees its socket close,
-/// elsewhere what is dropped is killed.
-async fn kept_or_caught(
-    keeping: impl Future<Output = ()>,
-    tree: Tree,
-    generation: Generation,
-    reports: mpsc::Sender<(Generation, Report)>,
-) {
-    let Err(what) = unless_panicked(keeping).await else {
-        return;
-    };
-    report(&reports, generation, broken("child process", &what)).await;
-    let begun = Instant::now();
-    while begun.elapsed() < NET_PATIENCE && tree.is_there() {
-        tokio::time::sleep(NET_POLL).await;
-    }
-    report(&reports, generation, Report::Sight(Sight::TreeGone)).await;
-}
-
-fn broken(task: &'static str, what: &str) -> Report {
-    tracing::error!(task, what, "a task panicked; this is a bug in mcp-wrapper");
-    let what = format!("{task}: {what}");
-    Report::Sight(Sight::Broken(Cause::Panicked { what }))
 }
 
 async fn sleep_until(at: Option<Instant>) {

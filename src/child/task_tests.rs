@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use tokio::sync::broadcast;
 
+use super::attendants::kept_or_caught;
 use super::*;
 use crate::child::hub::{Outlet, Upward};
 use crate::child::process::Keeping;
