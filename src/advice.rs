@@ -98,7 +98,8 @@ fn words_of(cause: &Cause) -> Option<&str> {
         | Cause::Unresponsive
         | Cause::Memory { .. }
         | Cause::TooManyProcesses { .. }
-        | Cause::Unkillable { .. } => None,
+        | Cause::Unkillable { .. }
+        | Cause::Panicked { .. } => None,
     }
 }
 
@@ -135,7 +136,10 @@ fn from_cause(cause: &Cause, scene: &Scene<'_>) -> Vec<String> {
         Cause::TooManyProcesses { .. } => vec![
             "If it needs that many, raise `processes_max` for it in servers.toml; else it does not wait for what it starts: look for a newer version of it.".to_owned(),
         ],
-        Cause::Unkillable { pid } => vec![
+        Cause::Panicked { .. } => vec![
+            "Nothing is wrong with the server, and it is started again; please report what the daemon's log says of a panic.".to_owned(),
+        ],
+        Cause::Unkillable { pid, .. } => vec![
             format!("The kernel holds process {pid}, mostly because a disk or a network file system does not answer; see `ps -o pid,stat,wchan -p {pid}`."),
         ],
     }
@@ -393,7 +397,21 @@ mod tests {
                 "s",
                 "raise `processes_max`",
             ),
-            (Cause::Unkillable { pid: 7 }, "s", "process 7"),
+            (
+                Cause::Unkillable {
+                    pid: 7,
+                    state: Some('D'),
+                },
+                "s",
+                "process 7",
+            ),
+            (
+                Cause::Panicked {
+                    what: "child stdout: oh".to_owned(),
+                },
+                "s",
+                "please report",
+            ),
             (
                 Cause::NoResources {
                     why: "EAGAIN".to_owned(),

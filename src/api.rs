@@ -116,6 +116,18 @@ pub struct ServerStatus {
     pub n_failures: u64,
     /// Lines on its stdout that are no messages, since the daemon started.
     pub n_noise_lines: u64,
+    /// Answers to nothing that was asked, since the daemon started.
+    #[serde(default)]
+    pub n_unasked_answers: u64,
+    /// Further answers to what was answered already, since the daemon started.
+    #[serde(default)]
+    pub n_repeated_answers: u64,
+    /// What becomes of a call that comes now, in a few words.
+    #[serde(default)]
+    pub calls: String,
+    /// It has failed, and this process is the one attempt that it gets: the next failure leads right back.
+    #[serde(default)]
+    pub on_probation: bool,
     /// Why it is not running, in one sentence.
     pub cause: Option<String>,
     /// Milliseconds until the next attempt.

@@ -239,7 +239,7 @@ impl House {
         };
         let manager = ProcessManager::new(surroundings);
         let (save, saved) = mpsc::channel(64);
-        let catalog = Catalog::new(manager.directory(), inner.clone(), save);
+        let catalog = Catalog::new(manager.directory(), inner.clone(), save, events.clone());
         let router = Router::new(
             manager.directory(),
             catalog.clone(),

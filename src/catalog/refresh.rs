@@ -8,15 +8,17 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
+use super::changes::changes;
 use super::names::{self, Naming};
 use super::snapshot::{Kind, Snapshot, page};
 use super::view::{Part, View};
 use crate::child::handshake::{Handshake, error_text};
 use crate::child::outgoing::Params;
 use crate::child::status::ChildStatus;
-use crate::child::{Call, Child};
+use crate::child::{Call, Child, telling};
+use crate::event::SupervisionEvent;
 use crate::ids::{Generation, ServerName};
 use crate::rpc::Raw;
 use crate::supervise::{Directory, Entry};
@@ -47,6 +49,7 @@ struct Shared {
     directory: watch::Receiver<Arc<Directory>>,
     tasks: Tasks,
     save: mpsc::Sender<Saved>,
+    events: broadcast::Sender<SupervisionEvent>,
     held: Mutex<Held>,
     view: watch::Sender<Arc<View>>,
     refreshed: Notify,
@@ -73,13 +76,19 @@ struct Refresher {
 }
 
 impl Catalog {
-    /// A catalogue without snapshots. Snapshots worth keeping go to `save`.
-    pub fn new(directory: watch::Receiver<Arc<Directory>>, tasks: Tasks, save: mpsc::Sender<Saved>) -> Self {
+    /// A catalogue without snapshots. Snapshots worth keeping go to `save`, changes of lists to `events`.
+    pub fn new(
+        directory: watch::Receiver<Arc<Directory>>,
+        tasks: Tasks,
+        save: mpsc::Sender<Saved>,
+        events: broadcast::Sender<SupervisionEvent>,
+    ) -> Self {
         let (view, _) = watch::channel(Arc::new(View::merge(Vec::new())));
         Self(Arc::new(Shared {
             directory,
             tasks,
             save,
+            events,
             held: Mutex::default(),
             view,
             refreshed: Notify::new(),
@@ -220,8 +229,12 @@ impl Catalog {
         for warning in &snapshot.warnings {
             tracing::warn!(%server, warning);
         }
+        let is_same_definition = self.is_held_for(server, &entry.spec.fingerprint);
+        if let Some(before) = before.as_ref().filter(|_| is_same_definition) {
+            self.tell_changes(entry, status.generation, kinds, before, &snapshot);
+        }
         // The same lists of another definition are news too: they are on offer only under the present one.
-        if before.as_deref() != Some(&snapshot) || !self.is_held_for(server, &entry.spec.fingerprint) {
+        if before.as_deref() != Some(&snapshot) || !is_same_definition {
             self.hold(entry, snapshot).await;
         }
         self.rebuild();
@@ -229,6 +242,26 @@ impl Catalog {
             self.held().fresh.insert(server.clone(), status.generation);
             self.0.refreshed.notify_waiters();
         }
+    }
+
+    /// What one definition offers has changed, since the last look or since the last run.
+    fn tell_changes(
+        &self,
+        entry: &Entry,
+        generation: Generation,
+        kinds: &[Kind],
+        before: &Snapshot,
+        after: &Snapshot,
+    ) {
+        let server = &entry.spec.name;
+        let changed = kinds
+            .iter()
+            .filter_map(|kind| changes(*kind, before.items(*kind), after.items(*kind)));
+        tracing::info_span!("child", %server).in_scope(|| {
+            for what in changed {
+                telling::tell(&self.0.events, server, generation, what);
+            }
+        });
     }
 
     /// Waits until the lists of this process, or of a later one, are fetched.

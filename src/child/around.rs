@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::error::CallError;
 use super::handshake::Handshake;
-use super::link::{Link, ReplyTo, Sending};
+use super::link::Link;
 use super::outgoing::Params;
 use super::process::Process;
+use super::sending::Sending;
 use super::state::Sight;
 use crate::event::{Rung, What};
 use crate::ids::Generation;
 use crate::rpc::message::notification_line;
-use crate::rpc::{Raw, Text, mcp};
+use crate::rpc::{Raw, mcp};
 
 /// What a dead process has written is read for so long before its callers are told.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -101,21 +101,7 @@ pub(super) enum Refused {
 }
 
 pub(super) async fn shake_hands(link: &Link, patience: Duration, params: Raw) -> Result<Handshake, Refused> {
-    let (answer, answered) = tokio::sync::oneshot::channel();
-    let reply = ReplyTo {
-        lane: None,
-        answer,
-        place: None,
-        last_progress: f64::NEG_INFINITY,
-        witness: None,
-    };
-    let sending = Sending {
-        method: Text::fixed(mcp::method::INITIALIZE),
-        params: Params::Plain(params),
-        patience,
-        hard_deadline: Instant::now() + patience,
-        reply,
-    };
+    let (sending, answered) = Sending::ours(mcp::method::INITIALIZE, Params::Plain(params), patience);
     link.send(sending).map_err(|_unsent| Refused::Gone)?;
     let outcome = match answered.await {
         Ok(Ok(outcome)) => outcome,

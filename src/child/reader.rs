@@ -55,6 +55,10 @@ impl Patience {
 pub struct Noise {
     /// Lines on stdout that are no messages.
     pub n_lines: AtomicU64,
+    /// Answers under ids that were never given, or under none.
+    pub n_unasked: AtomicU64,
+    /// Further answers to what was answered already.
+    pub n_repeated: AtomicU64,
 }
 
 /// How reading came to its end.
@@ -166,8 +170,9 @@ impl Reader {
         self.link.hear();
         match message {
             Message::Response(Response { id, outcome }) => {
-                let known = id.as_ref().and_then(RequestId::as_u64);
-                if !known.is_some_and(|id| self.link.answer(WireId(id), Ok(outcome))) {
+                let known = id.as_ref().and_then(RequestId::as_u64).map(WireId);
+                if !known.is_some_and(|id| self.link.answer(id, Ok(outcome))) {
+                    self.stray(known);
                     tracing::debug!(?id, "an answer to nothing that was asked");
                 }
             }
@@ -182,6 +187,17 @@ impl Reader {
             }
             Message::Request(request) => self.request(request),
         }
+    }
+
+    /// An answer that nobody waits for: to what was asked and is answered already, or to what was never asked.
+    fn stray(&self, id: Option<WireId>) {
+        let was_asked = id.is_some_and(|id| id != WireId(0) && id <= self.link.newest());
+        let count = if was_asked {
+            &self.noise.n_repeated
+        } else {
+            &self.noise.n_unasked
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Progress of a call in flight has found its way. What is left may be progress of a task, which outlives the
@@ -236,8 +252,11 @@ impl Reader {
             .clone()
             .filter(|_| malformed.is_response || has_no_method(line));
         let id = own.or_else(|| recovered_id(line));
+        let id = id.as_ref().and_then(RequestId::as_u64);
+        let is_json = malformed.error.code != code::PARSE_ERROR;
+        let id = id.or_else(|| if is_json { None } else { long_line::meant(line) });
         let why = malformed.error.message.clone();
-        if let Some(id) = id.as_ref().and_then(RequestId::as_u64)
+        if let Some(id) = id
             && self
                 .link
                 .answer(WireId(id), Err(CallError::BadAnswer { why: why.clone() }))

@@ -10,7 +10,8 @@
 //! | ready | it takes calls | Exited, StdoutClosed, Broken, ProbesFailed, OverLimit, Stop, Restart, Idle |
 //! | unresponsive | it missed its probes; new calls wait | Traffic, Hung, deadline (not confirmed), and as ready |
 //! | draining | no new calls; those in flight may finish | Drained, OverLimit, deadline |
-//! | stopping | asked to go: stdin closed, SIGTERM, SIGKILL | TreeGone, deadline (next rung) |
+//! | stopping | asked to go: stdin closed, SIGTERM, SIGKILL | TreeGone, deadline (next rung, after the last: unkillable) |
+//! | unkillable | killed, and not gone after a second; shown as failed | TreeGone |
 //! | backoff | gone by itself, will be started again | deadline, Start, Restart |
 //! | failed | gone too often, or cannot be started | deadline (one more attempt), Start, Restart |
 //!
@@ -24,6 +25,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use super::inputs::{Action, Input, Sight};
+pub use super::stage::State;
 use crate::config::spec::{Autostart, Policy, RestartWhen};
 use crate::event::{Cause, Exit, Rung};
 use crate::ids::Generation;
@@ -37,116 +39,6 @@ const KILL_GRACE: Duration = Duration::from_secs(1);
 const STDOUT_CLOSED_GRACE: Duration = Duration::from_secs(1);
 /// So many equal refusals of the handshake in a row mean that trying again soon is useless.
 const N_EQUAL_REFUSALS_MAX: u32 = 3;
-
-/// Where a child is in its life.
-#[derive(Debug, Clone, PartialEq)]
-pub enum State {
-    /// The operator does not want it.
-    Disabled,
-    /// Told to rest.
-    Stopped,
-    /// Not needed now; the first call starts it.
-    Idle,
-    /// A process is being made.
-    Spawning,
-    /// The process runs; the handshake must be done by then.
-    Handshaking {
-        /// Until when.
-        deadline: Instant,
-    },
-    /// It takes calls.
-    Ready {
-        /// Since when.
-        since: Instant,
-        /// When its failures are forgotten; `None` when they are.
-        stable_at: Option<Instant>,
-    },
-    /// It missed its probes, and is looked at more closely.
-    Unresponsive {
-        /// Ready since.
-        since: Instant,
-        /// When it is taken for well again, if nothing more is found.
-        deadline: Instant,
-    },
-    /// Calls in flight may finish.
-    Draining {
-        /// Until when.
-        deadline: Instant,
-        /// Why it has to go.
-        why: Cause,
-    },
-    /// Asked to go.
-    Stopping {
-        /// How hard so far.
-        rung: Rung,
-        /// When it is asked harder.
-        deadline: Instant,
-        /// Why it has to go.
-        why: Cause,
-    },
-    /// Waiting for the next attempt.
-    Backoff {
-        /// Until when.
-        until: Instant,
-        /// Why it is gone.
-        cause: Cause,
-    },
-    /// No fast attempts any more.
-    Failed {
-        /// When it gets one more.
-        retry_at: Instant,
-        /// Why.
-        cause: Cause,
-    },
-}
-
-impl State {
-    /// The state's name, as printed.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Disabled => "disabled",
-            Self::Stopped => "stopped",
-            Self::Idle => "idle",
-            Self::Spawning => "spawning",
-            Self::Handshaking { .. } => "handshaking",
-            Self::Ready { .. } => "ready",
-            Self::Unresponsive { .. } => "unresponsive",
-            Self::Draining { .. } => "draining",
-            Self::Stopping { .. } => "stopping",
-            Self::Backoff { .. } => "backoff",
-            Self::Failed { .. } => "failed",
-        }
-    }
-
-    /// Whether there is a process, or one is being made.
-    pub fn has_process(&self) -> bool {
-        match self {
-            Self::Spawning
-            | Self::Handshaking { .. }
-            | Self::Ready { .. }
-            | Self::Unresponsive { .. }
-            | Self::Draining { .. }
-            | Self::Stopping { .. } => true,
-            Self::Disabled | Self::Stopped | Self::Idle | Self::Backoff { .. } | Self::Failed { .. } => false,
-        }
-    }
-
-    /// When the machine must be woken, if nothing else happens.
-    pub fn wake_at(&self) -> Option<Instant> {
-        match self {
-            Self::Disabled | Self::Stopped | Self::Idle | Self::Spawning => None,
-            Self::Ready { stable_at, .. } => *stable_at,
-            Self::Handshaking { deadline }
-            | Self::Unresponsive { deadline, .. }
-            | Self::Draining { deadline, .. }
-            | Self::Stopping { deadline, .. }
-            | Self::Backoff { until: deadline, .. }
-            | Self::Failed {
-                retry_at: deadline, ..
-            } => Some(*deadline),
-        }
-    }
-}
 
 /// The life of one child.
 #[derive(Debug)]
@@ -230,6 +122,21 @@ impl Machine {
         self.given = self.given.max(generation);
     }
 
+    /// Whether this process, or the next, is the one attempt after too many failures.
+    pub fn is_on_probation(&self) -> bool {
+        self.on_probation
+    }
+
+    /// Its task lost its way, and cannot trust what was decided last: the process, if there is one, is being killed.
+    /// `TreeGone` says when it is gone, or that there was none.
+    pub fn lose(&mut self, now: Instant, why: Cause) {
+        self.state = State::Stopping {
+            rung: Rung::Killed,
+            deadline: now + KILL_GRACE,
+            why,
+        };
+    }
+
     /// Begins its life: what `autostart` says.
     pub fn begin(&mut self) -> Vec<Action> {
         if self.state == State::Stopped {
@@ -281,7 +188,7 @@ impl Machine {
                 self.spawn()
             }
             // It has to go first; then it rises again.
-            State::Draining { .. } | State::Stopping { .. } => {
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } => {
                 self.restart_asked = self.enabled;
                 Vec::new()
             }
@@ -309,7 +216,7 @@ impl Machine {
                 self.forgive();
                 self.spawn()
             }
-            State::Draining { .. } | State::Stopping { .. } => {
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } => {
                 self.restart_asked = true;
                 Vec::new()
             }
@@ -345,6 +252,7 @@ impl Machine {
             | State::Unresponsive { .. }
             | State::Draining { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -363,6 +271,7 @@ impl Machine {
             | State::Spawning
             | State::Handshaking { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => self.lower(now, Cause::ShuttingDown),
         }
@@ -386,7 +295,7 @@ impl Machine {
                 };
                 Vec::new()
             }
-            State::Stopping { .. } => Vec::new(),
+            State::Stopping { .. } | State::Unkillable { .. } => Vec::new(),
         }
     }
 
@@ -500,7 +409,7 @@ impl Machine {
                 self.fall(now, Cause::Exited { exit }, Some(ready_for))
             }
             // It was asked to go, and did.
-            State::Draining { .. } | State::Stopping { .. } => self.tree_gone(now),
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } => self.tree_gone(now),
             State::Disabled
             | State::Stopped
             | State::Idle
@@ -524,6 +433,7 @@ impl Machine {
             | State::Idle
             | State::Spawning
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -551,6 +461,7 @@ impl Machine {
             | State::Handshaking { .. }
             | State::Draining { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -573,6 +484,7 @@ impl Machine {
             | State::Spawning
             | State::Draining { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -600,7 +512,9 @@ impl Machine {
 
     /// The process that we asked to go is gone.
     fn tree_gone(&mut self, now: Instant) -> Vec<Action> {
-        let (State::Stopping { why, .. } | State::Draining { why, .. }) = &self.state else {
+        let (State::Stopping { why, .. } | State::Draining { why, .. } | State::Unkillable { why, .. }) =
+            &self.state
+        else {
             return Vec::new();
         };
         let why = why.clone();
@@ -656,10 +570,21 @@ impl Machine {
                 ..
             } => self.ask(now, Rung::Terminated, why),
             State::Stopping {
-                rung: Rung::Terminated | Rung::Killed,
+                rung: Rung::Terminated,
                 why,
                 ..
             } => self.ask(now, Rung::Killed, why),
+            // The kernel holds it, or something that it has started. No other is made beside it.
+            State::Stopping {
+                rung: Rung::Killed,
+                why,
+                ..
+            }
+            | State::Unkillable { why, .. } => {
+                let again_at = now + KILL_GRACE;
+                self.state = State::Unkillable { again_at, why };
+                vec![Action::Ask(Rung::Killed)]
+            }
             State::Backoff { .. } => self.spawn(),
             State::Failed { .. } => {
                 self.on_probation = true;
@@ -719,7 +644,7 @@ impl Machine {
             why: why.clone(),
         };
         match std::mem::replace(&mut self.state, stopping) {
-            State::Stopping { .. } => vec![Action::Ask(rung)],
+            State::Stopping { .. } | State::Unkillable { .. } => vec![Action::Ask(rung)],
             State::Disabled
             | State::Stopped
             | State::Idle

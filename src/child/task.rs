@@ -2,6 +2,8 @@
 //!
 //! It has no opinions. Calls do not pass through it: they use the [`Link`] that it publishes.
 
+mod attendants;
+
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -11,19 +13,18 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::around::{self, Refused, Report, keep, report, report_unless_over};
+use super::around::{self, Refused, Report, keep, report};
 pub use super::birth::{Birth, Surroundings};
 use super::handshake::{self, Handshake, Persona};
 use super::hub::{FromChild, Hub};
 use super::inputs::Numbers;
-use super::limits::{self, Limits, Verdict};
 use super::link::Link;
 use super::mask::Mask;
 use super::process::{Pipes, Process, Tag};
-use super::reader::{Ended, Noise, Reader};
+use super::reader::Noise;
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
-use super::stderr::{self, Log, Tail};
+use super::stderr::Tail;
 use super::telling::{self, millis};
 use super::usage::{Footprint, Tree};
 use super::watch::Sign;
@@ -31,6 +32,8 @@ use super::{Child, Control, Shared};
 use crate::config::spec::{Launch, Policy, ServerSpec};
 use crate::event::{Cause, Rung, What};
 use crate::ids::{Generation, Instance, ServerName};
+use crate::tasks::unless_panicked;
+use attendants::broken;
 
 /// Controls that may wait for a child's task.
 const N_CONTROLS_MAX: usize = 64;
@@ -38,6 +41,8 @@ const N_CONTROLS_MAX: usize = 64;
 const N_REPORTS_MAX: usize = 64;
 /// Lines of stderr told with the end of a process.
 const N_STDERR_LINES_TOLD: usize = 20;
+/// From a panic of a child's task until it is taken up again: should it panic at once, it does little else meanwhile.
+const PANIC_REST: Duration = Duration::from_secs(1);
 /// Characters of a child's own words that are told.
 const N_CHARS_TOLD: usize = 1_000;
 
@@ -73,6 +78,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         finishing: None,
         cause: None,
         n_failures: 0,
+        on_probation: false,
     });
     let retired = CancellationToken::new();
     let tail: Arc<Tail> = Arc::default();
@@ -103,6 +109,9 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         },
         run: None,
         entered: Instant::now(),
+        stuck: None,
+        ending: false,
+        panic: None,
     };
     let span = tracing::info_span!("child", server = %instance);
     surroundings
@@ -175,6 +184,18 @@ struct Runner {
     mask: Mask,
     run: Option<Run>,
     entered: Instant,
+    /// Why it is shown as failed though its process is there.
+    stuck: Option<Cause>,
+    /// It is to end when no process is left.
+    ending: bool,
+    panic: Option<Panic>,
+}
+
+/// What broke this task, and is still to be dealt with.
+#[derive(Debug)]
+struct Panic {
+    cause: Cause,
+    had_process: bool,
 }
 
 /// Everything that can wake a child's task. Closed: what is not here cannot happen.
@@ -187,26 +208,37 @@ enum Event {
 }
 
 impl Runner {
-    /// Lives until it is told to go down, or nobody holds a handle, and no process is left.
+    /// Lives until it is told to go down, or nobody holds a handle, and no process is left. A panic on the way costs the
+    /// process, and is told as the cause of its end.
     async fn live(mut self, after: Vec<Child>, listed: CancellationToken) {
         for before in after {
             before.ended().await;
         }
         listed.cancelled().await;
-        let is_trial = self.is_trial;
-        let actions = self.step(|machine| {
-            if is_trial {
-                machine.step(Instant::now(), Input::Start)
-            } else {
-                machine.begin()
-            }
-        });
-        self.carry_out(actions);
-        self.tell_state();
-        let mut ending = false;
-        while !ending || self.machine.state().has_process() {
-            let event = self.next_event(ending).await;
-            ending |= matches!(
+        let mut has_begun = false;
+        while let Err(what) = unless_panicked(self.go_on(std::mem::replace(&mut has_begun, true))).await {
+            tracing::error!(what, "a child's task panicked; this is a bug in mcp-wrapper");
+            let cause = Cause::Panicked { what };
+            let run = self.run.take();
+            // Dropped, the run ends its process: whatever was decided last cannot be trusted.
+            let had_process = run.is_some_and(|run| {
+                run.link.close(&cause, None);
+                true
+            });
+            self.panic = Some(Panic { cause, had_process });
+            tokio::time::sleep(PANIC_REST).await;
+        }
+    }
+
+    async fn go_on(&mut self, has_begun: bool) {
+        if has_begun {
+            self.recover();
+        } else {
+            self.begin();
+        }
+        while !self.ending || self.machine.state().has_process() {
+            let event = self.next_event(self.ending).await;
+            self.ending |= matches!(
                 event,
                 Event::Abandoned | Event::Control(Control::Shutdown | Control::Retire | Control::Yield)
             );
@@ -220,7 +252,9 @@ impl Runner {
             self.carry_out(actions);
             self.take_back_the_start();
             let has_changed = *self.machine.state() != before;
-            if has_changed {
+            let was_stuck = self.stuck.is_some();
+            self.note_stuck();
+            if has_changed && !(was_stuck && self.stuck.is_some()) {
                 self.entered = Instant::now();
             }
             // First how it is, then what happened: who hears of it looks.
@@ -232,6 +266,52 @@ impl Runner {
                 self.announce();
             }
         }
+    }
+
+    fn begin(&mut self) {
+        let is_trial = self.is_trial;
+        let actions = self.step(|machine| {
+            if is_trial {
+                machine.step(Instant::now(), Input::Start)
+            } else {
+                machine.begin()
+            }
+        });
+        self.carry_out(actions);
+        self.tell_state();
+    }
+
+    /// After a panic: the process goes as one that had to be killed, and another comes as after any failure.
+    fn recover(&mut self) {
+        let Some(Panic { cause, had_process }) = self.panic.take() else {
+            return;
+        };
+        self.machine.lose(Instant::now(), cause);
+        if !had_process {
+            // Nobody will report its end.
+            self.tell_gone(&Sight::TreeGone);
+            let gone = Input::Seen(self.machine.generation(), Sight::TreeGone);
+            let before = self.machine.state().clone();
+            let actions = self.step(|machine| machine.step(Instant::now(), gone));
+            self.carry_out(actions);
+            self.tell_change(&before);
+        }
+        self.entered = Instant::now();
+        self.tell_state();
+    }
+
+    /// Says who it is that does not go, as soon as that is so.
+    fn note_stuck(&mut self) {
+        let is_stuck = matches!(self.machine.state(), State::Unkillable { .. });
+        self.stuck = match self.stuck.take() {
+            known @ Some(_) if is_stuck => known,
+            _not_before if is_stuck => {
+                let tree = self.run.as_ref().map(|run| run.tree);
+                let (pid, state) = tree.map(Tree::survivor).unwrap_or_default();
+                Some(Cause::Unkillable { pid, state })
+            }
+            _not_now => None,
+        };
     }
 
     /// Lets the machine decide; a process that it makes has a number that no other of its line has had.
@@ -413,10 +493,16 @@ impl Runner {
         let read = [read_to_end, words_read.clone()];
         self.spawn_log(pipes.stderr, over.clone(), words_read);
         self.spawn_limits(tree, over.clone());
-        let reports = self.reports_in.clone();
-        self.task(
-            "child process",
-            keep(process, asked, read, over.clone(), generation, reports),
+        self.spawn_keeper(
+            tree,
+            keep(
+                process,
+                asked,
+                read,
+                over.clone(),
+                generation,
+                self.reports_in.clone(),
+            ),
         );
         let spawned = Instant::now();
         let (handshake, rung, start) = (None, None, Some(permit));
@@ -431,109 +517,6 @@ impl Runner {
             handshake,
             rung,
             start,
-        });
-    }
-
-    fn spawn_log(
-        &self,
-        stderr: tokio::process::ChildStderr,
-        over: CancellationToken,
-        words_read: CancellationToken,
-    ) {
-        let folder = self.surroundings.log_dir.join("children");
-        let log = Log {
-            tail: Arc::clone(&self.tail),
-            file: folder.join(format!("{}.log", self.name)),
-            bytes_max: self.policy.log_bytes_max,
-            mask: self.mask.clone(),
-        };
-        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
-        let on_flood = move || {
-            let bytes_per_second = u64::try_from(stderr::BYTES_PER_SECOND_MAX).unwrap_or(u64::MAX);
-            // With a full queue it is not missed: the log says it too.
-            drop(reports.try_send((generation, Report::Told(What::Flood { bytes_per_second }))));
-        };
-        self.task("child stderr", async move {
-            tokio::select! {
-                () = stderr::drain(stderr, log, on_flood) => {}
-                // Something outside the tree holds it open.
-                () = over.cancelled() => {}
-            }
-            words_read.cancel();
-        });
-    }
-
-    fn spawn_limits(&self, tree: Tree, over: CancellationToken) {
-        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
-        let say = move |verdict| {
-            let told = match verdict {
-                Verdict::Over { cause, grossly } => Report::Sight(Sight::OverLimit { cause, grossly }),
-                Verdict::Told(what) => Report::Told(what),
-            };
-            // What is over its limit is so at the next look too.
-            drop(reports.try_send((generation, told)));
-        };
-        let (census, footprint) = (Arc::clone(&self.surroundings.census), Arc::clone(&self.footprint));
-        let watch = limits::watch(tree, Limits::from(&self.policy), census, footprint, say);
-        self.task("child limits", async move {
-            tokio::select! {
-                () = over.cancelled() => {}
-                () = watch => {}
-            }
-        });
-    }
-
-    fn spawn_reader(
-        &self,
-        link: Arc<Link>,
-        stdout: tokio::process::ChildStdout,
-        over: CancellationToken,
-        read_to_end: CancellationToken,
-    ) {
-        let (reports, generation) = (self.reports_in.clone(), link.generation);
-        let reader = Reader {
-            link,
-            hub: self.hub.clone(),
-            noise: Arc::clone(&self.noise),
-            message_bytes_max: self.policy.message_bytes_max,
-            discard_bytes_max: self.policy.discard_bytes_max,
-        };
-        self.task("child stdout", async move {
-            let noise = reports.clone();
-            let on_noise = move |line| {
-                // Told for the handshake's sake only; with a full queue it is not missed.
-                drop(noise.try_send((generation, Report::Sight(Sight::Noise(line)))));
-            };
-            let ended = reader.run(stdout, over.clone(), on_noise).await;
-            read_to_end.cancel();
-            let sight = match ended {
-                Ended::Closed => Sight::StdoutClosed,
-                Ended::Broken(cause) => Sight::Broken(cause),
-                Ended::Cancelled => return,
-            };
-            report_unless_over(&reports, generation, sight, &over).await;
-        });
-    }
-
-    fn spawn_writer(
-        &self,
-        link: Arc<Link>,
-        queue: mpsc::Receiver<super::outgoing::OutLine>,
-        stdin: tokio::process::ChildStdin,
-        close: CancellationToken,
-        over: CancellationToken,
-    ) {
-        let (reports, generation, stall) =
-            (self.reports_in.clone(), link.generation, self.policy.write_stall);
-        self.task("child stdin", async move {
-            let writing = super::writer::run(link, queue, stdin, stall, close);
-            let ended = tokio::select! {
-                ended = writing => ended,
-                () = over.cancelled() => None,
-            };
-            if let Some(cause) = ended {
-                report_unless_over(&reports, generation, Sight::Broken(cause), &over).await;
-            }
         });
     }
 
@@ -655,7 +638,8 @@ impl Runner {
             | State::Ready { .. }
             | State::Unresponsive { .. }
             | State::Draining { .. }
-            | State::Stopping { .. } => None,
+            | State::Stopping { .. }
+            | State::Unkillable { .. } => None,
         }
     }
 
@@ -680,7 +664,11 @@ impl Runner {
             pid: self.run.as_ref().map(|run| run.pid),
             handshake: self.run.as_ref().and_then(|run| run.handshake.clone()),
             finishing: self.finishing(),
-            cause: self.machine.last_cause().filter(|_| !is_ready).cloned(),
+            cause: match &self.stuck {
+                Some(stuck) => Some(stuck.clone()),
+                None => self.machine.last_cause().filter(|_| !is_ready).cloned(),
+            },
+            on_probation: self.machine.is_on_probation() && has_process,
             n_failures: self.machine.n_failures(),
         };
         self.publish.send_replace(status);
@@ -700,7 +688,7 @@ impl Runner {
             (State::Failed { retry_at, .. }, _) => Gate::Shut {
                 retry_at: Some(*retry_at),
             },
-            (State::Disabled | State::Stopped, _) => Gate::Shut { retry_at: None },
+            (State::Disabled | State::Stopped | State::Unkillable { .. }, _) => Gate::Shut { retry_at: None },
             (
                 State::Spawning
                 | State::Handshaking { .. }
@@ -726,6 +714,13 @@ impl Runner {
             }),
             State::Stopped | State::Disabled | State::Idle => self.tell(What::Stopped),
             State::Unresponsive { .. } => self.tell(What::Unresponsive),
+            State::Unkillable { .. } if matches!(before, State::Unkillable { .. }) => {}
+            State::Unkillable { .. } => {
+                if let Some(cause) = self.stuck.clone() {
+                    let retry_ms = None;
+                    self.tell(What::Failed { cause, retry_ms });
+                }
+            }
             State::Ready { .. } if matches!(before, State::Unresponsive { .. }) => {
                 self.tell(What::Responsive)
             }
@@ -740,7 +735,10 @@ impl Runner {
     /// The end of a process is told before the machine moves on, with the cause as it will see it.
     fn tell_gone(&self, sight: &Sight) {
         let cause = match (self.machine.state(), sight) {
-            (State::Stopping { why, .. } | State::Draining { why, .. }, _) => why.clone(),
+            (
+                State::Stopping { why, .. } | State::Draining { why, .. } | State::Unkillable { why, .. },
+                _,
+            ) => why.clone(),
             (State::Handshaking { .. }, Sight::Exited(exit)) => Cause::ExitedInHandshake { exit: *exit },
             (_, Sight::Exited(exit)) => Cause::Exited { exit: *exit },
             _other => Cause::Asked,
@@ -763,8 +761,15 @@ impl Runner {
         );
     }
 
+    /// A task around the present process. Without it the process is of no use, so a panic costs that.
     fn task(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.surroundings.tasks.spawn(name, task.in_current_span());
+        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
+        let guarded = async move {
+            if let Err(what) = unless_panicked(task).await {
+                report(&reports, generation, broken(name, &what)).await;
+            }
+        };
+        self.surroundings.tasks.spawn(name, guarded.in_current_span());
     }
 }
 

@@ -1,13 +1,15 @@
 //! A child's task with real processes: what must not be left over, and what must be told.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tempfile::TempDir;
 
 use tokio::sync::broadcast;
 
+use super::attendants::kept_or_caught;
 use super::*;
-use crate::child::hub::Outlet;
+use crate::child::hub::{Outlet, Upward};
 use crate::child::process::Keeping;
 use crate::config::spec::Command;
 use crate::event::SupervisionEvent;
@@ -45,12 +47,46 @@ fn fixture(n_starts: usize) -> Fixture {
     }
 }
 
+/// Takes what children say, and panics at what is chosen, so many times.
+#[derive(Debug)]
+struct Bomb {
+    chosen: fn(&FromChild) -> bool,
+    n_left: AtomicU32,
+}
+
+impl Bomb {
+    fn outlet(chosen: fn(&FromChild) -> bool, n_times: u32) -> Outlet {
+        let n_left = AtomicU32::new(n_times);
+        let outlet = Outlet::default();
+        outlet.connect(Arc::new(Self { chosen, n_left }));
+        outlet
+    }
+}
+
+impl Upward for Bomb {
+    fn take(&self, instance: &Instance, said: FromChild) -> bool {
+        let is_due = instance.server.as_str() == "a" && (self.chosen)(&said);
+        let counted = |n: u32| n.checked_sub(1);
+        let goes_off = is_due
+            && self
+                .n_left
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, counted)
+                .is_ok();
+        assert!(!goes_off, "the bomb went off");
+        true
+    }
+}
+
 impl Fixture {
     fn start(&self, script: &str) -> Child {
+        self.start_named("a", script)
+    }
+
+    fn start_named(&self, name: &str, script: &str) -> Child {
         let spec = ServerSpec {
             aliases: Arc::default(),
             roots: Vec::new(),
-            name: ServerName::parse("a").unwrap(),
+            name: ServerName::parse(name).unwrap(),
             enabled: true,
             prefix: None,
             launch: Launch::Command(Command {
@@ -204,5 +240,103 @@ async fn a_process_whose_task_has_ended_in_a_panic_does_not_survive() {
     assert!(matches!(
         told.recv().await,
         Some((_, Report::Sight(Sight::TreeGone)))
+    ));
+}
+
+/// Whether the leader of a group, or anybody in it, is there and no zombie.
+fn lives(pid: u32) -> bool {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
+    nix::sys::signal::killpg(pid, None).is_ok()
+}
+
+fn is_panic(cause: &Cause) -> bool {
+    matches!(cause, Cause::Panicked { what } if what.contains("the bomb went off"))
+}
+
+/// A child whose supervision panics once at what is chosen: it comes back, and another one does not notice.
+async fn comes_back(chosen: fn(&FromChild) -> bool, script: &str) {
+    let mut all = fixture(2);
+    all.surroundings.hub = Bomb::outlet(chosen, 1);
+    let other = all.start_named("b", ANSWERS);
+    let before = reach(&other, "ready").await;
+    let child = all.start(script);
+    let pid = loop {
+        if let What::Spawned { pid } = all.told(|what| matches!(what, What::Spawned { .. })).await
+            && Some(pid) != before.pid
+        {
+            break pid;
+        }
+    };
+    let What::Gone { cause, .. } = all.told(|what| matches!(what, What::Gone { .. })).await else {
+        panic!("not gone")
+    };
+    assert!(is_panic(&cause), "{cause:?}");
+    assert!(!lives(pid), "told as gone, and there");
+    all.told(|what| matches!(what, What::Backoff { failures: 1, .. }))
+        .await;
+    let status = reach(&child, "ready").await;
+    assert_eq!((status.generation, status.n_failures), (Generation(2), 1));
+    let (link, _) = child.greeted(None).await.unwrap();
+    assert!(!link.is_closed());
+    let after = other.status();
+    assert_eq!((after.pid, after.state), (before.pid, "ready"));
+    for child in [&child, &other] {
+        child.tell(Control::Shutdown).await;
+        child.ended().await;
+    }
+    assert_eq!(all.surroundings.tasks.drain(PATIENCE).await, Ok(()));
+}
+
+#[tokio::test]
+async fn d04_a_child_whose_own_task_panics_is_started_again() {
+    comes_back(|said| matches!(said, FromChild::Ready { .. }), ANSWERS).await;
+}
+
+#[tokio::test]
+async fn d04_a_child_whose_reader_panics_is_started_again() {
+    let speaks = ANSWERS.replacen(
+        "while",
+        "echo '{\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}'\nwhile",
+        1,
+    );
+    comes_back(|said| matches!(said, FromChild::Notification { .. }), &speaks).await;
+}
+
+#[tokio::test]
+async fn d04_a_task_that_panics_every_time_ends_in_failed_and_obeys() {
+    let mut all = fixture(1);
+    all.surroundings.hub = Bomb::outlet(|said| matches!(said, FromChild::Ready { .. }), u32::MAX);
+    let child = all.start(ANSWERS);
+    let status = reach(&child, "failed").await;
+    assert_eq!(status.generation.0, u64::from(Policy::default().fail_burst));
+    assert!(status.cause.as_ref().is_some_and(is_panic), "{status:?}");
+    child.tell(Control::Shutdown).await;
+    child.ended().await;
+    assert_eq!(all.surroundings.tasks.drain(PATIENCE).await, Ok(()));
+}
+
+#[tokio::test]
+async fn d04_a_process_whose_keeper_panics_is_over_for_its_child() {
+    let (reports_in, mut reports) = mpsc::channel(8);
+    let nobody = Tree {
+        leader: 0,
+        leash: None,
+    };
+    let keeping = kept_or_caught(
+        async { panic!("the bomb went off") },
+        nobody,
+        Generation(1),
+        reports_in,
+    );
+    tokio::time::timeout(PATIENCE, keeping)
+        .await
+        .expect("it waits on");
+    let Some((_, Report::Sight(Sight::Broken(cause)))) = reports.recv().await else {
+        panic!("not told")
+    };
+    assert!(is_panic(&cause), "{cause:?}");
+    assert!(matches!(
+        reports.recv().await,
+        Some((Generation(1), Report::Sight(Sight::TreeGone)))
     ));
 }

@@ -107,6 +107,32 @@ pub(super) fn next_try(server: &ServerStatus) -> String {
         .unwrap_or_default()
 }
 
+/// What callers get from it now, where that is not simply its answers.
+pub(super) fn calls(server: &ServerStatus) -> Option<String> {
+    let is_plain = server.calls.is_empty() || server.state == "ready" && !server.on_probation;
+    if is_plain {
+        return None;
+    }
+    let probation = if server.on_probation {
+        "; this process is the one attempt after too many failures"
+    } else {
+        ""
+    };
+    Some(format!("{}{probation}", server.calls))
+}
+
+/// Its answers that nobody waited for, if there were any.
+pub(super) fn stray_answers(server: &ServerStatus) -> Option<String> {
+    let (unasked, repeated) = (server.n_unasked_answers, server.n_repeated_answers);
+    let told = match (unasked, repeated) {
+        (0, 0) => return None,
+        (n, 0) => format!("{n} to nothing that was asked"),
+        (0, n) => format!("{n} to what was answered already"),
+        (n, m) => format!("{n} to nothing that was asked, {m} to what was answered already"),
+    };
+    Some(format!("{told}; nobody got them"))
+}
+
 /// Whether a server does not do what is wanted of it, as it is declared now.
 pub(super) fn has_trouble(server: &ServerStatus) -> bool {
     let trial = server.trial.as_ref();
@@ -174,6 +200,10 @@ pub(super) mod tests {
             owned: Vec::new(),
             n_failures: 0,
             n_noise_lines: 0,
+            n_unasked_answers: 0,
+            n_repeated_answers: 0,
+            calls: String::new(),
+            on_probation: false,
             cause: None,
             next_try_ms: None,
             trial: None,

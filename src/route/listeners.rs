@@ -12,7 +12,7 @@ use crate::ids::{Instance, OwnerKey, SessionId};
 use crate::rpc::mcp::LogLevel;
 
 /// Before a client has set a level it hears this and worse.
-const LEVEL_UNTIL_SET: LogLevel = LogLevel::Warning;
+pub(super) const LEVEL_UNTIL_SET: LogLevel = LogLevel::Warning;
 /// Resources that one session may subscribe to.
 pub const N_SUBSCRIPTIONS_MAX: usize = 10_000;
 
@@ -129,6 +129,12 @@ impl Listeners {
             wants.told = level;
         }
         is_lower
+    }
+
+    /// Children are told of the lowest level of now.
+    pub fn note_told(&self) {
+        let lowest = self.lowest_level();
+        self.wants().told = lowest;
     }
 
     /// The lowest level that any session has asked for: what children have to be set to.

@@ -1,7 +1,6 @@
 //! Which processes work for whom: the one that clients share, or a client's own.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -9,15 +8,14 @@ use super::client::Profile;
 use super::context::CallContext;
 use super::error::RouteError;
 use super::router::Router;
+use crate::child::Child;
 use crate::child::handshake::Persona;
-use crate::child::outgoing::Params;
-use crate::child::{Child, Lane};
 use crate::config::spec::Sharing;
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::message::notification_line;
 use crate::rpc::{Raw, mcp};
 use crate::supervise::Entry;
-use crate::supervise::instances::{Instances, TooMany};
+use crate::supervise::instances::TooMany;
 
 impl Router {
     /// The child that works for the caller: the shared one, or the caller's own, which starts if it is not there.
@@ -88,42 +86,6 @@ impl Router {
     /// One server's entry.
     pub fn entry(&self, server: &ServerName) -> Option<Entry> {
         self.directory.borrow().get(server.as_str()).cloned()
-    }
-
-    /// Tells every child that can log the lowest level that any session wants which it serves.
-    pub async fn spread_level(&self) {
-        let directory = Arc::clone(&self.directory.borrow());
-        for entry in directory.iter() {
-            self.set_level(&entry.child).await;
-            for owned in entry.instances.iter().flat_map(Instances::children) {
-                self.set_level(&owned).await;
-            }
-        }
-    }
-
-    /// A request wants log messages: the children are told where nobody has wanted as much before. Not waited for long.
-    pub async fn hear_from(&self, lane: &Lane) {
-        const PATIENCE: Duration = Duration::from_secs(1);
-        let wanted = lane.caller.as_ref().and_then(|caller| caller.log_level);
-        if self.listeners.is_lower_than_told(wanted) {
-            drop(tokio::time::timeout(PATIENCE, self.spread_level()).await);
-        }
-    }
-
-    /// Tells one child, if it can log and anybody whom it serves has set a level.
-    pub async fn set_level(&self, child: &Child) {
-        let can = child
-            .status()
-            .handshake
-            .is_some_and(|handshake| handshake.can("logging"));
-        let lowest = match &child.instance().owner {
-            None => self.listeners.lowest_level(),
-            Some(owner) => self.listeners.lowest_level_of(owner),
-        };
-        if let Some(level) = lowest.filter(|_| can) {
-            let params = Params::Plain(Raw::of(&serde_json::json!({ "level": level })));
-            drop(self.ours(child, mcp::method::SET_LEVEL, params).await);
-        }
     }
 }
 

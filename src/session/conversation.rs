@@ -78,7 +78,7 @@ impl Session {
         self.initialized.load(Ordering::Acquire)
     }
 
-    /// Notes a request in flight, until the guard is dropped.
+    /// Notes a request in flight, until the guard is dropped. One that comes after the end is cancelled at once.
     pub fn begin(self: &Arc<Self>, lane: Arc<Lane>) -> InFlight {
         self.begin_as(lane.request.clone(), lane, false)
     }
@@ -89,6 +89,10 @@ impl Session {
             .entry(id.clone())
             .or_default()
             .push(Arc::clone(&lane));
+        // It has ended meanwhile: whoever ends it says so first, and then looks who is in flight.
+        if self.over.is_cancelled() {
+            lane.cancel();
+        }
         InFlight {
             session: Arc::clone(self),
             id,
@@ -207,6 +211,17 @@ mod tests {
         assert!(session.is_in_flight(&RequestId::number(1)));
         drop(first);
         assert!(!session.is_in_flight(&RequestId::number(1)));
+    }
+
+    #[test]
+    fn a_request_that_comes_after_the_end_is_cancelled() {
+        let session = Arc::new(Session::new(Instant::now()));
+        let (before, after) = (lane(&session, 1), lane(&session, 2));
+        let _first = session.begin(Arc::clone(&before));
+        assert!(!before.is_cancelled());
+        session.end();
+        let _second = session.begin(Arc::clone(&after));
+        assert!(before.is_cancelled() && after.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]

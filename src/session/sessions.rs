@@ -243,7 +243,9 @@ impl Sessions {
     pub(super) fn for_tests() -> Self {
         let (_keep, directory) = watch::channel(Arc::default());
         let (save, _saved) = tokio::sync::mpsc::channel(1);
-        let catalog = crate::catalog::Catalog::new(directory.clone(), crate::tasks::Tasks::new(), save);
+        let (events, _nobody_listens) = tokio::sync::broadcast::channel(1);
+        let tasks = crate::tasks::Tasks::new();
+        let catalog = crate::catalog::Catalog::new(directory.clone(), tasks, save, events);
         Self::new(Router::new(directory, catalog, Arc::new(Listeners::default())))
     }
 }

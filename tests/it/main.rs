@@ -9,6 +9,7 @@
 )]
 mod aliases;
 mod batches;
+mod circuits;
 mod control;
 mod crash;
 mod crossing;

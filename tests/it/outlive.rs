@@ -146,18 +146,6 @@ async fn updated(stream: &mut Reply) -> Value {
     }
 }
 
-/// What comes on the line until an answer, and that.
-async fn until_answer(client: &mut LineClient, id: u64) -> (Vec<Value>, Value) {
-    let mut before = Vec::new();
-    loop {
-        let next = client.next_json().await;
-        if next["id"] == id && next.get("method").is_none() {
-            return (before, next);
-        }
-        before.push(next);
-    }
-}
-
 #[tokio::test]
 async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
     let daemon = Daemon::start(&[watched()]).await;
@@ -175,7 +163,7 @@ async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
     let old_question = client.ask_json(&call(3, "a__ask", asks.clone())).await;
     assert_eq!(old_question["method"], "elicitation/create");
     let daemon = again(daemon, Signal::SIGKILL).await;
-    let (mut heard, lost) = until_answer(&mut client, 3).await;
+    let (mut heard, lost) = client.until_answer(3).await;
     assert_eq!(lost["error"]["data"]["reason"], "daemon_restarted", "{lost}");
     // The stale answer reaches nobody; the next question is another one.
     client
@@ -199,7 +187,7 @@ async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
             question["id"]
         ))
         .await;
-    let (more, answer) = until_answer(&mut client, 4).await;
+    let (more, answer) = client.until_answer(4).await;
     heard.extend(more);
     assert!(text_of(&answer).contains("accept"), "{answer}");
     let told = |method: &str| heard.iter().filter(|said| said["method"] == method).count();
@@ -213,7 +201,7 @@ async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
         "{heard:?}"
     );
     client.send(&call(5, "a__log", json!({ "level": "debug" }))).await;
-    let (logged, _) = until_answer(&mut client, 5).await;
+    let (logged, _) = client.until_answer(5).await;
     assert!(
         logged.iter().any(|said| said["params"]["data"] == "message 1"),
         "its level is still set: {logged:?}"
@@ -275,7 +263,7 @@ async fn a_client_of_the_shim_that_speaks_gets_a_daemon_where_none_comes_back() 
     let mut client = LineClient::greeted(&daemon.setup).await;
     let setup = daemon.end_but_keep().await;
     client.send(&call(1, "a__echo", json!({ "n": 1 }))).await;
-    let (_, answer) = until_answer(&mut client, 1).await;
+    let (_, answer) = client.until_answer(1).await;
     assert_eq!(text_of(&answer), r#"{"n":1}"#);
     let pid = std::fs::read_to_string(setup.path().join("data/daemon.pid")).unwrap();
     let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());

@@ -171,7 +171,9 @@ impl Leashed {
         match &self.state {
             State::Held => self.say(byte),
             State::Gone => {}
-            State::Lost { .. } if rung == Rung::Terminated => tree::terminate(&self.look()),
+            State::Lost { .. } if rung == Rung::Terminated => {
+                tree::terminate(&self.look().unwrap_or_default());
+            }
             // The next look kills.
             State::Lost { .. } => {}
         }
@@ -244,12 +246,15 @@ impl Leashed {
     // === The leash was killed ===
 
     /// What is left of the tree. The session's number cannot be another's yet: the dead leash still holds it.
-    fn look(&self) -> Vec<tree::Seen> {
+    ///
+    /// # Errors
+    /// Nobody can be seen now.
+    fn look(&self) -> io::Result<Vec<tree::Seen>> {
         let State::Lost { known } = &self.state else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         let session = self.awaited.pid();
-        let all = tree::all();
+        let all = tree::look()?;
         let orphans = strays::orphans(&all, self.start);
         let ours = tree::Token::Child(self.token.clone());
         let found = tree::with_descendants(&all, |seen| {
@@ -260,14 +265,20 @@ impl Leashed {
                     .any(|one| (one.pid, one.start) == (seen.pid, seen.start))
                 || tree::token_of(seen.pid).as_ref() == Some(&ours)
         });
-        found.into_iter().filter(|seen| seen.pid != session).collect()
+        Ok(found.into_iter().filter(|seen| seen.pid != session).collect())
     }
 
     /// Looks, kills if that is wanted, reaps what has become ours. True when nothing is left.
     ///
     /// It reads `/proc` where it stands, some milliseconds: that a leash is killed is no everyday matter.
     fn is_swept(&mut self) -> bool {
-        let found = self.look();
+        let found = match self.look() {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see what is left of a tree; looking again");
+                return false;
+            }
+        };
         let ourselves = rustix::process::getpid().as_raw_nonzero().get();
         for dead in found
             .iter()

@@ -138,7 +138,11 @@ fn one(server: &ServerStatus, look: Look) -> String {
             words::counted(server.n_templates, "template")
         ),
     );
-    fact("calls", &format!("{} in flight", server.n_inflight));
+    let calls = words::calls(server).map(|calls| format!("; new ones {calls}"));
+    fact(
+        "calls",
+        &format!("{} in flight{}", server.n_inflight, calls.unwrap_or_default()),
+    );
     fact(
         "failures",
         &format!("{} since the daemon started", server.n_failures),
@@ -148,6 +152,9 @@ fn one(server: &ServerStatus, look: Look) -> String {
             "noise",
             &format!("{} lines on stdout that are no messages", server.n_noise_lines),
         );
+    }
+    if let Some(strays) = words::stray_answers(server) {
+        fact("answers", &strays);
     }
     for warning in &server.warnings {
         fact("warning", warning);

@@ -117,6 +117,12 @@ fn story(why: &Why, now_ms: u64) -> String {
     if let Some(ms) = server.next_try_ms {
         story.fact("next try", &format!("in {}", duration(ms)));
     }
+    if let Some(calls) = words::calls(server) {
+        story.fact("calls", &calls);
+    }
+    if let Some(strays) = words::stray_answers(server) {
+        story.fact("answers", &strays);
+    }
     if let Some(found) = &why.program_found {
         story.fact("program", found);
     } else if server.state != "ready" {

@@ -8,10 +8,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
 
+use super::api::servers::{calls, next_try_ms};
+use crate::child::status::ChildStatus;
 use crate::front::Front;
 use crate::front::Shared;
 use crate::ids::ServerName;
+use crate::supervise::Entry;
 
 /// How the daemon is.
 #[derive(Debug, Clone, Serialize)]
@@ -28,8 +32,25 @@ pub struct Health {
     pub servers: Counts,
     /// Servers that should run and do not, by name.
     pub degraded: Vec<String>,
+    /// The same, in the same order, with what callers get from them now.
+    pub circuits: Vec<Circuit>,
     /// What is wrong with the declarations; the last good ones are in force.
     pub problems: Vec<String>,
+}
+
+/// A server that should run and does not.
+#[derive(Debug, Clone, Serialize)]
+pub struct Circuit {
+    /// Its name.
+    pub server: String,
+    /// Its state, as in the control API.
+    pub state: &'static str,
+    /// Whether the present process is the one attempt after too many failures.
+    pub half_open: bool,
+    /// What becomes of a call that comes now, in a few words.
+    pub calls: String,
+    /// Milliseconds until the next attempt, where one is due.
+    pub next_try_ms: Option<u64>,
 }
 
 /// The children, counted.
@@ -57,7 +78,8 @@ impl Front {
         let database = self.declarations.registry().check().await;
         let mut servers = Counts::default();
         let mut is_starting = false;
-        let mut degraded = Vec::new();
+        let (mut degraded, mut circuits) = (Vec::new(), Vec::new());
+        let now = Instant::now();
         for entry in self.manager.directory().borrow().iter() {
             let status = entry.child.status();
             if status.state == "disabled" {
@@ -72,7 +94,10 @@ impl Front {
                     // One that is added, restarted or called for later takes nothing away from those that run.
                     is_starting |= status.generation.0 <= 1 && self.is_of_the_first(&entry.spec.name);
                 }
-                _not_well => degraded.push(entry.spec.name.to_string()),
+                _not_well => {
+                    degraded.push(entry.spec.name.to_string());
+                    circuits.push(circuit(entry, &status, now));
+                }
             }
         }
         let none_runs = !degraded.is_empty() && servers.ready == 0;
@@ -96,8 +121,19 @@ impl Front {
             database,
             servers,
             degraded,
+            circuits,
             problems: self.declarations.problems(),
         }
+    }
+}
+
+fn circuit(entry: &Entry, status: &ChildStatus, now: Instant) -> Circuit {
+    Circuit {
+        server: entry.spec.name.to_string(),
+        state: status.state,
+        half_open: status.on_probation,
+        calls: calls(entry, now),
+        next_try_ms: next_try_ms(status, now),
     }
 }
 

@@ -5,7 +5,7 @@
 mod call;
 mod daemon;
 mod logs;
-mod servers;
+pub(super) mod servers;
 mod tools;
 mod why;
 
