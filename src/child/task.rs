@@ -220,7 +220,8 @@ impl Runner {
             self.carry_out(actions);
             self.take_back_the_start();
             let has_changed = *self.machine.state() != before;
-            if has_changed {
+            // That its failures are forgotten, or that it is asked harder to go, is no other state for people.
+            if self.machine.state().name() != before.name() {
                 self.entered = Instant::now();
             }
             // First how it is, then what happened: who hears of it looks.

@@ -47,6 +47,10 @@ fn fixture(n_starts: usize) -> Fixture {
 
 impl Fixture {
     fn start(&self, script: &str) -> Child {
+        self.start_under(Policy::default(), script)
+    }
+
+    fn start_under(&self, policy: Policy, script: &str) -> Child {
         let spec = ServerSpec {
             aliases: Arc::default(),
             roots: Vec::new(),
@@ -60,7 +64,7 @@ impl Fixture {
                 cwd: None,
                 shown: Vec::new(),
             }),
-            policy: Policy::default(),
+            policy,
             fingerprint: String::new(),
         };
         let listed = CancellationToken::new();
@@ -166,6 +170,31 @@ async fn between_two_processes_no_process_is_shown() {
     assert!(status.pid.is_none() && status.handshake.is_none(), "{status:?}");
     drop(taken);
     assert!(reach(&child, "ready").await.pid.is_some());
+    child.tell(Control::Shutdown).await;
+    child.ended().await;
+}
+
+#[tokio::test]
+async fn a_child_is_ready_since_it_became_so_and_not_since_its_failures_are_forgotten() {
+    let all = fixture(1);
+    let policy = Policy {
+        stable_after: Duration::from_millis(200),
+        ..Policy::default()
+    };
+    let child = all.start_under(policy, ANSWERS);
+    let mut status = child.watch();
+    let ready = status.wait_for(|status| status.state == "ready");
+    let since = tokio::time::timeout(PATIENCE, ready)
+        .await
+        .unwrap()
+        .unwrap()
+        .since;
+    // The next status is that of a stable child. On a machine that stood still meanwhile there is no next one.
+    tokio::time::timeout(Duration::from_secs(2), status.changed())
+        .await
+        .ok();
+    let stable = child.status();
+    assert_eq!((stable.state, stable.since), ("ready", since));
     child.tell(Control::Shutdown).await;
     child.ended().await;
 }
