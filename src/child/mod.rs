@@ -6,6 +6,8 @@
 
 mod around;
 pub mod birth;
+#[cfg(target_os = "linux")]
+pub mod cgroup;
 mod doubt;
 pub mod error;
 pub mod ghosts;
@@ -28,6 +30,7 @@ pub mod reader;
 pub mod state;
 pub mod status;
 pub mod stderr;
+pub mod stop;
 #[cfg(target_os = "linux")]
 pub mod strays;
 pub mod task;

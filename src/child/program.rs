@@ -148,6 +148,7 @@ mod tests {
             env: BTreeMap::from([("DECLARED".to_owned(), Secret::new("x"))]),
             cwd: cwd.map(PathBuf::from),
             shown: Vec::new(),
+            stop: None,
         }
     }
 

@@ -462,6 +462,7 @@ mod tests {
             env: [("KEY".to_owned(), crate::config::spec::Secret::new(secret))].into(),
             cwd: None,
             shown: Vec::new(),
+            stop: None,
         };
         let log = Log {
             tail: Arc::default(),

@@ -24,6 +24,7 @@ use super::reader::{Ended, Noise, Reader};
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
 use super::stderr::{self, Log, Tail};
+use super::stop::Stop;
 use super::telling::{self, millis};
 use super::usage::{Footprint, Tree};
 use super::watch::Sign;
@@ -102,6 +103,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
             Launch::Broken { .. } => Mask::default(),
         },
         run: None,
+        stopped: set_already(),
         entered: Instant::now(),
     };
     let span = tracing::info_span!("child", server = %instance);
@@ -174,6 +176,8 @@ struct Runner {
     footprint: Arc<Footprint>,
     mask: Mask,
     run: Option<Run>,
+    /// Set when what is run at the end of the last process has ended.
+    stopped: CancellationToken,
     entered: Instant,
 }
 
@@ -233,6 +237,7 @@ impl Runner {
                 self.announce();
             }
         }
+        self.stopped.cancelled().await;
     }
 
     /// Lets the machine decide; a process that it makes has a number that no other of its line has had.
@@ -343,7 +348,10 @@ impl Runner {
     fn ask_for_a_start(&self, generation: Generation) {
         let starts = Arc::clone(&self.surroundings.starts);
         let reports = self.reports_in.clone();
+        let stopped = self.stopped.clone();
         self.surroundings.tasks.spawn("start permit", async move {
+            // It might end the next process instead.
+            stopped.cancelled().await;
             let permit = tokio::select! {
                 permit = starts.acquire_owned() => permit,
                 // The child's task has ended.
@@ -372,6 +380,8 @@ impl Runner {
                 core_dumps: self.policy.core_dumps,
                 nice: self.policy.nice,
             },
+            memory_max: self.policy.memory_max,
+            processes_max: self.policy.processes_max,
         };
         let Surroundings { path, keeping, .. } = &self.surroundings;
         match Process::spawn(command, path, keeping, tag).await {
@@ -415,9 +425,11 @@ impl Runner {
         self.spawn_log(pipes.stderr, over.clone(), words_read);
         self.spawn_limits(tree, over.clone());
         let reports = self.reports_in.clone();
+        let stop = self.stop();
+        self.stopped = stop.ended();
         self.task(
             "child process",
-            keep(process, asked, read, over.clone(), generation, reports),
+            keep(process, asked, stop, read, over.clone(), generation, reports),
         );
         let spawned = Instant::now();
         let (handshake, rung, start) = (None, None, Some(permit));
@@ -435,19 +447,33 @@ impl Runner {
         });
     }
 
+    fn log(&self) -> Log {
+        let folder = self.surroundings.log_dir.join("children");
+        Log {
+            tail: Arc::clone(&self.tail),
+            file: folder.join(format!("{}.log", self.name)),
+            bytes_max: self.policy.log_bytes_max,
+            mask: self.mask.clone(),
+        }
+    }
+
+    /// What is to be run at the end of the present process.
+    fn stop(&self) -> Stop {
+        let command = match &self.launch {
+            Launch::Command(command) => command.stop.as_deref(),
+            Launch::Broken { .. } => None,
+        };
+        let generation = self.machine.generation();
+        Stop::new(command, &self.name, generation, &self.surroundings, || self.log())
+    }
+
     fn spawn_log(
         &self,
         stderr: tokio::process::ChildStderr,
         over: CancellationToken,
         words_read: CancellationToken,
     ) {
-        let folder = self.surroundings.log_dir.join("children");
-        let log = Log {
-            tail: Arc::clone(&self.tail),
-            file: folder.join(format!("{}.log", self.name)),
-            bytes_max: self.policy.log_bytes_max,
-            mask: self.mask.clone(),
-        };
+        let log = self.log();
         let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
         let on_flood = move || {
             let bytes_per_second = u64::try_from(stderr::BYTES_PER_SECOND_MAX).unwrap_or(u64::MAX);
@@ -767,6 +793,12 @@ impl Runner {
     fn task(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.surroundings.tasks.spawn(name, task.in_current_span());
     }
+}
+
+fn set_already() -> CancellationToken {
+    let token = CancellationToken::new();
+    token.cancel();
+    token
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -63,6 +63,7 @@ impl Fixture {
                 env: BTreeMap::new(),
                 cwd: None,
                 shown: Vec::new(),
+                stop: None,
             }),
             policy,
             fingerprint: String::new(),
@@ -207,6 +208,7 @@ async fn a_process_whose_task_has_ended_in_a_panic_does_not_survive() {
         env: BTreeMap::new(),
         cwd: None,
         shown: Vec::new(),
+        stop: None,
     };
     let tag = Tag {
         server: "a",
@@ -219,6 +221,8 @@ async fn a_process_whose_task_has_ended_in_a_panic_does_not_survive() {
             core_dumps: false,
             nice: 0,
         },
+        memory_max: None,
+        processes_max: 1_000,
     };
     let spawned = Process::spawn(&command, "/usr/bin:/bin", &Keeping::Grouped, tag);
     let (process, _pipes) = spawned.await.unwrap();
@@ -227,7 +231,14 @@ async fn a_process_whose_task_has_ended_in_a_panic_does_not_survive() {
     let over = CancellationToken::new();
     let read = [CancellationToken::new(), CancellationToken::new()];
     drop(rungs);
-    let kept = keep(process, asked, read, over.clone(), Generation(1), reports);
+    let stop = Stop::new(
+        None,
+        &ServerName::parse("a").unwrap(),
+        Generation(1),
+        &fixture(0).surroundings,
+        || unreachable!(),
+    );
+    let kept = keep(process, asked, stop, read, over.clone(), Generation(1), reports);
     tokio::time::timeout(PATIENCE, kept).await.expect("it lives on");
     assert!(over.is_cancelled());
     assert!(matches!(

@@ -9,6 +9,7 @@
 )]
 mod aliases;
 mod batches;
+mod cgroup;
 mod control;
 mod crash;
 mod crossing;
@@ -38,6 +39,7 @@ mod sharing;
 mod shim;
 mod shutdown;
 mod sse_door;
+mod stop_command;
 mod stories;
 mod streamable;
 mod subscriptions;
