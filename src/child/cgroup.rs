@@ -5,7 +5,7 @@
 //! Always optional. Where there is none, limits are measured (`limits`) and trees are ended process by process
 //! (`tree`); where there is one, both happen all the same, and this is the last word.
 //!
-//! Source: the kernel's `admin-guide/cgroup-v2`. Below `/` of the tree a cgroup has processes or controlled children,
+//! Source: the kernel's `admin-guide/cgroup-v2`. But for the root of the tree a cgroup has processes or controlled children,
 //! never both: so the daemon and the leashes move to a leaf of their own first.
 
 use std::fs;
@@ -57,6 +57,11 @@ impl Cgroups {
         if !self.folder.join("cgroup.type").exists() || alone.trim() != std::process::id().to_string() {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
+        if !self.is_delegated() {
+            return Err(io::Error::other(
+                "it is the service manager's own: `Delegate=yes` is missing",
+            ));
+        }
         make(&self.folder.join(OURS))?;
         enter(&self.folder.join(OURS))?;
         for controller in self.controllers() {
@@ -67,6 +72,19 @@ impl Cgroups {
         }
         self.sweep();
         Ok(())
+    }
+
+    /// Whether whoever manages cgroups here leaves this one alone. Where that is systemd it marks those that it does, and
+    /// root could write to the others too (<https://systemd.io/CGROUP_DELEGATION>).
+    fn is_delegated(&self) -> bool {
+        let is_marked = |name: &str| {
+            let mut value = [0; 2];
+            let n = rustix::fs::getxattr(&self.folder, name, &mut value);
+            n.is_ok_and(|n| value.get(..n) == Some(b"1"))
+        };
+        !Path::new("/run/systemd/system").exists()
+            || ["user.delegate", "trusted.delegate"].into_iter().any(is_marked)
+            || !nix::unistd::geteuid().is_root()
     }
 
     /// Gives the cgroup back as it was found, so that the next daemon can be started in it. Every server has to be gone.

@@ -23,9 +23,9 @@ const N_READERS_MAX: u32 = 4;
 const READER_WAIT: Duration = Duration::from_secs(2);
 /// The write-ahead log is cut back to this after a checkpoint.
 const JOURNAL_BYTES_MAX: i64 = 64 << 20;
-/// What one connection keeps of the file in memory, KiB. SQLite's own 2,000 would be filled by the journal, a little with
-/// every event, for days; all that is read often fits into this many times.
-const CACHE_KIB_MAX: i64 = 256;
+/// What one connection keeps of the file in memory, KiB. SQLite's own 2,000 would be filled by the journal, a page with
+/// every few dozen events, for days. The connections of a process share what all of them may keep: some 400 KiB.
+const CACHE_KIB_MAX: i64 = 64;
 /// First version without the WAL-reset bug, which damages files that two connections write.
 ///
 /// Source: <https://www.sqlite.org/wal.html#walresetbug>.
