@@ -129,10 +129,7 @@ fn from_cause(cause: &Cause, scene: &Scene<'_>) -> Vec<String> {
             "It is stuck in one call, or busy for long: look at `mcpctl logs NAME` for the last thing it did.".to_owned(),
             "If it is only slow, raise `probe_timeout` or `probe_threshold` for it in servers.toml.".to_owned(),
         ],
-        Cause::Memory { .. } => vec![
-            "If it needs that much, raise `memory_max` for it in servers.toml; else look for a newer version of it, or for a way to give it less to do at once.".to_owned(),
-            "If it only grows over days, that restart is all that is needed.".to_owned(),
-        ],
+        Cause::Memory { .. } => too_much_memory(),
         Cause::TooManyProcesses { .. } => vec![
             "If it needs that many, raise `processes_max` for it in servers.toml; else it does not wait for what it starts: look for a newer version of it.".to_owned(),
         ],
@@ -198,6 +195,13 @@ fn not_found(scene: &Scene<'_>) -> Vec<String> {
     install.into_iter().chain([path]).collect()
 }
 
+fn too_much_memory() -> Vec<String> {
+    vec![
+        "If it needs that much, raise `memory_max` for it in servers.toml; else look for a newer version of it, or for a way to give it less to do at once.".to_owned(),
+        "If it only grows over days, that restart is all that is needed.".to_owned(),
+    ]
+}
+
 fn ended(exit: Exit, in_handshake: bool, scene: &Scene<'_>) -> Vec<String> {
     let mut found = Vec::new();
     found.extend(forgotten_flag(scene));
@@ -215,6 +219,7 @@ fn ended(exit: Exit, in_handshake: bool, scene: &Scene<'_>) -> Vec<String> {
             "It crashed in machine code: update it and its native modules, and check that they are built for this processor and this version of Node or Python.".to_owned(),
         ),
         Exit::Signal(15) => found.push("Somebody outside mcp-wrapper ended it with SIGTERM.".to_owned()),
+        Exit::OutOfMemory { .. } => found.extend(too_much_memory()),
         Exit::Code(_) | Exit::Signal(_) => {}
     }
     found
@@ -357,6 +362,11 @@ mod tests {
             (early(Exit::Code(0)), "server", "--stdio"),
             (early(Exit::Code(127)), "sh -c x", "command not found"),
             (early(Exit::Signal(9)), "server", "memory"),
+            (
+                early(Exit::OutOfMemory { limit: 1 }),
+                "server",
+                "raise `memory_max`",
+            ),
             (early(Exit::Signal(11)), "server", "machine code"),
             (early(Exit::Code(1)), "docker run img", "needs `-i`"),
             (silent.clone(), "npx -y x", "start_timeout"),

@@ -17,6 +17,11 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it (Linux number).
     Signal(i32),
+    /// The kernel ended it, because it and what it has started had taken more memory than the kernel was told to allow.
+    OutOfMemory {
+        /// The declared limit, bytes.
+        limit: u64,
+    },
 }
 
 impl Exit {
@@ -34,6 +39,11 @@ impl fmt::Display for Exit {
                 Some(name) => write!(f, "signal {number} ({name})"),
                 None => write!(f, "signal {number}"),
             },
+            Self::OutOfMemory { limit } => write!(
+                f,
+                "memory: killed by the kernel's limit, `memory_max` is {}",
+                mebibytes(*limit)
+            ),
         }
     }
 }

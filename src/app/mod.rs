@@ -183,7 +183,7 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
         return Err(Refusal::BadConfig(reloaded.problems.join("\n")));
     }
     // The first client finds the lists that are known, however fast it is.
-    house.front.catalog.rebuild();
+    house.front.catalog.rebuild().await;
     house
         .inner
         .spawn("daemon.pid", lock.note().keep(house.inner.token()));

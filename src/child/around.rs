@@ -14,6 +14,7 @@ use super::outgoing::Params;
 use super::process::Process;
 use super::sending::Sending;
 use super::state::Sight;
+use super::stop::Stop;
 use crate::event::{Rung, What};
 use crate::ids::Generation;
 use crate::rpc::message::notification_line;
@@ -40,6 +41,7 @@ pub(super) enum Report {
 pub(super) async fn keep(
     mut process: Process,
     mut rungs: mpsc::Receiver<Rung>,
+    mut stop: Stop,
     read: [CancellationToken; 2],
     over: CancellationToken,
     generation: Generation,
@@ -51,6 +53,7 @@ pub(super) async fn keep(
             () = process.ended() => break,
             rung = rungs.recv() => {
                 asked = true;
+                stop.begin();
                 let Some(rung) = rung else {
                     // Nobody supervises it any more.
                     process.ask(Rung::Killed);
@@ -61,6 +64,7 @@ pub(super) async fn keep(
             }
         }
     }
+    stop.begin();
     if !asked {
         // Its children have lost their server.
         process.ask(Rung::Killed);

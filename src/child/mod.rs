@@ -7,6 +7,8 @@
 mod around;
 pub mod birth;
 pub mod caller;
+#[cfg(target_os = "linux")]
+pub mod cgroup;
 mod doubt;
 pub mod error;
 pub mod ghosts;
@@ -32,6 +34,7 @@ pub mod stage;
 pub mod state;
 pub mod status;
 pub mod stderr;
+pub mod stop;
 #[cfg(target_os = "linux")]
 pub mod strays;
 pub mod task;

@@ -4,6 +4,7 @@
 //! stop it. Lines that are no messages are counted and skipped. Reading errors in a row are met with patience:
 //! the n-th waits 2^n seconds, at most 30; a good line resets the count; too many hand the child to its restart.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -309,24 +310,38 @@ fn recovered_id(line: &Bytes) -> Option<RequestId> {
 pub fn shown(line: &[u8]) -> String {
     const CHARS_MAX: usize = 200;
     let text = String::from_utf8_lossy(line.get(..4 * CHARS_MAX).unwrap_or(line)).into_owned();
-    let mut shown: String = text.chars().take(CHARS_MAX).flat_map(escaped).collect();
+    let mut shown = String::new();
+    escape_onto(&mut shown, &text, CHARS_MAX);
     if text.chars().count() > CHARS_MAX || line.len() > 4 * CHARS_MAX {
         shown.push('…');
     }
     shown
 }
 
-/// One character as it may stand in a log or on a terminal.
-pub fn escaped(character: char) -> Box<dyn Iterator<Item = char>> {
-    let code = u32::from(character);
-    if character.is_control() && character != '\t' {
-        return Box::new(format!("\\x{code:02x}").chars().collect::<Vec<_>>().into_iter());
+/// Adds the first characters of a text as they may stand in a log or on a terminal.
+pub(super) fn escape_onto(shown: &mut String, text: &str, n_chars_max: usize) {
+    // Nearly every line is printable ASCII throughout, and is copied in one piece.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    if text.len() <= n_chars_max && text.bytes().all(is_plain) {
+        shown.push_str(text);
+        return;
     }
-    // They turn the direction of what follows, and so can show a line as another one.
-    if matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-        return Box::new(format!("\\u{{{code:x}}}").chars().collect::<Vec<_>>().into_iter());
+    for character in text.chars().take(n_chars_max) {
+        let code = u32::from(character);
+        // Writing to a String cannot fail.
+        if character.is_control() && character != '\t' {
+            write!(shown, "\\x{code:02x}").unwrap_or_default();
+        } else if is_turning(character) {
+            write!(shown, "\\u{{{code:x}}}").unwrap_or_default();
+        } else {
+            shown.push(character);
+        }
     }
-    Box::new(std::iter::once(character))
+}
+
+/// Whether it turns the direction of what follows, and so can show a line as another one.
+fn is_turning(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

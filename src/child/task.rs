@@ -24,7 +24,8 @@ use super::process::{Pipes, Process, Tag};
 use super::reader::Noise;
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
-use super::stderr::Tail;
+use super::stderr::{Log, Tail};
+use super::stop::Stop;
 use super::telling::{self, millis};
 use super::usage::{Footprint, Tree};
 use super::watch::Sign;
@@ -108,6 +109,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
             Launch::Broken { .. } => Mask::default(),
         },
         run: None,
+        stopped: set_already(),
         entered: Instant::now(),
         stuck: None,
         ending: false,
@@ -183,6 +185,8 @@ struct Runner {
     footprint: Arc<Footprint>,
     mask: Mask,
     run: Option<Run>,
+    /// Set when what is run at the end of the last process has ended.
+    stopped: CancellationToken,
     entered: Instant,
     /// Why it is shown as failed though its process is there.
     stuck: Option<Cause>,
@@ -254,7 +258,9 @@ impl Runner {
             let has_changed = *self.machine.state() != before;
             let was_stuck = self.stuck.is_some();
             self.note_stuck();
-            if has_changed && !(was_stuck && self.stuck.is_some()) {
+            // That its failures are forgotten, or that it is asked harder to go, is no other state for people.
+            let has_moved = self.machine.state().name() != before.name();
+            if has_moved && !(was_stuck && self.stuck.is_some()) {
                 self.entered = Instant::now();
             }
             // First how it is, then what happened: who hears of it looks.
@@ -266,6 +272,7 @@ impl Runner {
                 self.announce();
             }
         }
+        self.stopped.cancelled().await;
     }
 
     fn begin(&mut self) {
@@ -422,7 +429,10 @@ impl Runner {
     fn ask_for_a_start(&self, generation: Generation) {
         let starts = Arc::clone(&self.surroundings.starts);
         let reports = self.reports_in.clone();
+        let stopped = self.stopped.clone();
         self.surroundings.tasks.spawn("start permit", async move {
+            // It might end the next process instead.
+            stopped.cancelled().await;
             let permit = tokio::select! {
                 permit = starts.acquire_owned() => permit,
                 // The child's task has ended.
@@ -451,6 +461,8 @@ impl Runner {
                 core_dumps: self.policy.core_dumps,
                 nice: self.policy.nice,
             },
+            memory_max: self.policy.memory_max,
+            processes_max: self.policy.processes_max,
         };
         let Surroundings { path, keeping, .. } = &self.surroundings;
         match Process::spawn(command, path, keeping, tag).await {
@@ -493,11 +505,14 @@ impl Runner {
         let read = [read_to_end, words_read.clone()];
         self.spawn_log(pipes.stderr, over.clone(), words_read);
         self.spawn_limits(tree, over.clone());
+        let stop = self.stop();
+        self.stopped = stop.ended();
         self.spawn_keeper(
             tree,
             keep(
                 process,
                 asked,
+                stop,
                 read,
                 over.clone(),
                 generation,
@@ -518,6 +533,26 @@ impl Runner {
             rung,
             start,
         });
+    }
+
+    fn log(&self) -> Log {
+        let folder = self.surroundings.log_dir.join("children");
+        Log {
+            tail: Arc::clone(&self.tail),
+            file: folder.join(format!("{}.log", self.name)),
+            bytes_max: self.policy.log_bytes_max,
+            mask: self.mask.clone(),
+        }
+    }
+
+    /// What is to be run at the end of the present process.
+    fn stop(&self) -> Stop {
+        let command = match &self.launch {
+            Launch::Command(command) => command.stop.as_deref(),
+            Launch::Broken { .. } => None,
+        };
+        let generation = self.machine.generation();
+        Stop::new(command, &self.name, generation, &self.surroundings, || self.log())
     }
 
     // === What the machine decides ===
@@ -771,6 +806,12 @@ impl Runner {
         };
         self.surroundings.tasks.spawn(name, guarded.in_current_span());
     }
+}
+
+fn set_already() -> CancellationToken {
+    let token = CancellationToken::new();
+    token.cancel();
+    token
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -79,10 +79,14 @@ impl Upward for Bomb {
 
 impl Fixture {
     fn start(&self, script: &str) -> Child {
-        self.start_named("a", script)
+        self.start_named("a", Policy::default(), script)
     }
 
-    fn start_named(&self, name: &str, script: &str) -> Child {
+    fn start_under(&self, policy: Policy, script: &str) -> Child {
+        self.start_named("a", policy, script)
+    }
+
+    fn start_named(&self, name: &str, policy: Policy, script: &str) -> Child {
         let spec = ServerSpec {
             aliases: Arc::default(),
             roots: Vec::new(),
@@ -95,8 +99,9 @@ impl Fixture {
                 env: BTreeMap::new(),
                 cwd: None,
                 shown: Vec::new(),
+                stop: None,
             }),
-            policy: Policy::default(),
+            policy,
             fingerprint: String::new(),
         };
         let listed = CancellationToken::new();
@@ -207,6 +212,31 @@ async fn between_two_processes_no_process_is_shown() {
 }
 
 #[tokio::test]
+async fn a_child_is_ready_since_it_became_so_and_not_since_its_failures_are_forgotten() {
+    let all = fixture(1);
+    let policy = Policy {
+        stable_after: Duration::from_millis(200),
+        ..Policy::default()
+    };
+    let child = all.start_under(policy, ANSWERS);
+    let mut status = child.watch();
+    let ready = status.wait_for(|status| status.state == "ready");
+    let since = tokio::time::timeout(PATIENCE, ready)
+        .await
+        .unwrap()
+        .unwrap()
+        .since;
+    // The next status is that of a stable child. On a machine that stood still meanwhile there is no next one.
+    tokio::time::timeout(Duration::from_secs(2), status.changed())
+        .await
+        .ok();
+    let stable = child.status();
+    assert_eq!((stable.state, stable.since), ("ready", since));
+    child.tell(Control::Shutdown).await;
+    child.ended().await;
+}
+
+#[tokio::test]
 async fn a_process_whose_task_has_ended_in_a_panic_does_not_survive() {
     let command = Command {
         program: "sh".to_owned(),
@@ -214,6 +244,7 @@ async fn a_process_whose_task_has_ended_in_a_panic_does_not_survive() {
         env: BTreeMap::new(),
         cwd: None,
         shown: Vec::new(),
+        stop: None,
     };
     let tag = Tag {
         server: "a",
@@ -226,6 +257,8 @@ async fn a_process_whose_task_has_ended_in_a_panic_does_not_survive() {
             core_dumps: false,
             nice: 0,
         },
+        memory_max: None,
+        processes_max: 1_000,
     };
     let spawned = Process::spawn(&command, "/usr/bin:/bin", &Keeping::Grouped, tag);
     let (process, _pipes) = spawned.await.unwrap();
@@ -234,7 +267,14 @@ async fn a_process_whose_task_has_ended_in_a_panic_does_not_survive() {
     let over = CancellationToken::new();
     let read = [CancellationToken::new(), CancellationToken::new()];
     drop(rungs);
-    let kept = keep(process, asked, read, over.clone(), Generation(1), reports);
+    let stop = Stop::new(
+        None,
+        &ServerName::parse("a").unwrap(),
+        Generation(1),
+        &fixture(0).surroundings,
+        || unreachable!(),
+    );
+    let kept = keep(process, asked, stop, read, over.clone(), Generation(1), reports);
     tokio::time::timeout(PATIENCE, kept).await.expect("it lives on");
     assert!(over.is_cancelled());
     assert!(matches!(
@@ -257,7 +297,7 @@ fn is_panic(cause: &Cause) -> bool {
 async fn comes_back(chosen: fn(&FromChild) -> bool, script: &str) {
     let mut all = fixture(2);
     all.surroundings.hub = Bomb::outlet(chosen, 1);
-    let other = all.start_named("b", ANSWERS);
+    let other = all.start_named("b", Policy::default(), ANSWERS);
     let before = reach(&other, "ready").await;
     let child = all.start(script);
     let pid = loop {

@@ -36,6 +36,7 @@ enum Kind {
     Prefix,
     Aliases,
     Roots,
+    CommandLine,
     Transport,
     Choice(&'static [&'static str]),
     /// A duration no shorter than this.
@@ -93,6 +94,7 @@ pub(super) const KEYS: &[Key] = &[
     own("args", Kind::Texts),
     own("env", Kind::Variables),
     own("cwd", Kind::Text),
+    own("stop_command", Kind::CommandLine),
     own("enabled", Kind::Flag),
     own("prefix", Kind::Prefix),
     own("aliases", Kind::Aliases),
@@ -224,6 +226,7 @@ impl Key {
             Kind::Prefix => prefix_fault(value),
             Kind::Aliases => names::aliases_fault(value),
             Kind::Roots => roots_fault(value),
+            Kind::CommandLine => command_line_fault(value),
             Kind::Transport => transport_fault(value),
             Kind::Choice(words) => choice_fault(value, words),
             Kind::Time(least) => time_fault(value, *least),
@@ -263,7 +266,10 @@ impl Key {
 
     /// Whether `${VAR}` is replaced in its texts.
     pub(super) fn is_template(&self) -> bool {
-        matches!(self.name, "command" | "args" | "env" | "cwd" | "roots")
+        matches!(
+            self.name,
+            "command" | "args" | "env" | "cwd" | "roots" | "stop_command"
+        )
     }
 }
 
@@ -366,6 +372,14 @@ fn roots_fault(value: &Value) -> Option<String> {
     }
     let is_empty = folders.iter().any(|folder| folder.as_str() == Some(""));
     texts_fault(value).or_else(|| is_empty.then(|| "a folder must not be empty".to_owned()))
+}
+
+fn command_line_fault(value: &Value) -> Option<String> {
+    let names_no_program = || matches!(value.pointer("/0").and_then(Value::as_str), None | Some(""));
+    texts_fault(value).or_else(|| {
+        names_no_program()
+            .then(|| "must begin with a program, such as [\"docker\", \"stop\", \"name\"]".to_owned())
+    })
 }
 
 fn transport_fault(value: &Value) -> Option<String> {
@@ -475,6 +489,7 @@ mod tests {
         for key in KEYS.iter().filter(|key| !key.in_defaults) {
             let value = match key.name {
                 "args" | "roots" => json!([]),
+                "stop_command" => json!(["x"]),
                 "env" | "aliases" => json!({}),
                 "enabled" => json!(true),
                 _ => json!("stdio"),

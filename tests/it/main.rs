@@ -9,6 +9,7 @@
 )]
 mod aliases;
 mod batches;
+mod cgroup;
 mod circuits;
 mod control;
 mod crash;
@@ -41,6 +42,7 @@ mod sharing;
 mod shim;
 mod shutdown;
 mod sse_door;
+mod stop_command;
 mod stories;
 mod streamable;
 mod subscriptions;

@@ -228,7 +228,7 @@ async fn subscriptions_of_a_client_of_the_shim_come_back_although_the_next_daemo
         client
             .send(&request(id, "resources/subscribe", json!({ "uri": uri })))
             .await;
-        let (_, answer) = until_answer(&mut client, id).await;
+        let (_, answer) = client.until_answer(id).await;
         assert!(answer["result"].is_object(), "{answer}");
     }
     let port = daemon.address.rsplit(':').next().unwrap().to_owned();

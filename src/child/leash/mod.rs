@@ -22,6 +22,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ use rustix::process::{
 };
 use tokio::time::Instant;
 
-use super::tree;
+use super::{cgroup, tree};
 use crate::event::Rung;
 use order::{Bounds, HEAD_BYTES, KILL, ORDER_BYTES_MAX, Order, TERMINATE, Word};
 use rungs::Rungs;
@@ -67,6 +68,8 @@ struct Leash {
     /// The server itself; `None` when it has ended.
     leader: Option<i32>,
     rungs: Rungs,
+    /// That of the server, where it has one.
+    cgroup: Option<PathBuf>,
     kill_pause: Duration,
 }
 
@@ -87,6 +90,7 @@ impl Leash {
         let (order, stdin) = receive(&mut daemon)?;
         let deaths = listen()?;
         let rungs = Rungs::new(order.eof_grace, order.term_grace);
+        let cgroup = order.cgroup.clone();
         let started = start(order, stdin);
         // The pipes are the server's: with a copy here nobody would see their end.
         nix::unistd::dup2_stdout(&null)?;
@@ -108,6 +112,7 @@ impl Leash {
             deaths,
             leader: Some(leader),
             rungs,
+            cgroup,
             kill_pause: KILL_PAUSE,
         };
         leash.tell(Word::Runs(leader));
@@ -124,6 +129,7 @@ impl Leash {
                 Some(Rung::Terminated) => tree::terminate(&Self::tree()),
                 Some(Rung::Killed) => {
                     tree::kill(&Self::tree());
+                    self.cgroup.as_deref().inspect(|leaf| cgroup::kill(leaf));
                     self.rungs.look_again_at(now + self.kill_pause);
                     self.kill_pause = (self.kill_pause * 2).min(KILL_PAUSE_MAX);
                 }
@@ -298,7 +304,7 @@ fn start(order: Order, stdin: OwnedFd) -> io::Result<i32> {
         command.current_dir(cwd);
     }
     bound(order.bounds);
-    let child = expendable(|| command.spawn())?;
+    let child = cgroup::inside(order.cgroup.as_deref(), || expendable(|| command.spawn()))?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     give_way(pid, order.bounds.nice);
     Ok(pid)

@@ -16,7 +16,7 @@ use crate::child::link::Link;
 use crate::child::outgoing::OutLine;
 use crate::child::reader::{Ended, Reader};
 use crate::child::state::Sight;
-use crate::child::stderr::{self, Log};
+use crate::child::stderr;
 use crate::child::usage::Tree;
 use crate::child::writer;
 use crate::event::{Cause, What};
@@ -41,13 +41,7 @@ impl Runner {
         over: CancellationToken,
         words_read: CancellationToken,
     ) {
-        let folder = self.surroundings.log_dir.join("children");
-        let log = Log {
-            tail: Arc::clone(&self.tail),
-            file: folder.join(format!("{}.log", self.name)),
-            bytes_max: self.policy.log_bytes_max,
-            mask: self.mask.clone(),
-        };
+        let log = self.log();
         let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
         let on_flood = move || {
             let bytes_per_second = u64::try_from(stderr::BYTES_PER_SECOND_MAX).unwrap_or(u64::MAX);

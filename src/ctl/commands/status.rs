@@ -91,10 +91,21 @@ fn note(server: &ServerStatus) -> String {
 
 fn most_worth_knowing(server: &ServerStatus) -> String {
     match (&server.cause, server.warnings.first()) {
-        (Some(cause), _) if server.state != "ready" => format!("{cause}{}", words::next_try(server)),
-        (_, Some(warning)) => warning.clone(),
+        (Some(cause), _) if server.state != "ready" => {
+            format!("{}{}", without_path(cause), words::next_try(server))
+        }
+        (_, Some(warning)) => without_path(warning),
         (_, None) => server.server_info.clone().unwrap_or_default(),
     }
+}
+
+/// The folders in which a program was looked for fill a table; `mcpctl why` tells them.
+fn without_path(told: &str) -> String {
+    let shortened = told.split_once(" in PATH (").and_then(|(before, path)| {
+        let (_, after) = path.rsplit_once(')')?;
+        Some(format!("{before} in PATH{after}"))
+    });
+    shortened.unwrap_or_else(|| told.to_owned())
 }
 
 fn one(server: &ServerStatus, look: Look) -> String {
@@ -189,6 +200,22 @@ mod tests {
              git    ready    42   1m 1s  13     0      0         mcp-git 1.0\n\
              files  backoff  -    -      13     0      0         exit code 1; tried again in 2s\n"
         );
+    }
+
+    #[test]
+    fn the_note_of_a_program_that_is_not_there_leaves_the_folders_out() {
+        let mut down = server("files", "failed");
+        let why = crate::event::Cause::CannotStart {
+            why: crate::child::program::not_found("npxx", "/usr/local/bin:/usr/bin:/opt/a (b)/bin"),
+        };
+        (down.cause, down.next_try_ms) = (Some(why.to_string()), Some(2000));
+        assert_eq!(
+            note(&down),
+            "cannot be started: `npxx`: command not found in PATH; tried again in 2s"
+        );
+        (down.state, down.cause) = ("ready".to_owned(), None);
+        down.warnings.push("`x` is (also) offered by `git`".to_owned());
+        assert_eq!(note(&down), "`x` is (also) offered by `git`");
     }
 
     #[test]

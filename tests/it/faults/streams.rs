@@ -139,6 +139,19 @@ pub(super) const CASES: &[Case] = &[
         promised: "a child gets its three pipes, its own variables, a session and a group of its own, and nothing else",
         test: "trees::p14_a_process_has_its_pipes_and_nothing_else_of_ours",
     },
+    Case {
+        id: "P15",
+        provoked: "the daemon has a cgroup to itself, and a server starts processes in every way; its leash is killed",
+        promised: "all of it is in a cgroup of that server and ends with it; nothing is left, also no cgroup; skipped \
+                   where no such cgroup can be made",
+        test: "cgroup::p15_a_server_with_all_that_it_starts_is_in_a_cgroup_of_its_own_and_leaves_none_behind",
+    },
+    Case {
+        id: "P16",
+        provoked: "a server has started something elsewhere (a container), and crashes",
+        promised: "its `stop_command` runs once, and the next process is not made before that has ended",
+        test: "stop_command::what_a_server_that_crashed_has_left_elsewhere_goes_before_the_next_process_is_made",
+    },
 ];
 
 /// Calls of a quiet child and of the one that floods, until `seen` says that the flood has come.
