@@ -67,7 +67,12 @@ class Gateway:
         words = [word.format(top=TOP) for word in self.version_command.split()]
         ran = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
         lines = (ran.stdout + ran.stderr).strip().splitlines()
-        return lines[-1].strip() if lines else "unknown"
+        said = lines[-1].strip() if lines else "unknown"
+        if self.is_ours:
+            words = ["git", "-C", TOP, "rev-parse", "--short=8", "HEAD"]
+            commit = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False).stdout.strip()
+            said += f" ({commit})" if commit else ""
+        return said
 
     def start(self, children, settings=None):
         return Running(self, children, settings or {})

@@ -48,6 +48,10 @@ QUIET_OF_FIFTY = 10
 SAMPLE = 10.0
 # What ours is told; the same for any other, if it can be told.
 SETTINGS = {"call_timeout": "10s"}
+# Bounds of what is promised; the growth of a short run is mostly the beginning of a curve, so it has a bound of its own.
+SLOPE_MAX_MIB_H = 1.0
+GROWN_MAX_MIB = 24.0
+MINUTES_FOR_A_SLOPE = 30.0
 # A death as our log tells it: when, which server, which cause, which generation.
 TOLD = re.compile(r"([-0-9T:.]+)Z +WARN child\{server=([^}]+)\}: .*gone: .*signal 9 .*generation=\d+")
 
@@ -328,3 +332,57 @@ def report(book, options, end):
         "load": [round(min(s[5] for s in book.samples), 1), round(max(s[5] for s in book.samples), 1)],
         "samples": [[round(s[0] - began), s[1], s[2], s[3], s[4], round(s[5], 2)] for s in book.samples],
     }
+
+
+def rows(value):
+    size = f"{value['minutes']:g} min, {value['children']} children, {value['clients']} clients"
+    yield "mixed chaos", size
+    slope = "–" if value["slope_mib_h"] is None else f"{value['slope_mib_h']:+.2f} MiB an hour"
+    yield "… slope of memory after the warm-up", f"{slope} ({value['pss_first_mib']} MiB, at the end {value['pss_last_mib']} MiB)"
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(value["kinds"].items()))
+    yield "… calls by outcome; children killed or stopped from outside", f"{value['calls']:,}: {kinds}; {value['kills']}"
+    yield (
+        "… I1: calls without an answer, with two, executed twice",
+        f"{value['unanswered']}, {value['answered_twice']}, {value['duplicates']} (of {value['executed']:,} executed)",
+    )
+    yield (
+        "… I2: failed calls of children that nobody attacks; their p99 in the first and the second half",
+        f"{value['quiet_errors']} of {value['quiet_calls']:,}; {value['quiet_p99_ms'][0]} ms, {value['quiet_p99_ms'][1]} ms",
+    )
+    calm = value["calm"]
+    if calm:
+        yield "… I3: memory when calm again, against the end of the warm-up", (
+            f"{calm['pss_kib'][1] / 1024:.1f} MiB, {calm['pss_kib'][0] / 1024:.1f} MiB"
+        )
+    yield "… I4: processes left after a stop at the end", f"{len(value['left'])}"
+    if calm:
+        yield "… I5: descriptors at the start and when calm again; threads", (
+            f"{calm['fds'][0]}, {calm['fds'][1]}; {calm['threads'][0]}, {calm['threads'][1]}"
+        )
+    yield "… I6: the gateway lives at the end", "yes" if value["alive"] else "no"
+    named = value["named"]
+    if named:
+        yield "… I7: kills that its log does not tell with server, cause and generation", (
+            f"{len(named['missing'])} of {named['kills']}"
+        )
+    yield "… its own share of one core", f"{value['cpu_percent']} %"
+
+
+def faults(value):
+    for name in ("unanswered", "answered_twice", "duplicates", "quiet_errors"):
+        if value[name]:
+            yield f"chaos: {name}: {value[name]}"
+    if not value["alive"]:
+        yield "chaos: the gateway is gone"
+    if value["left"]:
+        yield f"chaos: {len(value['left'])} processes are left"
+    if value["named"] and value["named"]["missing"]:
+        yield f"chaos: deaths that the log does not tell: {value['named']['missing']}"
+    calm = value["calm"]
+    if calm and calm["fds"][1] > calm["fds"][0] + 8:
+        yield f"chaos: descriptors: {calm['fds']}"
+    if calm and (calm["pss_kib"][1] - calm["pss_kib"][0]) / 1024 > GROWN_MAX_MIB:
+        yield f"chaos: memory when calm again: {calm['pss_kib']} KiB"
+    slope = value["slope_mib_h"]
+    if value["minutes"] >= MINUTES_FOR_A_SLOPE and slope is not None and slope > SLOPE_MAX_MIB_H:
+        yield f"chaos: memory grows by {slope} MiB an hour"
