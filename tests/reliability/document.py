@@ -18,9 +18,8 @@ def draw(path, results, figures):
     text += [f"{number}. {sentence}" for number, sentence in enumerate(notes, 1)] + [""] * bool(notes)
     text += ["How these came about:", "", *conditions(kept, gateways, figures), "", END]
     with open(path, encoding="utf-8") as document:
-        before, after = document.read().split(BEGIN)[0], ""
-    with open(path, encoding="utf-8") as document:
-        after = document.read().split(END)[1]
+        old = document.read()
+    before, after = old.split(BEGIN)[0], old.split(END)[1]
     with open(path, "w", encoding="utf-8") as document:
         document.write(before + "\n".join(text) + after)
 

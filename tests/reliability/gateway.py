@@ -8,6 +8,7 @@ import asyncio
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -64,8 +65,8 @@ class Gateway:
     def version(self):
         if not self.version_command:
             return "unknown"
-        words = [word.format(top=TOP) for word in self.version_command.split()]
-        ran = subprocess.run(words, capture_output=True, text=True, timeout=30, check=False)
+        words = [word.format(top=TOP) for word in shlex.split(self.version_command)]
+        ran = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
         lines = (ran.stdout + ran.stderr).strip().splitlines()
         said = lines[-1].strip() if lines else "unknown"
         if self.is_ours:
@@ -133,7 +134,7 @@ class Running:
 
     def run(self):
         places = {"config": self.config, "port": self.port, "folder": self.folder, "top": TOP}
-        words = [word.format(**places) for word in self.gateway.command.split()]
+        words = [word.format(**places) for word in shlex.split(self.gateway.command)]
         # The settings of the caller's own gateway are none of this one's.
         env = {name: value for name, value in os.environ.items() if not name.startswith("MCP_")}
         env.update(HOME=self.folder, LOG_LEVEL="info")

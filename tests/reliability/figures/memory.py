@@ -6,6 +6,8 @@ import gateway
 import procs
 
 N_BYTES = 100_000_000
+# Seconds that a call may take.
+PATIENCE = 60.0
 
 
 async def measure(one, options):
@@ -25,14 +27,14 @@ async def measure(one, options):
             procs.forget_peak(process.pid)
         before = sum(procs.status_kib(process.pid, "VmRSS") for process in own)
         slowest, outcome = 0.0, None
-        call = asyncio.ensure_future(caller.call(running.tool("big", "huge"), {"bytes": N_BYTES}))
+        call = asyncio.ensure_future(caller.call(running.tool("big", "huge"), {"bytes": N_BYTES}, PATIENCE))
         while not call.done():
-            quick = await other.call(running.tool("other", "echo"))
+            quick = await other.call(running.tool("other", "echo"), None, PATIENCE)
             slowest = max(slowest, quick.seconds)
             await asyncio.sleep(0.02)
         outcome = await call
         peak = sum(procs.status_kib(process.pid, "VmHWM") for process in own)
-        again = await caller.call(running.tool("big", "echo"))
+        again = await caller.call(running.tool("big", "echo"), None, PATIENCE)
         is_there = running.process.poll() is None
     return {
         "bytes": N_BYTES,
@@ -55,10 +57,11 @@ def rows(value):
     elif value["code"] is not None:
         came = f"error {value['code']}"
     else:
-        came = value["outcome"]
+        came = {"silent": f"nothing within {PATIENCE:.0f} s"}.get(value["outcome"], value["outcome"])
     grown = f"{value['peak_mib']} MiB ({value['grown_mib']} MiB more than before; the caller: {came})"
     yield "peak of the gateway's resident memory on a 100 MB line from a child", grown
-    yield "… the slowest call of another client to another child meanwhile", f"{value['others_slowest_ms']} ms"
+    yield "… the slowest call of another client to another child meanwhile", f"{value['others_slowest_ms']:,} ms"
+    yield "… the next call of the same client", value["next_call"]
 
 
 def faults(value):
