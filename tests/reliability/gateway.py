@@ -49,14 +49,12 @@ def fake_child(*flags, tools="echo", journal=None, effects=None):
 class Gateway:
     """How one is started. `{config}`, `{port}`, `{folder}`, `{top}` and, in the URL, `{server}` are filled in."""
 
-    def __init__(self, name, command, url, config_format="mcpServers", version=None, install=None, note=None):
+    def __init__(self, name, command, url, config_format="mcpServers", version=None):
         self.name = name
         self.command = command
         self.url = url
         self.config_format = config_format
         self.version_command = version
-        self.install = install
-        self.note = note
 
     @property
     def is_ours(self):

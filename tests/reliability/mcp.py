@@ -19,10 +19,11 @@ class Outcome:
     without a message), "broken" (the connection ended without an answer), "silent" (nothing within the patience).
     """
 
-    def __init__(self, kind, began, value=None, status=None, n_bytes=0, n_answers=0):
+    def __init__(self, kind, began, value=None, status=None, n_bytes=0, n_answers=0, ended=None):
         self.kind = kind
         self.began = began
-        self.ended = time.monotonic()
+        # When the answer was there; a stream may go on for a while.
+        self.ended = ended or time.monotonic()
         self.value = value
         self.status = status
         self.n_bytes = n_bytes
@@ -110,14 +111,14 @@ class Client:
         request_id = self.n_ids
         body = json.dumps({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}).encode()
         began = time.monotonic()
-        answers = []
+        answers, heard_at = [], []
 
         def hear(data):
             message = parsed(data)
             if is_answer(message, request_id):
                 answers.append(message)
-                return True
-            return False
+                heard_at.append(time.monotonic())
+            return bool(answers)
 
         try:
             ask = self.connection.ask("POST", self.path, self._headers(), body, hear)
@@ -131,11 +132,11 @@ class Client:
             message = parsed(reply.body)
             if is_answer(message, request_id) or (isinstance(message, dict) and "error" in message):
                 answers.append(message)
-        return outcome_of(began, reply, answers)
+        return outcome_of(began, reply, answers, heard_at[0] if heard_at else None)
 
 
-def outcome_of(began, reply, answers):
-    more = {"status": reply.status, "n_bytes": reply.n_bytes, "n_answers": len(answers)}
+def outcome_of(began, reply, answers, heard_at):
+    more = {"status": reply.status, "n_bytes": reply.n_bytes, "n_answers": len(answers), "ended": heard_at}
     if not answers:
         if reply.status >= 400:
             return Outcome("refused", began, reply.body[:300], **more)

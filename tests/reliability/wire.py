@@ -8,6 +8,8 @@ import asyncio
 
 # Bytes of a body, or of one event of a stream, that are kept; what is longer is counted and dropped.
 KEPT = 1 << 20
+# Seconds that a stream may go on after its listener has heard enough: it usually ends with the answer.
+AFTER_ENOUGH = 1.0
 # Bytes of one head.
 HEAD_MAX = 64 << 10
 
@@ -55,7 +57,7 @@ class Connection:
         """Sends one request and reads the answer to its end.
 
         Each event of an event stream is given to `on_event(data)`; when that returns true, enough was heard, and the
-        connection is closed unless the stream ends by itself at once. Raises `Broken`.
+        connection is closed unless the stream ends by itself soon. Raises `Broken`.
         """
         if self.writer is None:
             await self.open()
@@ -95,23 +97,21 @@ class Connection:
         return Reply(status, headers)
 
     async def _body(self, reply, on_event):
+        """Reads to the end. False when enough was heard and the end did not come; nothing more can be read then."""
         events = Events(on_event) if reply.is_stream and on_event else None
-        async for piece in self._pieces(reply):
+        pieces, is_enough = self._pieces(reply).__aiter__(), False
+        while True:
+            try:
+                piece = await asyncio.wait_for(pieces.__anext__(), AFTER_ENOUGH if is_enough else None)
+            except StopAsyncIteration:
+                return True
+            except asyncio.TimeoutError:
+                return False
             reply.n_bytes += len(piece)
             if events is None:
                 reply.body += piece[: max(0, KEPT - len(reply.body))]
-            elif events.take(piece):
-                # The end of the stream usually comes with the answer; whoever leaves before it closes for nothing.
-                return await self._ends_now(reply)
-        return True
-
-    async def _ends_now(self, reply):
-        if reply.headers.get("transfer-encoding", "").lower() != "chunked":
-            return False
-        try:
-            return await asyncio.wait_for(self.reader.readuntil(b"0\r\n\r\n"), 0.05) == b"0\r\n\r\n"
-        except (asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, OSError):
-            return False
+            else:
+                is_enough = events.take(piece) or is_enough
 
     async def _pieces(self, reply):
         if reply.status in (202, 204, 304):
@@ -149,21 +149,18 @@ class Events:
         self.on_event = on_event
         self.rest = b""
         self.data = b""
-        self.is_too_long = False
 
     def take(self, piece):
-        """True when the listener has heard enough."""
+        """True when the listener has heard enough; it hears the rest of the piece all the same."""
         *lines, self.rest = (self.rest + piece).split(b"\n")
-        if len(self.rest) > KEPT:
-            # An event that is longer than anybody wants; its beginning still says what it is.
-            self.is_too_long = True
-            self.rest = self.rest[:KEPT]
+        # The beginning of an event that is longer than anybody wants still says what it is.
+        self.rest = self.rest[:KEPT]
+        is_enough = False
         for line in lines:
             line = line.rstrip(b"\r")
             if line.startswith(b"data:"):
                 self.data += line[5:].lstrip()
             elif not line and self.data:
                 data, self.data = self.data, b""
-                if self.on_event(data[:KEPT]):
-                    return True
-        return False
+                is_enough = self.on_event(data[:KEPT]) or is_enough
+        return is_enough
