@@ -195,8 +195,10 @@ class Running:
         return None
 
     def last_words(self):
+        """The last line of its output that says anything, without the frame that some put around it."""
         with open(os.path.join(self.folder, "output.txt"), encoding="utf-8", errors="replace") as output:
-            return output.read()[-1500:]
+            lines = [line.strip(" |+-\n") for line in output]
+        return next((line[:200] for line in reversed(lines) if re.search("[A-Za-z]{3}", line)), "nothing")
 
     # --- what it offers ---
 
@@ -218,7 +220,7 @@ class Running:
             if not missing:
                 return time.monotonic() - began
             if self.process.poll() is not None:
-                raise Unable(f"it ended with status {self.process.returncode}: {self.last_words()[-300:]}")
+                raise Unable(f"it ended with status {self.process.returncode}: {self.last_words()}")
             if time.monotonic() - began > patience:
                 raise Unable(f"after {patience:.0f} s {len(missing)} of {len(awaited)} tools were not on offer")
             await asyncio.sleep(0.1)
