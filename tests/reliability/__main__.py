@@ -45,6 +45,8 @@ def measured(one, name, options):
     options.scratch = tempfile.mkdtemp(prefix="reliability-scratch-")
     try:
         told["version"] = one.version()
+        if name in one.without:
+            raise gateway.Unable(one.without[name])
         told["value"] = asyncio.run(FIGURES[name].measure(one, options))
     except gateway.Unable as why:
         told["unable"] = str(why)

@@ -49,12 +49,14 @@ def fake_child(*flags, tools="echo", journal=None, effects=None):
 class Gateway:
     """How one is started. `{config}`, `{port}`, `{folder}`, `{top}` and, in the URL, `{server}` are filled in."""
 
-    def __init__(self, name, command, url, config_format="mcpServers", version=None):
+    def __init__(self, name, command, url, config_format="mcpServers", version=None, without=None):
         self.name = name
         self.command = command
         self.url = url
         self.config_format = config_format
         self.version_command = version
+        # Figures that are not measured of it, with the reason.
+        self.without = without or {}
 
     @property
     def is_ours(self):

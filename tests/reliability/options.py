@@ -97,7 +97,8 @@ def peers(names):
         raise SystemExit(f"not in peers.toml: {', '.join(sorted(unknown))}")
     return [
         gateway.Gateway(
-            name, one["command"], one["url"], one.get("config_format", "mcpServers"), one.get("version")
+            name, one["command"], one["url"], one.get("config_format", "mcpServers"), one.get("version"),
+            one.get("without"),
         )
         for name, one in known.items()
         if names is None or name in names
