@@ -398,7 +398,7 @@ async fn p14_a_process_has_its_pipes_and_nothing_else_of_ours() {
 
 #[tokio::test]
 async fn p14_a_server_begins_with_no_signal_blocked_and_none_ignored_by_us() {
-    let setup = Setup::new(&[]);
+    let setup = Setup::new(&[fake("b")]);
     let mark = format!("{MARK}={}", setup.mark);
     let told = setup.path().join("status");
     let script = format!(
@@ -412,12 +412,18 @@ async fn p14_a_server_begins_with_no_signal_blocked_and_none_ignored_by_us() {
         .await;
     assert_eq!(added.code, 0, "{added:?}");
     daemon.ready("a").await;
+    daemon.ready("b").await;
     let status = std::fs::read_to_string(told).unwrap();
     let bits = |field: &str| {
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
     };
     assert_eq!(bits("SigBlk"), 0);
+    // A shell may unblock them for what it starts; so the program itself is looked at, that has blocked SIGTERM alone.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child_pid("b").await)).unwrap();
+    let line = status.lines().find(|line| line.starts_with("SigBlk")).unwrap();
+    let blocked = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+    assert_eq!(blocked, 1 << (Signal::SIGTERM as i32 - 1), "{line}");
     // Others may be ignored wherever these tests are started.
     let (hup, int, pipe, term, chld) = (1, 2, 13, 15, 17);
     for signal in [hup, int, pipe, term, chld] {

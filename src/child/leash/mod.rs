@@ -88,10 +88,12 @@ impl Leash {
             .open("/dev/null")?;
         nix::unistd::dup2_stdin(&null)?;
         let (order, stdin) = receive(&mut daemon)?;
-        let deaths = listen()?;
+        let deaths = deaths()?;
         let rungs = Rungs::new(order.eof_grace, order.term_grace);
         let cgroup = order.cgroup.clone();
         let started = start(order, stdin);
+        // Not before: a process inherits the mask of who makes it. A death until now is found by the first `reap`.
+        grow_deaf()?;
         // The pipes are the server's: with a copy here nobody would see their end.
         nix::unistd::dup2_stdout(&null)?;
         nix::unistd::dup2_stderr(&null)?;
@@ -244,25 +246,22 @@ fn close_inherited() {
     }
 }
 
-/// Deaths are read, and what asks us to end is not heard at all: the leash ends with its tree. The server gets an
-/// empty mask: the standard library empties it, and gives SIGPIPE its default back, in every process it makes.
-fn listen() -> io::Result<SignalFd> {
-    let mut deaf = SigSet::empty();
-    for signal in [
-        Signal::SIGCHLD,
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-    ] {
-        deaf.add(signal);
-    }
-    deaf.thread_block()?;
+/// Where deaths are read, once SIGCHLD is blocked.
+fn deaths() -> io::Result<SignalFd> {
     let deaths = SigSet::from(Signal::SIGCHLD);
     Ok(SignalFd::with_flags(
         &deaths,
         SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC,
     )?)
+}
+
+/// From here on what asks us to end is not heard at all: the leash ends with its tree.
+fn grow_deaf() -> io::Result<()> {
+    let mut deaf = SigSet::from(Signal::SIGCHLD);
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        deaf.add(signal);
+    }
+    Ok(deaf.thread_block()?)
 }
 
 /// The order, and the stdin of the server to be.
@@ -288,7 +287,10 @@ fn receive(daemon: &mut UnixStream) -> io::Result<(Order, OwnedFd)> {
     Order::decode(&bytes).zip(stdin).ok_or_else(bad)
 }
 
-/// Starts the server in a group of its own, in our session.
+/// Starts the server in a group of its own, in our session, with no signal blocked.
+///
+/// The standard library gives SIGPIPE its default back, but hands on the mask as it is; and who starts the daemon
+/// may have blocked signals.
 fn start(order: Order, stdin: OwnedFd) -> io::Result<i32> {
     let mut command = Command::new(&order.file);
     command
@@ -304,6 +306,7 @@ fn start(order: Order, stdin: OwnedFd) -> io::Result<i32> {
         command.current_dir(cwd);
     }
     bound(order.bounds);
+    SigSet::empty().thread_set_mask()?;
     let child = cgroup::inside(order.cgroup.as_deref(), || expendable(|| command.spawn()))?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     give_way(pid, order.bounds.nice);
