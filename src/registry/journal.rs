@@ -56,6 +56,9 @@ impl Registry {
                         [JOURNAL_BYTES_MAX],
                     )?;
                 }
+                // Counting has read all of it. SQLite would keep what it has read, and one page more with every few
+                // dozen events: the bound of the cache of one connection is not kept where others share it.
+                transaction.execute_batch("PRAGMA shrink_memory")?;
             }
             Ok(())
         })

@@ -52,7 +52,7 @@ impl Docker {
 async fn started() -> (Daemon, Docker) {
     let setup = Setup::new(&[]);
     let container = Docker::run(&setup);
-    setup.declare(&[contained(&setup)]);
+    setup.declare(&[contained(&setup), fake("b")]);
     let daemon = setup.start().await;
     daemon.ready("a").await;
     (daemon, container)
@@ -92,7 +92,14 @@ async fn what_a_server_that_crashed_has_left_elsewhere_goes_before_the_next_proc
         (!container.runs()).then_some(())
     })
     .await;
-    let waiting = daemon.in_state("a", "spawning").await;
+    daemon.in_state("a", "spawning").await;
+    // Time enough for others to be stopped and started, and for `a` if it did not wait.
+    for _ in 0..3 {
+        assert_eq!(daemon.mcpctl(&["restart", "b"]).await.code, 0);
+    }
+    daemon.ready("b").await;
+    let waiting = daemon.server("a").await;
+    assert_eq!(waiting["state"], "spawning", "{waiting}");
     assert_eq!(
         (&waiting["generation"], &waiting["pid"]),
         (&json!(2), &json!(null))
