@@ -230,7 +230,7 @@ async def measure(one, options):
         chaos = Chaos(running, quiet, attacked, options.chaos_clients, options.pause, options.seed, options.kill_every)
         book = await chaos.run(seconds)
         is_there = running.process.poll() is None
-        cpu = procs.seen(running.pid).cpu if is_there else 0.0
+        cpu = procs.seen(running.pid).cpu if is_there else None
         calm = await calmed(running, book, warm) if is_there else None
         everything = running.everything()
         keep = {running.pid}
@@ -245,7 +245,7 @@ async def measure(one, options):
     return report(book, options, {
         "alive": is_there, "calm": calm, "left": [repr(one) for one in left], "stop_s": round(took, 2),
         "warm_s": warm, "effects": read_lines(effects), "named": named,
-        "cpu_percent": round(100 * cpu / seconds, 1),
+        "cpu_percent": None if cpu is None else round(100 * cpu / seconds, 1),
     })
 
 
@@ -336,8 +336,9 @@ def report(book, options, end):
 def rows(value):
     size = f"{value['minutes']:g} min, {value['children']} children, {value['clients']} clients"
     yield "mixed chaos", size
-    slope = "–" if value["slope_mib_h"] is None else f"{value['slope_mib_h']:+.2f} MiB an hour"
-    yield "… slope of memory after the warm-up", f"{slope} ({value['pss_first_mib']} MiB, at the end {value['pss_last_mib']} MiB)"
+    if value["slope_mib_h"] is not None:
+        sizes = f"{value['pss_first_mib']} MiB, at the end {value['pss_last_mib']} MiB"
+        yield "… slope of memory after the warm-up", f"{value['slope_mib_h']:+.2f} MiB an hour ({sizes})"
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(value["kinds"].items()))
     yield "… calls by outcome; children killed or stopped from outside", f"{value['calls']:,}: {kinds}; {value['kills']}"
     yield (
@@ -364,7 +365,8 @@ def rows(value):
         yield "… I7: kills that its log does not tell with server, cause and generation", (
             f"{len(named['missing'])} of {named['kills']}"
         )
-    yield "… its own share of one core", f"{value['cpu_percent']} %"
+    if value["cpu_percent"] is not None:
+        yield "… its own share of one core", f"{value['cpu_percent']} %"
 
 
 def faults(value):
