@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::caller::Profile;
 use crate::ids::SessionId;
+use crate::rpc::mcp::LogLevel;
 use crate::rpc::trace::Trace;
 use crate::rpc::{Raw, RequestId};
 
@@ -27,6 +28,8 @@ pub struct Lane {
     pub request: RequestId,
     /// Who calls, where that is known.
     pub caller: Option<Arc<Profile>>,
+    /// From which severity on its session wants log messages, where it has said so.
+    pub log_level: OnceLock<LogLevel>,
     /// The token under which the client wants progress, as the client wrote it.
     progress_token: Mutex<Option<Raw>>,
     /// The span that the child was given with the call, if it was.
@@ -47,6 +50,7 @@ impl Lane {
             session,
             request,
             caller: None,
+            log_level: OnceLock::new(),
             progress_token: Mutex::new(progress_token),
             trace: OnceLock::new(),
             queue: Mutex::new(Some(VecDeque::new())),

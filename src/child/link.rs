@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use super::error::CallError;
 use super::ghosts::{Candidates, GHOST_KEPT, Ghosts};
 use super::hold::{Hold, Work};
 use super::lane::Lane;
+use super::modern;
 use super::outgoing::{OutLine, Params};
 use super::pending::{Found, Pending, Waiter};
 use crate::event::Cause;
@@ -91,6 +92,14 @@ pub struct Link {
     last_call_ms: AtomicU64,
     holds: Arc<()>,
     works: Arc<()>,
+    /// Set when it turned out to need no handshake.
+    modern: OnceLock<Modern>,
+}
+
+/// A process to whom each request says all that it has to know.
+#[derive(Debug)]
+struct Modern {
+    has_roots: bool,
 }
 
 #[derive(Debug, Default)]
@@ -127,8 +136,47 @@ impl Link {
             last_call_ms: AtomicU64::new(0),
             holds: Arc::default(),
             works: Arc::default(),
+            modern: OnceLock::new(),
         };
         (Arc::new(link), queue)
+    }
+
+    /// From now on each request says all that the process has to know. `has_roots`: the operator has named folders.
+    pub(super) fn speak_modern(&self, has_roots: bool) {
+        self.modern.get_or_init(|| Modern { has_roots });
+    }
+
+    /// Whether the process needs no handshake, and keeps nothing of its clients.
+    pub fn is_modern(&self) -> bool {
+        self.modern.get().is_some()
+    }
+
+    /// The parameters as this process needs them.
+    fn dressed(&self, params: Params, lane: Option<&Lane>) -> Params {
+        let Some(Modern { has_roots }) = self.modern.get() else {
+            return params;
+        };
+        let caller = lane.and_then(|lane| lane.caller.as_deref());
+        let level = lane.and_then(|lane| lane.log_level.get().copied());
+        params.with_members(modern::members(caller, level, *has_roots && lane.is_some()))
+    }
+
+    /// A request that changes nothing and that every server answers.
+    pub(super) fn are_you_there(&self) -> &'static str {
+        if self.is_modern() {
+            mcp::method::DISCOVER
+        } else {
+            mcp::method::PING
+        }
+    }
+
+    /// Nobody waits for this answer any more, and the process is not told: it may not know that it was asked.
+    pub(super) fn forget(&self, id: WireId) {
+        let cancelled = self.table().calls.cancel(id, Instant::now());
+        if let Some(waiter) = cancelled {
+            settle(waiter.reply, Err(CallError::Cancelled));
+            self.ring_if_idle();
+        }
     }
 
     /// Puts a call in flight. Never waits.
@@ -157,6 +205,7 @@ impl Link {
             hard_deadline,
             reply,
         } = sending;
+        let params = self.dressed(params, reply.lane.as_deref());
         let is_use = reply.place.is_some();
         let deadline = (now + patience).min(hard_deadline);
         let id = table.calls.insert(Waiter {
@@ -226,7 +275,7 @@ impl Link {
         }
         let (answer, _nobody_waits) = oneshot::channel();
         let ping = Sending {
-            method: Text::fixed(mcp::method::PING),
+            method: Text::fixed(self.are_you_there()),
             params: Params::None,
             patience: GHOST_KEPT,
             hard_deadline: Instant::now() + GHOST_KEPT,

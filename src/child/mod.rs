@@ -21,8 +21,11 @@ pub mod limits;
 pub mod link;
 pub mod long_line;
 pub mod mask;
+mod meet;
+pub mod modern;
 pub mod outgoing;
 pub mod pending;
+pub mod probe;
 pub mod process;
 pub mod program;
 pub mod reader;
@@ -36,6 +39,7 @@ pub mod telling;
 #[cfg(target_os = "linux")]
 pub mod tree;
 pub mod usage;
+pub mod verdict;
 pub mod watch;
 pub mod writer;
 
@@ -117,6 +121,8 @@ pub enum Control {
     Demand,
     /// Nobody has called it for long.
     Idle,
+    /// The process with this number has said that it speaks another revision than was thought.
+    MeetAnew(Generation),
     /// The daemon goes down.
     Shutdown,
     /// It is no longer declared, or another definition takes its place.
@@ -264,7 +270,8 @@ impl Child {
     /// Sends a notification, if there is a process that takes it.
     pub fn notify(&self, line: bytes::Bytes) -> bool {
         match &self.0.status.borrow().gate {
-            Gate::Open(link) => link.post(line),
+            // Whoever keeps nothing of its clients has nothing to be told of them.
+            Gate::Open(link) => !link.is_modern() && link.post(line),
             Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => false,
         }
     }

@@ -198,6 +198,16 @@ impl Reader {
         if self.is_echo(&request) {
             return;
         }
+        if self.link.is_modern() {
+            let asked = request.method.as_str();
+            tracing::warn!(
+                asked,
+                "the server asks its client something by itself, which its revision forbids"
+            );
+            let refusal = Err(RpcError::unknown_method(asked).raw());
+            self.link.post(response_line(Some(&request.id), &refusal));
+            return;
+        }
         if request.method.as_str() == mcp::method::PING {
             self.link
                 .post(response_line(Some(&request.id), &Ok(Raw::empty_object())));
@@ -218,14 +228,16 @@ impl Reader {
         }
     }
 
-    /// Only clients say `initialize`: it is our own that came back, from a program that repeats its input.
+    /// Only clients say these: it is our own that came back, from a program that repeats its input.
     fn is_echo(&self, request: &Request) -> bool {
         let why = "it sends back what it is sent, so it is no MCP server";
-        request.method.as_str() == mcp::method::INITIALIZE
-            && request.id.as_u64().is_some_and(|id| {
-                let error = CallError::BadAnswer { why: why.to_owned() };
-                self.link.answer(WireId(id), Err(error))
-            })
+        matches!(
+            request.method.as_str(),
+            mcp::method::INITIALIZE | mcp::method::DISCOVER
+        ) && request.id.as_u64().is_some_and(|id| {
+            let error = CallError::BadAnswer { why: why.to_owned() };
+            self.link.answer(WireId(id), Err(error))
+        })
     }
 
     /// A line that is no message. Where its id can be made out, its caller is told at once instead of waiting.

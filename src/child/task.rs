@@ -3,7 +3,7 @@
 //! It has no opinions. Calls do not pass through it: they use the [`Link`] that it publishes.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::around::{self, Refused, Report, keep, report, report_unless_over};
+use super::around::{Report, keep, report, report_unless_over};
 pub use super::birth::{Birth, Surroundings};
 use super::handshake::{self, Handshake, Persona};
 use super::hub::{FromChild, Hub};
@@ -19,6 +19,8 @@ use super::inputs::Numbers;
 use super::limits::{self, Limits, Verdict};
 use super::link::Link;
 use super::mask::Mask;
+use super::meet::{Hunch, Meeting, Met, Refused};
+use super::probe::Finding;
 use super::process::{Pipes, Process, Tag};
 use super::reader::{Ended, Noise, Reader};
 use super::state::{Action, Input, Machine, Sight, State};
@@ -27,7 +29,8 @@ use super::stderr::{self, Log, Tail};
 use super::telling::{self, millis};
 use super::usage::{Footprint, Tree};
 use super::watch::Sign;
-use super::{Child, Control, Shared};
+use super::{Child, Control, Shared, verdict};
+use crate::config::is_runner;
 use crate::config::spec::{Launch, Policy, ServerSpec};
 use crate::event::{Cause, Rung, What};
 use crate::ids::{Generation, Instance, ServerName};
@@ -94,6 +97,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         reports,
         reports_in,
         publish,
+        hunch: Hunch::default(),
         tail: Arc::clone(&tail),
         noise: Arc::clone(&noise),
         footprint: Arc::clone(&footprint),
@@ -138,6 +142,10 @@ struct Run {
     handshake: Option<Arc<Handshake>>,
     /// How hard it was asked to go so far.
     rung: Option<Rung>,
+    /// Whether its end may be its answer to being asked what it speaks.
+    is_asking: Arc<AtomicBool>,
+    /// What its program looks like.
+    fingerprint: String,
     /// Held until the handshake is over.
     start: Option<OwnedSemaphorePermit>,
 }
@@ -165,6 +173,7 @@ struct Runner {
     is_trial: bool,
     /// Told to yield: what it has to finish beside calls is waited for as well.
     waits_for_work: bool,
+    hunch: Hunch,
     controls: mpsc::Receiver<Control>,
     reports: mpsc::Receiver<(Generation, Report)>,
     reports_in: mpsc::Sender<(Generation, Report)>,
@@ -257,6 +266,10 @@ impl Runner {
 
     async fn translate(&mut self, event: Event) -> Option<Input> {
         Some(match event {
+            Event::Control(Control::MeetAnew(generation)) => {
+                self.surroundings.verdicts.wipe(&self.name);
+                Input::Seen(generation, Sight::StartOver { gone: false })
+            }
             Event::Control(Control::Enable) => Input::Enable,
             Event::Control(Control::Disable) => Input::Disable,
             Event::Control(Control::Start) => Input::Start,
@@ -284,8 +297,11 @@ impl Runner {
                 Input::Seen(generation, Sight::HandshakeDone)
             }
             Event::Report(generation, Report::Sight(sight)) => {
-                let sight = self.without_secrets(sight);
-                if matches!(sight, Sight::Exited(_) | Sight::TreeGone) {
+                let sight = self.perhaps_asked_too_much(self.without_secrets(sight));
+                if matches!(
+                    sight,
+                    Sight::Exited(_) | Sight::TreeGone | Sight::StartOver { gone: true }
+                ) {
                     self.tell_gone(&sight);
                 }
                 Input::Seen(generation, sight)
@@ -302,6 +318,7 @@ impl Runner {
             Sight::Spawned
             | Sight::NotSpawned(_)
             | Sight::HandshakeDone
+            | Sight::StartOver { .. }
             | Sight::Exited(_)
             | Sight::TreeGone
             | Sight::StdoutClosed
@@ -312,6 +329,26 @@ impl Runner {
             | Sight::OverLimit { .. }
             | Sight::Drained => sight,
         }
+    }
+
+    /// A process that ends when it is asked what it speaks has answered: an older server, as some are. The next one is
+    /// not asked.
+    fn perhaps_asked_too_much(&self, sight: Sight) -> Sight {
+        let asked = self
+            .run
+            .as_ref()
+            .is_some_and(|run| run.is_asking.load(Ordering::Acquire));
+        let gone = match &sight {
+            Sight::Exited(_) => true,
+            Sight::StdoutClosed | Sight::Broken(_) => false,
+            _another => return sight,
+        };
+        if !asked || !matches!(self.machine.state(), State::Handshaking { .. }) {
+            return sight;
+        }
+        self.surroundings.verdicts.wipe(&self.name);
+        self.hunch.set(Some(Finding::of_its_end()));
+        Sight::StartOver { gone }
     }
 
     fn carry_out(&mut self, actions: Vec<Action>) {
@@ -420,6 +457,10 @@ impl Runner {
         );
         let spawned = Instant::now();
         let (handshake, rung, start) = (None, None, Some(permit));
+        let fingerprint = match &self.launch {
+            Launch::Command(command) => verdict::fingerprint(command, &self.surroundings.path),
+            Launch::Broken { .. } => String::new(),
+        };
         self.run = Some(Run {
             pid,
             tree,
@@ -428,6 +469,8 @@ impl Runner {
             close_stdin,
             over,
             spawned,
+            is_asking: Arc::default(),
+            fingerprint,
             handshake,
             rung,
             start,
@@ -542,16 +585,35 @@ impl Runner {
     fn shake_hands(&self) {
         let Some(run) = &self.run else { return };
         let (link, over) = (Arc::clone(&run.link), run.over.clone());
-        let (reports, patience) = (self.reports_in.clone(), self.policy.start_timeout);
+        let reports = self.reports_in.clone();
         let params = handshake::initialize_params(self.persona.as_ref(), self.has_roots, self.policy.sharing);
+        let meeting = Meeting {
+            link: Arc::clone(&link),
+            server: self.name.clone(),
+            era: self.policy.era,
+            fingerprint: run.fingerprint.clone(),
+            verdicts: self.surroundings.verdicts.clone(),
+            hunch: self.hunch.clone(),
+            start_timeout: self.policy.start_timeout,
+            is_runner: matches!(&self.launch, Launch::Command(command) if is_runner(&command.program)),
+            params,
+            is_asking: Arc::clone(&run.is_asking),
+        };
+        let has_roots = self.has_roots;
         self.task("child handshake", async move {
             let generation = link.generation;
-            let shaken = tokio::select! {
-                shaken = around::shake_hands(&link, patience, params) => shaken,
+            let met = tokio::select! {
+                met = meeting.meet() => met,
                 () = over.cancelled() => return,
             };
-            let told = match shaken {
-                Ok(handshake) => Report::Agreed(Arc::new(handshake)),
+            let told = match met {
+                Ok(Met::Agreed(handshake)) => {
+                    if handshake.is_modern() {
+                        link.speak_modern(has_roots);
+                    }
+                    Report::Agreed(Arc::new(handshake))
+                }
+                Ok(Met::StartOver) => Report::Sight(Sight::StartOver { gone: false }),
                 Err(Refused::Said(why)) => Report::Sight(Sight::HandshakeRefused(why)),
                 // The process is gone, or the machine's own deadline has come: that is told elsewhere.
                 Err(Refused::Gone) => return,
@@ -741,11 +803,15 @@ impl Runner {
     fn tell_gone(&self, sight: &Sight) {
         let cause = match (self.machine.state(), sight) {
             (State::Stopping { why, .. } | State::Draining { why, .. }, _) => why.clone(),
+            (_, Sight::StartOver { .. }) => Cause::OtherEra,
             (State::Handshaking { .. }, Sight::Exited(exit)) => Cause::ExitedInHandshake { exit: *exit },
             (_, Sight::Exited(exit)) => Cause::Exited { exit: *exit },
             _other => Cause::Asked,
         };
-        let expected = matches!(cause, Cause::Asked | Cause::Idle | Cause::ShuttingDown);
+        let expected = matches!(
+            cause,
+            Cause::Asked | Cause::OtherEra | Cause::Idle | Cause::ShuttingDown
+        );
         let stderr = if expected {
             Vec::new()
         } else {

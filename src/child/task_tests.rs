@@ -36,6 +36,7 @@ fn fixture(n_starts: usize) -> Fixture {
         log_dir: logs.path().to_owned(),
         keeping: Keeping::Grouped,
         census: Arc::default(),
+        verdicts: verdict::Verdicts::default(),
     };
     Fixture {
         surroundings,
@@ -60,7 +61,10 @@ impl Fixture {
                 cwd: None,
                 shown: Vec::new(),
             }),
-            policy: Policy::default(),
+            policy: Policy {
+                era: crate::config::spec::EraPolicy::Legacy,
+                ..Policy::default()
+            },
             fingerprint: String::new(),
         };
         let listed = CancellationToken::new();

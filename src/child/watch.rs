@@ -16,7 +16,7 @@ use crate::config::spec::Policy;
 use crate::event::What;
 use crate::rpc::error::code;
 use crate::rpc::object::Object;
-use crate::rpc::{Raw, Text, mcp};
+use crate::rpc::{Raw, Text};
 
 /// How often an idle child is looked at again.
 const IDLE_TICK: Duration = Duration::from_millis(100);
@@ -119,7 +119,7 @@ async fn pinged(link: &Link, patience: Duration) -> Pong {
         last_progress: f64::NEG_INFINITY,
         witness: None,
     };
-    let method = Text::fixed(mcp::method::PING);
+    let method = Text::fixed(link.are_you_there());
     let hard_deadline = Instant::now() + patience;
     let sending = Sending {
         method,

@@ -73,6 +73,7 @@ async fn change(
         | Control::Stop
         | Control::Demand
         | Control::Idle
+        | Control::MeetAnew(_)
         | Control::Shutdown
         | Control::Retire
         | Control::Yield => 0,
