@@ -4,8 +4,13 @@
 //! Only the handshake era has doors and children yet: another era is another maker of contexts and another
 //! renderer of outcomes, and this stays.
 
+pub mod canonical;
 pub mod errors;
 pub mod initialize;
+pub mod ladder;
+pub mod mcp_headers;
+pub mod mirror;
+pub mod seal;
 
 use std::sync::Arc;
 use std::time::Duration;

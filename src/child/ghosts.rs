@@ -22,7 +22,7 @@ pub const GHOST_KEPT: Duration = Duration::from_secs(30);
 pub const GHOST_KEPT_HEARD: Duration = Duration::from_secs(1);
 
 /// Whose a message of the child's own may be.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Candidates {
     /// The lanes of the calls in flight, newest last.
     pub live: Vec<Arc<Lane>>,
@@ -49,14 +49,15 @@ pub(super) struct Ghosts {
 struct Ghost {
     id: WireId,
     session: SessionId,
-    /// The newest call when it was given up: the answer to a later one proves that the child has heard of it.
-    newest: WireId,
+    /// The newest call when it was given up: the answer to a later one proves that the child has heard of it. `None`:
+    /// it was not told, and whether it goes on says nothing about it.
+    newest: Option<WireId>,
     until: Instant,
 }
 
 impl Ghosts {
-    /// A call of this session was given up, when `newest` was the newest call.
-    pub(super) fn add(&mut self, id: WireId, session: SessionId, newest: WireId, now: Instant) {
+    /// A call of this session was given up, when `newest` was the newest call; `None` where the child is not told.
+    pub(super) fn add(&mut self, id: WireId, session: SessionId, newest: Option<WireId>, now: Instant) {
         if self.all.len() >= N_TOMBSTONES_MAX {
             self.all.pop_front();
         }
@@ -74,7 +75,11 @@ impl Ghosts {
         if self.goes_on {
             return;
         }
-        for ghost in self.all.iter_mut().filter(|ghost| ghost.newest < id) {
+        for ghost in self
+            .all
+            .iter_mut()
+            .filter(|ghost| ghost.newest.is_some_and(|newest| newest < id))
+        {
             ghost.until = ghost.until.min(now + GHOST_KEPT_HEARD);
         }
     }
@@ -85,7 +90,8 @@ impl Ghosts {
             Some(at) => {
                 let ghost = self.all.remove(at);
                 // It had heard of the end when its time was cut short.
-                self.goes_on |= ghost.is_some_and(|ghost| ghost.until <= now + GHOST_KEPT_HEARD);
+                self.goes_on |= ghost
+                    .is_some_and(|ghost| ghost.newest.is_some() && ghost.until <= now + GHOST_KEPT_HEARD);
             }
             None => self.goes_on |= is_late,
         }
@@ -104,7 +110,7 @@ mod tests {
 
     /// The newest call is given up.
     fn ghost(ghosts: &mut Ghosts, id: u64, now: Instant) {
-        ghosts.add(WireId(id), SessionId::random(), WireId(id), now);
+        ghosts.add(WireId(id), SessionId::random(), Some(WireId(id)), now);
     }
 
     #[test]
@@ -125,7 +131,7 @@ mod tests {
     fn a_child_that_has_heard_of_the_end_is_soon_trusted_again() {
         let (mut ghosts, now) = (Ghosts::default(), Instant::now());
         ghost(&mut ghosts, 2, now);
-        ghosts.add(WireId(1), SessionId::random(), WireId(3), now);
+        ghosts.add(WireId(1), SessionId::random(), Some(WireId(3)), now);
         ghosts.heard(WireId(3), now);
         assert_eq!(ghosts.sessions(now).len(), 2);
         assert_eq!(
@@ -158,5 +164,18 @@ mod tests {
         ghost(&mut ghosts, 2, now);
         ghosts.heard(WireId(3), now);
         assert!(ghosts.sessions(now + GHOST_KEPT_HEARD).is_empty());
+    }
+
+    #[test]
+    fn a_child_that_was_not_told_is_not_blamed_for_going_on() {
+        let (mut ghosts, now) = (Ghosts::default(), Instant::now());
+        ghosts.add(WireId(1), SessionId::random(), None, now);
+        ghosts.heard(WireId(2), now);
+        let soon = now + GHOST_KEPT_HEARD;
+        assert_eq!(ghosts.sessions(soon).len(), 1, "it may go on until its answer");
+        ghosts.answered(WireId(1), false, now + GHOST_KEPT - GHOST_KEPT_HEARD);
+        ghost(&mut ghosts, 3, now);
+        ghosts.heard(WireId(4), now);
+        assert!(ghosts.sessions(soon).is_empty());
     }
 }

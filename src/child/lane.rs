@@ -22,8 +22,13 @@ pub const LANE_MESSAGES_MAX: usize = 256;
 /// One call's way to its client and back.
 #[derive(Debug)]
 pub struct Lane {
-    /// Whose call it is.
+    /// Whose call it is: the client that is asked and told what belongs to it. One request of a client without a
+    /// handshake has a client side of its own.
     pub session: SessionId,
+    /// What lasts longer than one request belongs to this: processes of a client's own, which URIs it was shown.
+    pub home: SessionId,
+    /// Calls of one peer come from the same client for certain: one session, or one connection of a client without.
+    pub peer: SessionId,
     /// The id under which the client knows it.
     pub request: RequestId,
     /// Who calls, where that is known.
@@ -47,6 +52,8 @@ impl Lane {
     /// A lane for one request.
     pub fn new(session: SessionId, request: RequestId, progress_token: Option<Raw>) -> Self {
         Self {
+            home: session.clone(),
+            peer: session.clone(),
             session,
             request,
             caller: None,
@@ -60,6 +67,11 @@ impl Lane {
             spoken: AtomicBool::new(false),
             n_questions: AtomicUsize::new(0),
         }
+    }
+
+    /// The same for a client without a session.
+    pub fn of_peer(self, home: SessionId, peer: SessionId) -> Self {
+        Self { home, peer, ..self }
     }
 
     /// The same, and who calls.

@@ -19,10 +19,11 @@ use super::ghosts::{Candidates, GHOST_KEPT, Ghosts};
 use super::hold::{Hold, Work};
 use super::lane::Lane;
 use super::modern;
+use super::orphans::Orphans;
 use super::outgoing::{OutLine, Params};
 use super::pending::{Found, Pending, Waiter};
 use crate::event::Cause;
-use crate::ids::{Generation, WireId};
+use crate::ids::{Generation, SessionId, WireId};
 use crate::rpc::message::notification_line;
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Text, mcp};
@@ -46,6 +47,15 @@ pub struct ReplyTo {
 pub trait Witness: Send + Sync + fmt::Debug {
     /// The answer to the call `id` on this link. Never waits.
     fn answered(&self, link: &Link, id: WireId, outcome: &Outcome);
+
+    /// Whether what the call begins outlives it. Such a call is not taken back on the wire: once its answer has come,
+    /// that says what there is to end ([`Self::answered_late`]).
+    fn is_of_what_outlives(&self) -> bool {
+        false
+    }
+
+    /// The answer has come after all, to a call that nobody waits for any more. Never waits.
+    fn answered_late(&self, _link: &Link, _id: WireId, _outcome: &Outcome) {}
 }
 
 /// Sees the answer to a ping that was sent behind a cancellation.
@@ -106,17 +116,23 @@ struct Modern {
 struct Table {
     calls: Pending<ReplyTo>,
     given_up: Ghosts,
+    orphans: Orphans,
     /// Set when the process is gone: nothing is taken in any more.
     closed: Option<Cause>,
 }
 
 impl Table {
-    /// Nobody waits for this call any more, but the child may go on with it.
-    fn give_up(&mut self, id: WireId, reply: &ReplyTo, now: Instant) {
+    /// Nobody waits for this call any more, but the child may go on with it. Whether the child is to be told.
+    fn give_up(&mut self, id: WireId, reply: &ReplyTo, now: Instant) -> bool {
+        let orphan = reply.witness.as_ref().filter(|it| it.is_of_what_outlives());
         if let Some(lane) = &reply.lane {
-            self.given_up
-                .add(id, lane.session.clone(), self.calls.newest(), now);
+            let newest = orphan.is_none().then(|| self.calls.newest());
+            self.given_up.add(id, lane.peer.clone(), newest, now);
         }
+        if let Some(orphan) = orphan {
+            self.orphans.add(id, Arc::clone(orphan));
+        }
+        orphan.is_none()
     }
 }
 
@@ -257,11 +273,9 @@ impl Link {
         let Some(waiter) = table.calls.cancel(id, now) else {
             return;
         };
-        table.give_up(id, &waiter.reply, now);
+        let is_told = table.give_up(id, &waiter.reply, now);
         drop(table);
-        let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": reason }));
-        let was_posted = self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
-        if was_posted {
+        if is_told && self.post(cancelled(id, reason)) {
             self.ask_whether_heard(waiter.reply.lane.is_some());
         }
         settle(waiter.reply, Err(CallError::Cancelled));
@@ -270,13 +284,29 @@ impl Link {
 
     /// A ping behind a cancellation: once it is answered the child has heard of both.
     fn ask_whether_heard(&self, may_ask_or_log: bool) {
-        if !may_ask_or_log {
-            return;
+        if may_ask_or_log {
+            self.send_and_see_heard(self.are_you_there(), Params::None);
         }
+    }
+
+    /// Ends what the answer to a call has begun for which nobody waits any more, by a request of this method. Until the
+    /// child has heard that, what it asks or logs may belong to this session.
+    pub fn end_what_began(&self, began: WireId, session: &SessionId, method: &'static str, params: Params) {
+        let mut table = self.table();
+        let newest = table.calls.newest();
+        table
+            .given_up
+            .add(began, session.clone(), Some(newest), Instant::now());
+        drop(table);
+        self.send_and_see_heard(method, params);
+    }
+
+    /// A request whose answer tells only that the child has heard what was written before.
+    fn send_and_see_heard(&self, method: &'static str, params: Params) {
         let (answer, _nobody_waits) = oneshot::channel();
-        let ping = Sending {
-            method: Text::fixed(self.are_you_there()),
-            params: Params::None,
+        let sending = Sending {
+            method: Text::fixed(method),
+            params,
             patience: GHOST_KEPT,
             hard_deadline: Instant::now() + GHOST_KEPT,
             reply: ReplyTo {
@@ -287,8 +317,11 @@ impl Link {
                 witness: Some(Arc::new(Heard)),
             },
         };
-        if self.send(ping).is_err() {
-            tracing::debug!("no room to ask whether a cancellation was heard");
+        if self.send(sending).is_err() {
+            tracing::debug!(
+                method,
+                "no room to tell of a cancellation, or to ask whether it was heard"
+            );
         }
     }
 
@@ -296,12 +329,22 @@ impl Link {
     pub fn answer(&self, id: WireId, outcome: Result<Outcome, CallError>) -> bool {
         let mut table = self.table();
         let found = table.calls.complete(id);
-        match found {
-            Found::Late => table.given_up.answered(id, true, Instant::now()),
-            Found::Unknown => table.given_up.answered(id, false, Instant::now()),
-            Found::Waiter(_) => {}
-        }
+        let orphan = match found {
+            Found::Waiter(_) => None,
+            Found::Late | Found::Unknown => {
+                let orphan = table.orphans.take(id);
+                let is_late = matches!(found, Found::Late) && orphan.is_none();
+                table.given_up.answered(id, is_late, Instant::now());
+                orphan
+            }
+        };
         drop(table);
+        if let Some(orphan) = orphan {
+            if let Ok(outcome) = &outcome {
+                orphan.answered_late(self, id, outcome);
+            }
+            return true;
+        }
         match found {
             Found::Waiter(waiter) => {
                 if waiter.reply.place.is_some() {
@@ -359,14 +402,17 @@ impl Link {
         let due = table.calls.expire(now, |reply| {
             reply.lane.as_ref().is_some_and(|lane| lane.is_asking())
         });
-        let any_of_clients = due.iter().any(|(_, waiter)| waiter.reply.lane.is_some());
-        for (id, waiter) in &due {
-            table.give_up(*id, &waiter.reply, now);
-        }
+        let due: Vec<_> = due
+            .into_iter()
+            .map(|(id, waiter)| (id, table.give_up(id, &waiter.reply, now), waiter))
+            .collect();
         drop(table);
-        for (id, waiter) in due {
-            let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": "timeout" }));
-            self.post(notification_line(mcp::method::CANCELLED, Some(&params)));
+        let mut any_of_clients = false;
+        for (id, is_told, waiter) in due {
+            if is_told {
+                any_of_clients |= waiter.reply.lane.is_some();
+                self.post(cancelled(id, "timeout"));
+            }
             settle(
                 waiter.reply,
                 Err(CallError::TimedOut {
@@ -498,6 +544,11 @@ impl Link {
     }
 }
 
+fn cancelled(id: WireId, reason: &str) -> Bytes {
+    let params = Raw::of(&serde_json::json!({ "requestId": id.0, "reason": reason }));
+    notification_line(mcp::method::CANCELLED, Some(&params))
+}
+
 /// Answers a call. A caller who has gone away does not mind.
 fn settle(reply: ReplyTo, outcome: Result<Outcome, CallError>) {
     if reply.answer.send(outcome).is_err() {
@@ -509,7 +560,6 @@ fn settle(reply: ReplyTo, outcome: Result<Outcome, CallError>) {
 mod tests {
     use super::*;
     use crate::event::Exit;
-    use crate::ids::SessionId;
     use crate::rpc::RequestId;
 
     fn sending(lane: Option<Arc<Lane>>) -> (Sending, oneshot::Receiver<Result<Outcome, CallError>>) {

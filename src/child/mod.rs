@@ -23,6 +23,7 @@ pub mod long_line;
 pub mod mask;
 mod meet;
 pub mod modern;
+mod orphans;
 pub mod outgoing;
 pub mod pending;
 pub mod probe;

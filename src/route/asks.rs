@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::attribute::Attribution;
-use super::backward::{to_task, with_tasks};
+use super::backward::{as_its_client_knows, to_task, with_tasks};
 use super::questions::{Question, TaskTie};
 use super::router::Router;
 use super::task_table::Belongs;
@@ -23,7 +23,7 @@ use crate::rpc::error::code;
 use crate::rpc::mcp::method;
 use crate::rpc::message::{notification_line, response_line};
 use crate::rpc::object::Object;
-use crate::rpc::{Notification, Outcome, Raw, Request, RequestId, RpcError};
+use crate::rpc::{Outcome, Raw, Request, RequestId, RpcError};
 
 /// One request of a child.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Asks {
     }
 
     /// Puts a child's request to the client it belongs to, or refuses it.
-    pub fn put(&mut self, asking: &Asking<'_>, candidates: &Candidates, router: &Router) {
+    pub fn put(&self, asking: &Asking<'_>, candidates: &Candidates, router: &Router) {
         if let Some(roots) = roots::of_the_operator(asking, router) {
             let answer = response_line(Some(&asking.request.id), &Ok(roots));
             asking.link.post(answer);
@@ -77,12 +77,7 @@ impl Asks {
             .post(response_line(Some(&asking.request.id), &refusal.answer));
     }
 
-    fn try_put(
-        &mut self,
-        asking: &Asking<'_>,
-        candidates: &Candidates,
-        router: &Router,
-    ) -> Result<(), Refusal> {
+    fn try_put(&self, asking: &Asking<'_>, candidates: &Candidates, router: &Router) -> Result<(), Refusal> {
         let asked = asking.request.method.as_str();
         if !ask::is_for_clients(asked) {
             return Err(Refusal::error(RpcError::unknown_method(asked)));
@@ -112,11 +107,12 @@ impl Asks {
             link: Arc::clone(asking.link),
             child_id: asking.request.id.compact(),
             asked: asked.to_owned(),
+            params,
             lane,
             task: task.as_ref().map(TaskTie::of),
             since: Instant::now(),
         };
-        match client.questions.ask(question, params.as_ref()) {
+        match client.questions.ask(question) {
             Ok(None) => Ok(()),
             // The call's own exchange is over; the task's may be open, and the client's other streams are.
             Ok(Some(line)) => {
@@ -133,39 +129,6 @@ impl Asks {
         }
     }
 
-    /// What a child says about its own requests.
-    pub fn notified(
-        &mut self,
-        instance: &Instance,
-        generation: Generation,
-        notification: &Notification,
-        router: &Router,
-    ) {
-        let params = notification.params.as_ref().and_then(Object::of);
-        let Some(params) = params else { return };
-        match notification.method.as_str() {
-            method::CANCELLED => {
-                let id = params.get("requestId").and_then(|id| RequestId::parse(id).ok());
-                let Some(id) = id else { return };
-                for client in router.listeners().clients() {
-                    client
-                        .questions
-                        .withdraw(instance, generation, &id, &client.outbox);
-                }
-            }
-            method::ELICITATION_COMPLETE => {
-                let id = params.get_string("elicitationId").unwrap_or_default();
-                let told = router.urls().session_of(instance, &id);
-                let client = told.and_then(|session| router.listeners().client(&session));
-                if let Some(client) = client {
-                    let line = notification_line(method::ELICITATION_COMPLETE, notification.params.as_ref());
-                    client.outbox.message(line);
-                }
-            }
-            _other => {}
-        }
-    }
-
     fn tell(&self, asking: &Asking<'_>, why: String) {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         let event = SupervisionEvent {
@@ -179,6 +142,33 @@ impl Asks {
         };
         // Nobody may be listening.
         drop(self.events.send(event));
+    }
+}
+
+/// A child takes one of its own requests back.
+pub fn taken_back(instance: &Instance, generation: Generation, params: Option<&Raw>, router: &Router) {
+    let id = params
+        .and_then(Object::of)
+        .and_then(|params| params.get("requestId"));
+    let Some(id) = id.and_then(|id| RequestId::parse(id).ok()) else {
+        return;
+    };
+    for client in router.listeners().clients() {
+        client
+            .questions
+            .withdraw(instance, generation, &id, &client.outbox);
+    }
+}
+
+/// A person is done with a URL: the client hears of it that was told to open it.
+pub fn elicitation_complete(instance: &Instance, params: Option<&Raw>, router: &Router) {
+    let id = params
+        .and_then(Object::of)
+        .and_then(|params| params.get_string("elicitationId"));
+    let told = id.and_then(|id| router.urls().session_of(instance, &id));
+    if let Some(client) = told.and_then(|session| router.listeners().client(&session)) {
+        let line = notification_line(method::ELICITATION_COMPLETE, params);
+        client.outbox.message(line);
     }
 }
 
@@ -220,8 +210,7 @@ fn whose(asking: &Asking<'_>, candidates: &Candidates, router: &Router) -> Resul
 fn named_for_client(params: &Raw, task: Option<&Belongs>) -> Raw {
     let params = match task {
         None => params.clone(),
-        Some(Belongs { ours: Some(ours), .. }) => related::with_task_id(params, ours),
-        Some(Belongs { ours: None, .. }) => related::without_task(params),
+        Some(task) => as_its_client_knows(task, params),
     };
     Object::of(&params).map_or_else(|| params.clone(), |object| object.without(&["task"]))
 }

@@ -26,8 +26,8 @@ pub fn attribute(candidates: &Candidates) -> Attribution {
     let Some(newest) = live.last() else {
         return Attribution::Unsolicited;
     };
-    let is_one_session = live.iter().all(|lane| lane.session == newest.session);
-    if is_one_session && candidates.may_all_be_of(&newest.session) {
+    let is_one_session = live.iter().all(|lane| lane.peer == newest.peer);
+    if is_one_session && candidates.may_all_be_of(&newest.peer) {
         return Attribution::Call(Arc::clone(newest));
     }
     Attribution::Ambiguous

@@ -1,11 +1,12 @@
 //! From a child to its clients: takes what children say by themselves.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::broadcast;
 
-use super::asks::{Asking, Asks};
+use super::asks::{self, Asking, Asks};
 use super::attribute::Attribution;
 use super::client::ClientSide;
 use super::related;
@@ -16,7 +17,7 @@ use crate::catalog::{Catalog, Kind};
 use crate::child::ghosts::Candidates;
 use crate::child::hub::{FromChild, Upward};
 use crate::event::SupervisionEvent;
-use crate::ids::{Generation, Instance, SessionId, WireId};
+use crate::ids::{Generation, Instance, ServerName, SessionId, WireId};
 use crate::rpc::Raw;
 use crate::rpc::mcp::{LogLevel, method};
 use crate::rpc::message::notification_line;
@@ -29,7 +30,7 @@ pub struct Backward {
     router: Router,
     catalog: Catalog,
     tasks: Tasks,
-    asks: Mutex<Asks>,
+    asks: Asks,
 }
 
 impl Backward {
@@ -40,17 +41,13 @@ impl Backward {
         tasks: Tasks,
         events: broadcast::Sender<SupervisionEvent>,
     ) -> Self {
-        let asks = Mutex::new(Asks::new(events));
+        let asks = Asks::new(events);
         Self {
             router,
             catalog,
             tasks,
             asks,
         }
-    }
-
-    fn asks(&self) -> MutexGuard<'_, Asks> {
-        self.asks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -81,7 +78,6 @@ impl Upward for Backward {
                 notification,
                 generation,
             } => {
-                self.asks().notified(instance, generation, &notification, router);
                 let said = Said {
                     instance,
                     generation,
@@ -100,7 +96,7 @@ impl Upward for Backward {
                     link: &link,
                     request: &request,
                 };
-                self.asks().put(&asking, &candidates, router);
+                self.asks.put(&asking, &candidates, router);
             }
         }
         true
@@ -179,7 +175,8 @@ fn notified(said: &Said<'_>, asked: &str, router: &Router, catalog: &Catalog) {
         method::MESSAGE => log_message(said, router),
         method::PROGRESS => task_progress(said, router),
         method::TASK_STATUS => task_status(said, router),
-        method::CANCELLED | method::ELICITATION_COMPLETE => {}
+        method::CANCELLED => asks::taken_back(said.instance, said.generation, said.params, router),
+        method::ELICITATION_COMPLETE => asks::elicitation_complete(said.instance, said.params, router),
         other => unknown(said.instance, other, said.params, router),
     }
 }
@@ -196,28 +193,22 @@ fn log_message(said: &Said<'_>, router: &Router) {
     else {
         return;
     };
-    // Behind us the client sees one server only: the logger's name says which of ours it was.
-    let server = &said.instance.server;
-    let logger = object
-        .get("logger")
-        .and_then(|logger| logger.prefixed(&format!("{server}/")))
-        .unwrap_or_else(|| Raw::of(&server.as_str()));
-    let params = object.with("logger", &logger);
     let listeners = router.listeners();
-    if let Some((belongs, params)) = of_task(said, &params, router) {
-        if listeners.wants_level(&belongs.session, level) {
-            to_task(
-                &belongs,
-                notification_line(method::MESSAGE, Some(&params)),
-                router,
-            );
+    let wants = |session: &SessionId| listeners.wants_level(session, level);
+    // Most levels are wanted by few, so the line is made only for those who do.
+    let params = || with_our_logger(&object, &said.instance.server);
+    if let Some(belongs) = task_of(said, raw, router) {
+        if wants(&belongs.session) {
+            let params = as_its_client_knows(&belongs, &params());
+            let line = notification_line(method::MESSAGE, Some(&params));
+            to_task(&belongs, line, router);
         }
         return;
     }
-    let line = notification_line(method::MESSAGE, Some(&params));
     let candidates = with_tasks(said.instance, said.generation, said.candidates, router);
     if let Attribution::Call(lane) = trace::attribute(&candidates, Some(raw)) {
-        if listeners.wants_level(&lane.session, level) {
+        if wants(&lane.session) {
+            let line = notification_line(method::MESSAGE, Some(&params()));
             // The call may have been answered in the meantime by its end.
             if !lane.push(line.clone())
                 && let Some(client) = listeners.client(&lane.session)
@@ -227,39 +218,57 @@ fn log_message(said: &Said<'_>, router: &Router) {
         }
         return;
     }
-    for (session, client) in concerned(said.instance, &candidates, router) {
-        if listeners.wants_level(&session, level) {
-            client.outbox.message(line.clone());
-        }
+    let mut concerned = concerned(said.instance, &candidates, router);
+    concerned.retain(|(session, _)| wants(session));
+    if concerned.is_empty() {
+        return;
     }
+    let line = notification_line(method::MESSAGE, Some(&params()));
+    for (_, client) in concerned {
+        client.outbox.message(line.clone());
+    }
+}
+
+/// Behind us the client sees one server only: the logger's name says which of ours it was.
+fn with_our_logger(message: &Object<'_>, server: &ServerName) -> Raw {
+    let logger = message
+        .get("logger")
+        .and_then(|logger| logger.prefixed(&format!("{server}/")))
+        .unwrap_or_else(|| Raw::of(&server.as_str()));
+    message.with("logger", &logger)
 }
 
 /// The calls in flight, and before them the tasks that run: a message that names neither may be any of theirs.
-pub(super) fn with_tasks(
+pub(super) fn with_tasks<'a>(
     instance: &Instance,
     generation: Generation,
-    candidates: &Candidates,
+    candidates: &'a Candidates,
     router: &Router,
-) -> Candidates {
+) -> Cow<'a, Candidates> {
     let mut live = router.task_table().lanes_on(instance, generation);
+    if live.is_empty() {
+        return Cow::Borrowed(candidates);
+    }
     live.extend(candidates.live.iter().cloned());
-    Candidates {
+    Cow::Owned(Candidates {
         live,
         given_up: candidates.given_up.clone(),
-    }
+    })
 }
 
-/// The task that these parameters name, and the parameters as its client knows it.
-fn of_task(said: &Said<'_>, params: &Raw, router: &Router) -> Option<(Belongs, Raw)> {
+/// The task that these parameters name.
+fn task_of(said: &Said<'_>, params: &Raw, router: &Router) -> Option<Belongs> {
     let own = related::task_id(params)?;
-    let (_, belongs) = router
-        .task_table()
-        .belongs(said.instance, said.generation, &own)?;
-    let params = match &belongs.ours {
+    let found = router.task_table().belongs(said.instance, said.generation, &own);
+    found.map(|(_, belongs)| belongs)
+}
+
+/// The parameters with the task as its client knows it, if it knows of one.
+pub(super) fn as_its_client_knows(task: &Belongs, params: &Raw) -> Raw {
+    match &task.ours {
         Some(ours) => related::with_task_id(params, ours),
         None => related::without_task(params),
-    };
-    Some((belongs, params))
+    }
 }
 
 /// To the client of a task: on the exchange that is open for it, or on any other way.
@@ -288,10 +297,7 @@ fn task_progress(said: &Said<'_>, router: &Router) {
         .progress(said.instance, said.generation, WireId(token), value);
     let Some((belongs, token)) = task else { return };
     let params = object.with("progressToken", &token);
-    let params = match &belongs.ours {
-        Some(ours) => related::with_task_id(&params, ours),
-        None => related::without_task(&params),
-    };
+    let params = as_its_client_knows(&belongs, &params);
     to_task(
         &belongs,
         notification_line(method::PROGRESS, Some(&params)),

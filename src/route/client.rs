@@ -17,6 +17,20 @@ pub struct ClientSide {
 }
 
 impl ClientSide {
+    /// The client of one request of 2026-07-28: it said all of itself in it.
+    pub fn of_request(profile: Arc<Profile>) -> Self {
+        Self {
+            questions: Questions::collected(),
+            profile: OnceLock::from(profile),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is there for one request only, and hears nothing outside of it.
+    pub fn is_of_one_request(&self) -> bool {
+        self.questions.are_collected()
+    }
+
     /// The handshake. `false` when it was done before.
     pub fn introduce(&self, profile: Profile) -> bool {
         self.profile.set(Arc::new(profile)).is_ok()

@@ -49,6 +49,8 @@ struct Agreed {
 #[derive(Debug)]
 struct Session {
     client: Arc<ClientSide>,
+    /// See [`crate::child::Lane`].
+    home: SessionId,
     level: Option<LogLevel>,
     subscribed: HashSet<Resource>,
 }
@@ -56,9 +58,17 @@ struct Session {
 impl Listeners {
     /// A session has come.
     pub fn add(&self, session: SessionId, client: Arc<ClientSide>) {
+        let home = session.clone();
+        self.add_at(session, home, client);
+    }
+
+    /// A client without a session has come, for as long as one request of it.
+    pub fn add_at(&self, session: SessionId, home: SessionId, client: Arc<ClientSide>) {
+        let level = client.profile().and_then(|profile| profile.log_level);
         let fresh = Session {
             client,
-            level: None,
+            home,
+            level,
             subscribed: HashSet::new(),
         };
         self.wants().sessions.insert(session, fresh);
@@ -100,12 +110,13 @@ impl Listeners {
 
     /// Whether a session wants a message of this level.
     pub fn wants_level(&self, session: &SessionId, level: LogLevel) -> bool {
-        let wanted = self
-            .wants()
-            .sessions
-            .get(session)
-            .map(|session| session.level.unwrap_or(LEVEL_UNTIL_SET));
-        wanted.is_some_and(|wanted| wanted <= level)
+        let wants = self.wants();
+        let Some(known) = wants.sessions.get(session) else {
+            return false;
+        };
+        // A request that names no level gets no messages (MCP 2026-07-28, logging).
+        let until_set = (!known.client.is_of_one_request()).then_some(LEVEL_UNTIL_SET);
+        known.level.or(until_set).is_some_and(|wanted| wanted <= level)
     }
 
     /// The lowest level that any session has asked for: what children have to be set to.
@@ -120,10 +131,7 @@ impl Listeners {
     /// The lowest level that a session of this owner has asked for: what its own process has to be set to.
     pub fn lowest_level_of(&self, owner: &OwnerKey) -> Option<LogLevel> {
         let wants = self.wants();
-        let owners = wants
-            .sessions
-            .iter()
-            .filter(|(id, session)| session.is(id, owner));
+        let owners = wants.sessions.iter().filter(|(_, session)| session.is(owner));
         owners.filter_map(|(_, session)| session.level).min()
     }
 
@@ -266,10 +274,7 @@ impl Listeners {
     /// The clients of an owner: one session's, or all those of a client program.
     pub fn clients_of(&self, owner: &OwnerKey) -> Vec<(SessionId, Arc<ClientSide>)> {
         let wants = self.wants();
-        let owners = wants
-            .sessions
-            .iter()
-            .filter(|(id, session)| session.is(id, owner));
+        let owners = wants.sessions.iter().filter(|(_, session)| session.is(owner));
         owners
             .map(|(id, session)| (id.clone(), Arc::clone(&session.client)))
             .collect()
@@ -281,7 +286,7 @@ impl Listeners {
         let mut greeted = wants
             .sessions
             .iter()
-            .filter(|(_, session)| session.client.profile().is_some());
+            .filter(|(_, session)| session.client.profile().is_some() && !session.client.is_of_one_request());
         let (Some((id, session)), None) = (greeted.next(), greeted.next()) else {
             return None;
         };
@@ -307,9 +312,9 @@ impl Listeners {
 pub struct TooMany;
 
 impl Session {
-    fn is(&self, id: &SessionId, owner: &OwnerKey) -> bool {
+    fn is(&self, owner: &OwnerKey) -> bool {
         let profile = self.client.profile();
-        OwnerKey::session(id) == *owner
+        OwnerKey::session(&self.home) == *owner
             || profile.is_some_and(|profile| OwnerKey::client(&profile.client_name()) == *owner)
     }
 }

@@ -15,6 +15,7 @@ pub mod error;
 pub mod listeners;
 mod moves;
 pub mod outbox;
+mod processes;
 pub mod project;
 pub mod provenance;
 pub mod questions;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
@@ -29,7 +30,22 @@ pub const N_OPEN_MAX: usize = 64;
 
 /// One client's open questions.
 #[derive(Debug, Default)]
-pub struct Questions(Mutex<Open>);
+pub struct Questions {
+    open: Mutex<Open>,
+    /// Rung at each question, where the client is told in results what it is asked.
+    bell: Option<Notify>,
+}
+
+/// A question as a client is told of it in a result.
+#[derive(Debug, Clone)]
+pub struct Collected {
+    /// Our id of it.
+    pub id: u64,
+    /// What it asks for: the method.
+    pub asked: String,
+    /// Its parameters.
+    pub params: Option<Raw>,
+}
 
 #[derive(Debug, Default)]
 struct Open {
@@ -48,6 +64,8 @@ pub struct Question {
     pub child_id: RequestId,
     /// What it asks for: the method.
     pub asked: String,
+    /// Its parameters, as the client gets them.
+    pub params: Option<Raw>,
     /// The call that it belongs to.
     pub lane: Arc<Lane>,
     /// The task that it belongs to, where it belongs to one.
@@ -82,6 +100,50 @@ impl TaskTie {
 }
 
 impl Questions {
+    /// For a client that is told in results what it is asked: nothing is sent to it, the door fetches them.
+    pub fn collected() -> Self {
+        Self {
+            open: Mutex::default(),
+            bell: Some(Notify::new()),
+        }
+    }
+
+    /// Whether the door fetches them.
+    pub fn are_collected(&self) -> bool {
+        self.bell.is_some()
+    }
+
+    /// The open ones after this id, in the order in which they were asked.
+    pub fn after(&self, id: u64) -> Vec<Collected> {
+        let open = self.open();
+        let later = open.open.iter().filter(|(known, _)| **known > id);
+        let mut later: Vec<Collected> = later
+            .map(|(id, question)| Collected {
+                id: *id,
+                asked: question.asked.clone(),
+                params: question.params.clone(),
+            })
+            .collect();
+        later.sort_by_key(|question| question.id);
+        later
+    }
+
+    /// Waits until one is asked; also returns for one that was asked since the last wait.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn asked(&self) {
+        match &self.bell {
+            Some(bell) => bell.notified().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Whether this one is open.
+    pub fn is_open(&self, id: u64) -> bool {
+        self.open().open.contains_key(&id)
+    }
+
     /// From now on ids begin after this one: lower ones may still be open at the client, from before a restart.
     pub fn begin_after(&self, id: u64) {
         let mut open = self.open();
@@ -92,14 +154,24 @@ impl Questions {
     ///
     /// # Errors
     /// The question comes back when too many are open.
-    pub fn ask(&self, question: Question, params: Option<&Raw>) -> Result<Option<Bytes>, Box<Question>> {
+    pub fn ask(&self, question: Question) -> Result<Option<Bytes>, Box<Question>> {
         let mut open = self.open();
         if open.open.len() >= N_OPEN_MAX {
             return Err(Box::new(question));
         }
         open.n_asked += 1;
         let id = open.n_asked;
-        let line = request_line(RequestId::number(id).raw(), &question.asked, params);
+        if let Some(bell) = &self.bell {
+            question.lane.question_asked();
+            open.open.insert(id, question);
+            bell.notify_one();
+            return Ok(None);
+        }
+        let line = request_line(
+            RequestId::number(id).raw(),
+            &question.asked,
+            question.params.as_ref(),
+        );
         let lane = Arc::clone(&question.lane);
         open.open.insert(id, question);
         // Counted and queued under the lock: an answer cannot overtake it.
@@ -135,7 +207,7 @@ impl Questions {
         });
         let any = !found.is_empty();
         for (id, question) in found {
-            question.tell(outbox, cancelled(id, "the server no longer asks"));
+            self.tell(&question, outbox, cancelled(id, "the server no longer asks"));
             question.lane.question_ended();
         }
         any
@@ -146,7 +218,11 @@ impl Questions {
         let older =
             self.take(|question| question.instance == *instance && question.link.generation < generation);
         for (id, question) in older {
-            question.tell(outbox, cancelled(id, "the server that asked has ended"));
+            self.tell(
+                &question,
+                outbox,
+                cancelled(id, "the server that asked has ended"),
+            );
             question.lane.question_ended();
         }
     }
@@ -155,7 +231,7 @@ impl Questions {
     pub fn expire(&self, now: Instant, outbox: &Outbox) {
         for (id, question) in self.take(|question| now.saturating_duration_since(question.since) >= PATIENCE)
         {
-            question.tell(outbox, cancelled(id, "nobody answered in time"));
+            self.tell(&question, outbox, cancelled(id, "nobody answered in time"));
             let outcome = gone(&question.asked);
             question.end(&outcome);
         }
@@ -178,9 +254,16 @@ impl Questions {
             }
         }
         for (id, question) in self.take(|question| Arc::ptr_eq(&question.lane, lane)) {
-            question.tell(outbox, cancelled(id, "the call that asked has ended"));
+            self.tell(&question, outbox, cancelled(id, "the call that asked has ended"));
             let outcome = gone(&question.asked);
             question.end(&outcome);
+        }
+    }
+
+    /// On the way that the question took. A client that was told of it in a result finds it gone when it asks again.
+    fn tell(&self, question: &Question, outbox: &Outbox, line: Bytes) {
+        if !self.are_collected() && !question.lane.push(line.clone()) {
+            outbox.message(line);
         }
     }
 
@@ -190,7 +273,7 @@ impl Questions {
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -215,13 +298,6 @@ impl Question {
         self.lane.question_ended();
         next.question_asked();
         self.lane = next;
-    }
-
-    /// On the way that the question took.
-    fn tell(&self, outbox: &Outbox, line: Bytes) {
-        if !self.lane.push(line.clone()) {
-            outbox.message(line);
-        }
     }
 
     fn end(&self, outcome: &Outcome) {
@@ -261,6 +337,7 @@ mod tests {
             link: Arc::clone(link),
             child_id: RequestId::number(child_id),
             asked: method::ELICIT.to_owned(),
+            params: None,
             lane: Arc::clone(lane),
             task: None,
             since: Instant::now(),
@@ -282,7 +359,7 @@ mod tests {
     async fn a_question_goes_out_under_our_id_and_its_answer_back_under_the_childs_once() {
         let (link, mut queue) = Link::new(Generation(1), 8);
         let (questions, lane) = (Questions::default(), lane());
-        questions.ask(question(&link, &lane, 77), None).unwrap();
+        questions.ask(question(&link, &lane, 77)).unwrap();
         assert!(lane.is_asking());
         assert_eq!(
             lane.pop().unwrap(),
@@ -303,7 +380,7 @@ mod tests {
         let (link, mut queue) = Link::new(Generation(1), 8);
         let (questions, lane, instance) = (Questions::default(), lane(), instance());
         let outbox = Outbox::default();
-        questions.ask(question(&link, &lane, 77), None).unwrap();
+        questions.ask(question(&link, &lane, 77)).unwrap();
         assert!(
             !questions.withdraw(&instance, Generation(2), &RequestId::number(77), &outbox),
             "another process"
@@ -319,7 +396,7 @@ mod tests {
     async fn a_child_hears_when_the_client_is_gone() {
         let (link, mut queue) = Link::new(Generation(1), 8);
         let (questions, lane) = (Questions::default(), lane());
-        questions.ask(question(&link, &lane, 5), None).unwrap();
+        questions.ask(question(&link, &lane, 5)).unwrap();
         questions.end_all();
         assert_eq!(
             posted(&mut queue).unwrap(),
@@ -341,7 +418,7 @@ mod tests {
             if is_owned {
                 asked.instance.owner = Some(crate::ids::OwnerKey::session(&lane.session));
             }
-            questions.ask(asked, None).unwrap();
+            questions.ask(asked).unwrap();
             questions.call_ended(&lane, &outbox);
             assert!(!lane.is_asking());
             assert_eq!(posted(&mut queue).is_none(), stays, "{is_owned} {method}");
@@ -358,9 +435,9 @@ mod tests {
         let (questions, lane) = (Questions::default(), lane());
         for n in 0..N_OPEN_MAX {
             questions
-                .ask(question(&link, &lane, u64::try_from(n).unwrap()), None)
+                .ask(question(&link, &lane, u64::try_from(n).unwrap()))
                 .unwrap();
         }
-        assert!(questions.ask(question(&link, &lane, 999), None).is_err());
+        assert!(questions.ask(question(&link, &lane, 999)).is_err());
     }
 }

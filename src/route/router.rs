@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::context::CallContext;
@@ -17,16 +16,13 @@ use super::task_table::TaskTable;
 use super::urls::{self, Urls};
 use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
-use crate::child::handshake::Persona;
 use crate::child::outgoing::Params;
 use crate::child::{Call, CallError, Child};
 use crate::config::spec::Sharing;
-use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
-use crate::rpc::message::notification_line;
+use crate::ids::ServerName;
 use crate::rpc::object::{Object, elements};
 use crate::rpc::trace::Spans;
 use crate::rpc::{Outcome, Raw, Text, mcp};
-use crate::supervise::instances::{Instances, TooMany};
 use crate::supervise::{Directory, Entry};
 
 /// Finds the child that answers. Cheap to clone.
@@ -277,105 +273,11 @@ impl Router {
         Ok(("uri", owner, entry))
     }
 
-    /// Tells every child that can log the lowest level that any session wants which it serves.
-    pub async fn spread_level(&self) {
-        let directory = Arc::clone(&self.directory.borrow());
-        for entry in directory.iter() {
-            self.set_level(&entry.child).await;
-            for owned in entry.instances.iter().flat_map(Instances::children) {
-                self.set_level(&owned).await;
-            }
-        }
-    }
-
-    /// Tells one child, if it can log and anybody whom it serves has set a level.
-    pub async fn set_level(&self, child: &Child) {
-        let can = child
-            .status()
-            .handshake
-            .is_some_and(|handshake| handshake.can("logging"));
-        let lowest = match &child.instance().owner {
-            None => self.listeners.lowest_level(),
-            Some(owner) => self.listeners.lowest_level_of(owner),
-        };
-        if let Some(level) = lowest.filter(|_| can) {
-            let params = Params::Plain(Raw::of(&serde_json::json!({ "level": level })));
-            drop(self.ours(child, mcp::method::SET_LEVEL, params).await);
-        }
-    }
-
-    /// The child that works for the caller: the shared one, or the caller's own.
-    pub(super) fn child_for(&self, entry: &Entry, context: &CallContext) -> Result<Child, RouteError> {
-        let Some(instances) = &entry.instances else {
-            return Ok(entry.child.clone());
-        };
-        let session = &context.lane.session;
-        let profile = self
-            .listeners
-            .client(session)
-            .and_then(|client| client.profile().cloned());
-        let owner = match entry.spec.policy.sharing {
-            Sharing::Shared | Sharing::PerSession => OwnerKey::session(session),
-            Sharing::PerClient => OwnerKey::client(
-                &profile
-                    .as_ref()
-                    .map(|profile| profile.client_name())
-                    .unwrap_or_default(),
-            ),
-        };
-        let persona = || Persona {
-            owner: owner.clone(),
-            capabilities: profile
-                .as_ref()
-                .map_or_else(Raw::empty_object, |profile| profile.capabilities.clone()),
-            client_info: profile.as_ref().and_then(|profile| profile.client_info.clone()),
-        };
-        let child = instances.of(persona, &owner, Instant::now());
-        child.map_err(|TooMany { n_max }| RouteError::NoInstance {
-            server: entry.spec.name.clone(),
-            n_max,
-        })
-    }
-
-    /// One line of processes, if it is still there.
-    pub fn child(&self, instance: &Instance) -> Option<Child> {
-        let entry = self.entry(&instance.server)?;
-        match &instance.owner {
-            None => Some(entry.child),
-            Some(owner) => entry.instances?.get(owner),
-        }
-    }
-
-    /// A client's folders have changed: the processes that are its alone hear of it.
-    pub fn roots_changed(&self, session: &SessionId) {
-        let line = notification_line(mcp::method::ROOTS_CHANGED, None);
-        let profile = self
-            .listeners
-            .client(session)
-            .and_then(|client| client.profile().cloned());
-        let name = profile
-            .as_ref()
-            .map(|profile| profile.client_name())
-            .unwrap_or_default();
-        let owners = [OwnerKey::session(session), OwnerKey::client(&name)];
-        let directory = Arc::clone(&self.directory.borrow());
-        for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
-            for child in owners.iter().filter_map(|owner| instances.get(owner)) {
-                child.notify(line.clone());
-            }
-        }
-    }
-
-    /// One server's entry.
-    pub fn entry(&self, server: &ServerName) -> Option<Entry> {
-        self.directory.borrow().get(server.as_str()).cloned()
-    }
-
     /// Whose resource a URI is, for this client.
     pub(super) fn resource(&self, context: &CallContext, uri: &str) -> Result<(Owner, Entry), RouteError> {
         let missing = || RouteError::NoResource { uri: uri.to_owned() };
         let seen = || {
-            let server = self.provenance.of(&context.lane.session, uri)?;
+            let server = self.provenance.of(&context.lane.home, uri)?;
             self.entry(&server).map(|_| server)
         };
         let owner = self.view().owner_of_uri(uri, seen).ok_or_else(missing)?;
@@ -398,10 +300,10 @@ impl Router {
         if ids.is_empty() {
             return;
         }
-        if let Ok(child) = self.child_for(entry, context) {
-            for id in ids {
-                self.urls.note(child.instance(), id, &context.lane.session);
-            }
+        // The process that has said so may have ended since; none is started for this.
+        let instance = self.instance_for(entry, context);
+        for id in ids {
+            self.urls.note(&instance, id, &context.lane.session);
         }
     }
 
@@ -412,12 +314,12 @@ impl Router {
         if uris.is_empty() {
             return;
         }
-        let (view, session) = (self.view(), &context.lane.session);
+        let (view, home) = (self.view(), &context.lane.home);
         uris.retain(|uri| view.list(Kind::Resources).owner(uri).is_none());
         // A session that has ended meanwhile would never be forgotten.
-        if !uris.is_empty() && self.listeners.client(session).is_some() {
+        if !uris.is_empty() && self.listeners.client(&context.lane.session).is_some() {
             for uri in &uris {
-                self.provenance.note(session, server, uri);
+                self.provenance.note(home, server, uri);
             }
         }
     }

@@ -16,7 +16,9 @@ use super::related;
 use crate::child::Lane;
 use crate::child::hold::Work;
 use crate::child::link::{Link, Witness};
+use crate::child::outgoing::Params;
 use crate::ids::{Generation, Instance, SessionId, WireId};
+use crate::rpc::mcp::method;
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw};
 
@@ -137,6 +139,29 @@ impl Witness for Creation {
             tracing::error!("a call was answered twice; this is a bug in mcp-wrapper");
         }
     }
+
+    /// "For task-augmented requests, the `tasks/cancel` request MUST be used instead of the `notifications/cancelled`
+    /// notification" (MCP 2025-11-25, cancellation, "Cancellation Flow"): that needs the id, which the answer brings.
+    fn is_of_what_outlives(&self) -> bool {
+        true
+    }
+
+    fn answered_late(&self, link: &Link, id: WireId, outcome: &Outcome) {
+        let task = outcome.as_ref().ok().and_then(task_of);
+        let Some(task) = task.as_ref().and_then(Object::of) else {
+            return;
+        };
+        let status = task.get_string("status").unwrap_or_default();
+        if let Some(own) = task.get_string("taskId").filter(|_| !is_terminal(&status)) {
+            let params = Params::Plain(Raw::of(&serde_json::json!({ "taskId": own })));
+            link.end_what_began(id, &self.lane.session, method::TASKS_CANCEL, params);
+        }
+    }
+}
+
+/// Whether a task in this status has come to its end.
+fn is_terminal(status: &str) -> bool {
+    matches!(status, "completed" | "failed" | "cancelled")
 }
 
 /// The task in the answer to a call that makes one.
@@ -393,7 +418,7 @@ impl Task {
     fn stands(&mut self, ours: &str, task: &Raw, now: Instant) {
         let Some(object) = Object::of(task) else { return };
         let status = object.get_string("status").unwrap_or_default();
-        self.is_over |= matches!(status.as_str(), "completed" | "failed" | "cancelled");
+        self.is_over |= is_terminal(&status);
         if self.is_over {
             self.made.work = None;
         }

@@ -38,7 +38,7 @@ fn call_of(candidates: &Candidates, trace: &Trace) -> Option<Arc<Lane>> {
         return None;
     };
     // A call that was given up may be of the same trace: of those it is not known.
-    candidates.may_all_be_of(&only.session).then(|| Arc::clone(only))
+    candidates.may_all_be_of(&only.peer).then(|| Arc::clone(only))
 }
 
 #[cfg(test)]

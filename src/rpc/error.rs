@@ -23,6 +23,12 @@ pub mod code {
     pub const RESOURCE_NOT_FOUND: i64 = -32002;
     /// "No valid session": what SDKs write in the body of an HTTP 400 or 404.
     pub const NO_SESSION: i64 = -32000;
+    /// The headers of a request say something else than its body, or are not there (MCP 2026-07-28; HTTP 400).
+    pub const HEADER_MISMATCH: i64 = -32020;
+    /// The client has not declared what the request needs (MCP 2026-07-28; HTTP 400).
+    pub const MISSING_CAPABILITY: i64 = -32021;
+    /// The revision of the request is not served (MCP 2026-07-28; HTTP 400).
+    pub const UNSUPPORTED_VERSION: i64 = -32022;
 
     /// Ours: the child ended while it worked on the request.
     pub const CHILD_EXITED: i64 = 1001;

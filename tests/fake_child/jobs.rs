@@ -2,9 +2,11 @@
 //!
 //! The ids are `task-1`, `task-2`… of this process, so that two processes give the same. What a task does is in the
 //! arguments of its call: after `ms` it asks `ask.method` with `ask.params`, tells of `progress` steps, logs `log`, and
-//! ends with `result` or `error` (each as it is written), or with its arguments as text. With `hold` it never ends.
+//! ends with `result` or `error` (each as it is written), or with its arguments as text. With `hold` it never ends. With
+//! `once` it is made only once there is a file of that path.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -31,10 +33,29 @@ struct Job {
 }
 
 impl Jobs {
-    /// Makes a task of this call, and answers it.
+    /// Makes a task of this call, and answers it; the world goes on meanwhile.
     pub(crate) fn make(world: &Arc<World>, id: &str, params: &Members<'_>) {
         let raw = |members: &Members<'_>, name: &str| members.get(name).map(|raw| raw.get().to_owned());
         let ttl = raw(&object(params, "task"), "ttl").unwrap_or_else(|| "null".to_owned());
+        let arguments = raw(params, "arguments").unwrap_or_else(|| "{}".to_owned());
+        let token = raw(&object(params, "_meta"), "progressToken");
+        let once = text(&object(params, "arguments"), "once");
+        let (world, id) = (Arc::clone(world), id.to_owned());
+        if once.is_empty() {
+            let own = Self::begin(&world, &id, ttl);
+            thread::spawn(move || work(&world, &own, &arguments, token.as_deref()));
+            return;
+        }
+        thread::spawn(move || {
+            while !Path::new(&once).exists() {
+                thread::sleep(Duration::from_millis(5));
+            }
+            let own = Self::begin(&world, &id, ttl);
+            work(&world, &own, &arguments, token.as_deref());
+        });
+    }
+
+    fn begin(world: &World, id: &str, ttl: String) -> String {
         let mut all = world.jobs.all.lock().unwrap();
         let own = format!("task-{}", all.len() + 1);
         let job = Job {
@@ -47,10 +68,7 @@ impl Jobs {
         drop(all);
         world.journal.note(&format!("task {own}"));
         world.answer(id, format!(r#"{{"task":{shown},"z":1.0e1}}"#).as_bytes());
-        let arguments = raw(params, "arguments").unwrap_or_else(|| "{}".to_owned());
-        let token = raw(&object(params, "_meta"), "progressToken");
-        let world = Arc::clone(world);
-        thread::spawn(move || work(&world, &own, &arguments, token.as_deref()));
+        own
     }
 
     /// `tasks/…`

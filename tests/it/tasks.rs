@@ -335,6 +335,40 @@ async fn a_driven_task_ends_with_its_call() {
 }
 
 #[tokio::test]
+async fn a_task_whose_call_is_taken_back_before_it_is_made_ends_as_soon_as_it_is() {
+    let daemon = Daemon::start(&[worker()]).await;
+    let once = daemon.setup.project.path().join("now");
+    let arguments = json!({ "hold": 1, "once": once });
+    for (n, revision, say) in [
+        (1, "2025-11-25", making(7, "a__may_work", arguments.clone())),
+        (2, "2025-06-18", call(7, "a__must_work", arguments.clone())),
+    ] {
+        let mut client = line(&daemon, revision).await;
+        client.send(&say).await;
+        daemon
+            .setup
+            .called("a", if n == 1 { "may_work" } else { "must_work" })
+            .await;
+        client
+            .send(r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}}"#)
+            .await;
+        // Behind the cancellation: once it is answered that was taken in.
+        let listed = client.ask_json(&request(8, "ping", json!({}))).await;
+        assert!(listed["result"].is_object(), "{listed}");
+        std::fs::write(&once, "").unwrap();
+        daemon.setup.noted("a", &format!("task cancelled task-{n}")).await;
+        std::fs::remove_file(&once).unwrap();
+        client.finish().await;
+    }
+    let journal = daemon.setup.journal("a").join("\n");
+    assert!(
+        !journal.contains("notifications/cancelled"),
+        "a task is ended by its id, and by nothing else: {journal}"
+    );
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn a_session_that_ends_takes_its_tasks_with_it() {
     let daemon = Daemon::start(&[worker()]).await;
     let client = http(&daemon, "2025-11-25").await;
