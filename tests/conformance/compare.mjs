@@ -1,21 +1,27 @@
 // What the gateway passes against what the same fixture passes when it is served directly, scenario by scenario.
 //
-//   compare.mjs RESULTS EXPECTED_FAILURES [SCENARIO…]
+//   compare.mjs REVISION RESULTS EXPECTED_FAILURES [SCENARIO…]
 //
-// RESULTS holds direct/VERSION, shared/VERSION and per-session/VERSION, each with what the suite of that version wrote;
-// the last two are the gateway's. One line a scenario, and at the end `N passed, N failed`. With scenarios named, only these were run, and nothing is said of the others.
+// RESULTS holds direct/VERSION and TARGET/VERSION for each target below, each with what the suite of that version wrote; the
+// targets are gateways. One line a scenario, and at the end `N passed, N failed`. With scenarios named, only these were
+// run, and nothing is said of the others.
 
 import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
 
-// What the fixture reaches when it is served directly. Of the newer suite three scenarios are run but not scored.
-const REACHED = {
-  "0.1.16": { scenarios: 32, checks: 44 },
-  "0.2.0-alpha.12": { scenarios: 33, checks: 84 },
+// What the fixture reaches when it is served directly, by the version of the suite; and the gateways that are measured by
+// it. Of the newer suite some scenarios are run but not scored: 3 of 2025-11-25, 13 of 2026-07-28.
+const PLANS = {
+  "2025-11-25": {
+    reached: { "0.1.16": { scenarios: 32, checks: 44 }, "0.2.0-alpha.12": { scenarios: 33, checks: 84 } },
+    targets: ["shared", "per-session"],
+  },
+  "2026-07-28": {
+    reached: { "0.2.0-alpha.12": { scenarios: 50, checks: 196 } },
+    targets: ["modern", "legacy"],
+  },
 };
-
-const SHARINGS = ["shared", "per-session"];
 
 // From worse to better. What a suite only tells (INFO) or leaves out (SKIPPED) is neither good nor bad.
 const RANKS = ["FAILURE", "WARNING", "SKIPPED", "INFO", "SUCCESS"];
@@ -24,7 +30,8 @@ const RANKS = ["FAILURE", "WARNING", "SKIPPED", "INFO", "SUCCESS"];
 // SDK answers each request with a stream, the gateway only those during which something is said.
 const AS_GOOD = { "server-sse-streams-functional": "INFO" };
 
-const [results, expectedFile, ...named] = process.argv.slice(2);
+const [revision, results, expectedFile, ...named] = process.argv.slice(2);
+const { reached: REACHED, targets: TARGETS } = PLANS[revision];
 const expected = parse(readFileSync(expectedFile, "utf8")) ?? {};
 let nPassed = 0;
 let nFailed = 0;
@@ -90,15 +97,15 @@ function told(check) {
   return `${check.id}: ${check.status}: ${check.errorMessage ?? "no reason given"}`;
 }
 
-function compareScenario(sharing, version, scenario, direct, gateway) {
-  const what = `${sharing} ${version} ${scenario}`;
-  const reason = expected[sharing]?.[version]?.[scenario];
+function compareScenario(target, version, scenario, direct, gateway) {
+  const what = `${target} ${version} ${scenario}`;
+  const reason = expected[target]?.[version]?.[scenario];
   const worse = gateway ? shortcomings(direct, gateway) : ["the suite left no result"];
   const score = `${successes(gateway ?? [])} of ${successes(direct)} checks`;
   if (worse.length === 0 && reason === undefined) {
     passed(`${what}: ${score}`);
   } else if (worse.length === 0) {
-    failed(`${what}: passes now; take it out of expected-failures.yml`);
+    failed(`${what}: passes now; take it out of ${expectedFile.split("/").pop()}`);
   } else if (reason === undefined) {
     failed(`${what}: ${score}\n        ${worse.join("\n        ")}`);
   } else {
@@ -125,11 +132,11 @@ function judgeDirect(version, direct) {
 }
 
 // What is expected to fail has to be something that can.
-function judgeExpected(sharing, version, direct) {
-  for (const scenario of Object.keys(expected[sharing]?.[version] ?? {})) {
+function judgeExpected(target, version, direct) {
+  for (const scenario of Object.keys(expected[target]?.[version] ?? {})) {
     const wasRun = named.length === 0 || named.includes(scenario);
     if (wasRun && !direct.has(scenario)) {
-      failed(`${sharing} ${version} ${scenario}: expected to fail, but there is no such scenario`);
+      failed(`${target} ${version} ${scenario}: expected to fail, but there is no such scenario`);
     }
   }
 }
@@ -137,16 +144,16 @@ function judgeExpected(sharing, version, direct) {
 for (const version of Object.keys(REACHED)) {
   const direct = scenariosIn(join(results, "direct", version));
   judgeDirect(version, direct);
-  for (const sharing of SHARINGS) {
-    const gateway = scenariosIn(join(results, sharing, version));
-    for (const [scenario, checks] of direct) compareScenario(sharing, version, scenario, checks, gateway.get(scenario));
-    judgeExpected(sharing, version, direct);
+  for (const target of TARGETS) {
+    const gateway = scenariosIn(join(results, target, version));
+    for (const [scenario, checks] of direct) compareScenario(target, version, scenario, checks, gateway.get(scenario));
+    judgeExpected(target, version, direct);
   }
 }
-for (const [sharing, versions] of Object.entries(expected)) {
-  if (!SHARINGS.includes(sharing)) failed(`expected-failures.yml: there is no sharing ${sharing}`);
+for (const [target, versions] of Object.entries(expected)) {
+  if (!TARGETS.includes(target)) failed(`${expectedFile}: there is no target ${target}`);
   for (const version of Object.keys(versions ?? {})) {
-    if (!(version in REACHED)) failed(`expected-failures.yml: there is no version ${version}`);
+    if (!(version in REACHED)) failed(`${expectedFile}: there is no version ${version}`);
   }
 }
 if (nKnown > 0) console.log(`${nKnown} known to fail`);

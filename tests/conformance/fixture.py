@@ -459,8 +459,8 @@ async def serve_stdio() -> None:
         await server.run(read_stream, write_stream, server.create_initialization_options())
 
 
-def serve_http(port: int) -> None:
-    app = everything().streamable_http_app(event_store=Events(), retry_interval=RETRY_MILLISECONDS)
+def serve_http(server: Server, port: int) -> None:
+    app = server.streamable_http_app(event_store=Events(), retry_interval=RETRY_MILLISECONDS)
     # Listening from here on: whoever reads the line may connect at once.
     listener = socket.create_server(("127.0.0.1", port))
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}/mcp", file=sys.stderr, flush=True)
@@ -473,6 +473,6 @@ if __name__ == "__main__":
         case []:
             anyio.run(serve_stdio)
         case ["--http", port]:
-            serve_http(int(port))
+            serve_http(everything(), int(port))
         case _:
             sys.exit(__doc__)

@@ -1,14 +1,19 @@
 #!/usr/bin/env bash
-# The official MCP conformance suite, in two versions, against the gateway with the stdio fixture behind it, shared by all
-# sessions and with a process for each, and against the same fixture served directly, which is the measure.
+# The official MCP conformance suite against the gateway with a stdio fixture behind it, and against the same fixture served
+# directly, which is the measure. For each revision:
 #
-#   tests/conformance/run.sh             every scenario
-#   tests/conformance/run.sh SCENARIO…   only these, which must be in both versions
-#   KEEP=1 tests/conformance/run.sh …    leaves the scratch folder with all results and logs
+#   2025-11-25  in two versions of the suite; the fixture is shared by all sessions, and then a process for each
+#   2026-07-28  in one; the fixture speaks 2026-07-28, and then revisions with a handshake only
+#
+#   tests/conformance/run.sh                      every scenario of 2025-11-25
+#   CONFORMANCE_2026=1 tests/conformance/run.sh   of 2026-07-28 as well
+#   REVISIONS=2026-07-28 tests/conformance/run.sh …  of these revisions, in words separated by spaces
+#   tests/conformance/run.sh SCENARIO…            only these, which must be in every version that is run
+#   KEEP=1 tests/conformance/run.sh …             leaves the scratch folder with all results and logs
 #
 # Uses the release binaries, or those named by MCP_WRAPPER and MCPCTL. Fails where the gateway passes less than the
-# fixture directly, unless expected-failures.yml says so, and where that file says so wrongly. One line a scenario, and at
-# the end `N passed, N failed`.
+# fixture directly, unless expected-failures-REVISION.yml says so, and where that file says so wrongly. One line a scenario,
+# and at the end of each revision `N passed, N failed`.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -19,9 +24,10 @@ source "$here/../../scripts/daemon.sh"
 SUITE_SECONDS=240
 READY_SECONDS=30
 DRAIN_SECONDS=25
-REVISION=2025-11-25
 
-sharings=(shared per-session)
+revisions=2025-11-25
+[ "${CONFORMANCE_2026:-}" != 1 ] || revisions="2025-11-25 2026-07-28"
+read -ra revisions <<<"${REVISIONS:-$revisions}"
 scenarios=("$@")
 
 "$here/install.sh"
@@ -39,8 +45,10 @@ leave() {
 }
 trap leave EXIT
 
+# fixture_start REVISION
 fixture_start() {
-  "$here/.venv/bin/python" "$here/fixture.py" --http 0 </dev/null >"$scratch/fixture.txt" 2>&1 &
+  fixture_url=""
+  "$here/.venv/bin/python" "$(fixture_of "$1")" --http 0 </dev/null >"$scratch/fixture.txt" 2>&1 &
   fixture_pid=$!
   wait_until "$READY_SECONDS" fixture_said_where || true
   if [ -z "$fixture_url" ]; then
@@ -48,6 +56,22 @@ fixture_start() {
     tail -n 30 "$scratch/fixture.txt" >&2
     return 1
   fi
+}
+
+fixture_of() {
+  case $1 in
+    2025-11-25) echo "$here/fixture.py" ;;
+    2026-07-28) echo "$here/fixture_2026.py" ;;
+    *) echo "there is no fixture for $1" >&2; return 1 ;;
+  esac
+}
+
+# The gateways that are measured.
+targets_of() {
+  case $1 in
+    2025-11-25) echo shared per-session ;;
+    2026-07-28) echo modern legacy ;;
+  esac
 }
 
 # Also true when there is nothing left to wait for, because the fixture ended.
@@ -68,8 +92,8 @@ fixture_is_gone() {
   ! is_alive "$fixture_pid"
 }
 
-# suite VERSION TARGET URL WORD…: its status tells only what its results tell in detail, so it is not looked at; one that
-# is cut off, or dies, leaves scenarios without results.
+# suite VERSION REVISION/TARGET URL WORD…: its status tells only what its results tell in detail, so it is not looked at;
+# one that is cut off, or dies, leaves scenarios without results.
 suite() {
   local version=$1 results=$scratch/$2/$1 url=$3 program
   shift 3
@@ -78,29 +102,35 @@ suite() {
     </dev/null >>"$results.txt" 2>&1 || true
 }
 
-# measure TARGET URL: what both versions say of it.
+# measure REVISION TARGET URL: what each version says of it. The older one knows nothing of 2026-07-28.
 measure() {
-  local scenario
-  mkdir -p "$scratch/$1"
+  local revision=$1 folder=$1/$2 url=$3 scenario
+  mkdir -p "$scratch/$folder"
   if [ ${#scenarios[@]} -eq 0 ]; then
-    suite 0.1.16 "$1" "$2" --suite all
-    suite 0.2.0-alpha.12 "$1" "$2" --requirements "$REVISION"
+    [ "$revision" != 2025-11-25 ] || suite 0.1.16 "$folder" "$url" --suite all
+    suite 0.2.0-alpha.12 "$folder" "$url" --requirements "$revision"
   fi
   for scenario in "${scenarios[@]}"; do
-    suite 0.1.16 "$1" "$2" --scenario "$scenario"
-    suite 0.2.0-alpha.12 "$1" "$2" --scenario "$scenario" --spec-version "$REVISION"
+    [ "$revision" != 2025-11-25 ] || suite 0.1.16 "$folder" "$url" --scenario "$scenario"
+    suite 0.2.0-alpha.12 "$folder" "$url" --scenario "$scenario" --spec-version "$revision"
   done
 }
 
-# Only the fixture, and its own names: the suite asks for them exactly. The older suite ends none of its sessions, so
-# there is room for a process for each of them.
+# servers_toml REVISION TARGET: only the fixture, and its own names: the suite asks for them exactly. The older suite ends
+# none of its sessions, so there is room for a process for each of them.
 servers_toml() {
+  local sharing=$2 arguments
+  arguments="\"$(fixture_of "$1")\""
+  if [ "$1" = 2026-07-28 ]; then
+    sharing=shared
+    arguments="$arguments, \"$2\""
+  fi
   cat <<TOML
 [servers.fixture]
 command = "$here/.venv/bin/python"
-args = ["$here/fixture.py"]
+args = [$arguments]
 prefix = ""
-sharing = "$1"
+sharing = "$sharing"
 instances_max = 64
 TOML
 }
@@ -110,11 +140,11 @@ gateway_is_ready() {
     jq -e '.servers | length == 1 and all(.state == "ready")' >/dev/null 2>&1
 }
 
-# gateway SHARING: starts it, measures it, ends it.
+# gateway REVISION TARGET: starts it, measures it, ends it.
 gateway() {
-  project=$scratch/project-$1
+  project=$scratch/$1/project-$2
   mkdir -p "$project"
-  servers_toml "$1" >"$project/servers.toml"
+  servers_toml "$1" "$2" >"$project/servers.toml"
   daemon_start "$project"
   if ! wait_until "$READY_SECONDS" gateway_is_ready; then
     echo "the fixture behind the gateway was not ready within $READY_SECONDS s"
@@ -122,26 +152,37 @@ gateway() {
     tail -n 30 "$project/stderr.txt"
     exit 1
   fi
-  measure "$1" "$daemon_base/mcp"
+  measure "$1" "$2" "$daemon_base/mcp"
   daemon_stop "$DRAIN_SECONDS"
   if [ "$daemon_status" -ne 0 ] || grep 'did not end in time' "$project/stderr.txt"; then
-    echo "the daemon ($1) did not end well; its status is $daemon_status"
+    echo "the daemon ($1, $2) did not end well; its status is $daemon_status"
     status=1
   fi
 }
 
-status=0
-fixture_start
-measure direct "$fixture_url"
-fixture_stop
-for sharing in "${sharings[@]}"; do
-  gateway "$sharing"
-done
-"$here/.node" "$here/compare.mjs" "$scratch" "$here/expected-failures.yml" "${scenarios[@]}" || status=1
-if [ "$status" -ne 0 ]; then
-  for sharing in "${sharings[@]}"; do
-    echo "--- last lines of the daemon ($sharing)"
-    tail -n 30 "$scratch/project-$sharing/stderr.txt"
+# run REVISION
+run() {
+  local revision=$1 target targets failed=0
+  read -ra targets <<<"$(targets_of "$revision")"
+  fixture_start "$revision"
+  measure "$revision" direct "$fixture_url"
+  fixture_stop
+  for target in "${targets[@]}"; do
+    gateway "$revision" "$target"
   done
-fi
+  echo "--- $revision"
+  "$here/.node" "$here/compare.mjs" "$revision" "$scratch/$revision" "$here/expected-failures-$revision.yml" \
+    "${scenarios[@]}" || failed=1
+  [ "$failed" -ne 0 ] || return 0
+  status=1
+  for target in "${targets[@]}"; do
+    echo "--- last lines of the daemon ($revision, $target)"
+    tail -n 30 "$scratch/$revision/project-$target/stderr.txt"
+  done
+}
+
+status=0
+for revision in "${revisions[@]}"; do
+  run "$revision"
+done
 exit "$status"

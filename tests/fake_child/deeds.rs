@@ -3,13 +3,13 @@
 //! Deeds that take time run on a thread of their own, so that other requests are answered meanwhile; the
 //! others run where the line was read, so that their answers keep the order of the calls.
 //!
-//! What goes wrong with the bytes of a line is in `framing.rs`, what the whole process does wrong in `mischief.rs`.
+//! What goes wrong with the bytes of a line is in `framing.rs`, what the whole process does wrong in `mischief.rs`, and
+//! what asks the client in `questions.rs`.
 //!
 //! A call whose arguments bear a `nonce` leaves it in the effects file when it is executed; `boom` does not.
 
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::Duration;
 
@@ -20,20 +20,24 @@ use crate::answers::{self, Asked};
 use crate::framing;
 use crate::methods::{Members, Then, object, text};
 use crate::mischief;
+use crate::rounds::Request;
 use crate::world::World;
-use crate::{era, greed};
+use crate::{era, greed, questions, shapes};
 
 /// One tool call.
-struct Call {
-    world: Arc<World>,
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) world: Arc<World>,
     /// As it came.
-    id: String,
+    pub(crate) id: String,
     /// As they came.
-    arguments: String,
+    pub(crate) arguments: String,
     /// As it came, when the caller wants progress.
-    progress_token: Option<String>,
+    pub(crate) progress_token: Option<String>,
     /// The trace context that came with it.
-    traceparent: String,
+    pub(crate) traceparent: String,
+    /// The same as one that may be a retry.
+    pub(crate) request: Request,
 }
 
 /// Does what the call asks for.
@@ -45,6 +49,7 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
         arguments: raw(params, "arguments").unwrap_or_else(|| "{}".to_owned()),
         progress_token: raw(&object(params, "_meta"), "progressToken"),
         traceparent: text(&object(params, "_meta"), "traceparent"),
+        request: Request::new(id, "tools/call", params),
     };
     let told = call.text("do");
     let deed = if told.is_empty() { tool } else { &told };
@@ -71,17 +76,21 @@ pub(crate) fn run(world: &Arc<World>, id: &str, tool: &str, params: &Members<'_>
     {
         return Then::ReadOn;
     }
+    if world.is_modern() && shapes::run(world, id, deed) {
+        return Then::ReadOn;
+    }
     if answers::run(&call.asked(), deed) {
         return Then::ReadOn;
     }
     if let Some(then) = greed::run(world, &call.id, &call.arguments, deed) {
         return then;
     }
+    let Some(call) = questions::run(call, deed) else {
+        return Then::ReadOn;
+    };
     match deed {
         "sleep" => call.in_background(Call::sleep),
         "progress" => call.in_background(Call::progress),
-        "ask" => call.in_background(Call::ask),
-        "ask_many" => call.in_background(Call::ask_many),
         // A tool of any other name echoes; a `do` of any other name is a mistake in the test.
         _ if told.is_empty() => call.echo(),
         _ => call
@@ -105,28 +114,28 @@ impl Call {
         serde_json::from_str(&self.arguments).unwrap_or_default()
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         text(&self.members(), name)
     }
 
-    fn raw(&self, name: &str, default: &str) -> String {
+    pub(crate) fn raw(&self, name: &str, default: &str) -> String {
         self.members()
             .get(name)
             .map_or_else(|| default.to_owned(), |raw| raw.get().to_owned())
     }
 
-    fn number<N: std::str::FromStr>(&self, name: &str, default: N) -> N {
+    pub(crate) fn number<N: std::str::FromStr>(&self, name: &str, default: N) -> N {
         self.members()
             .get(name)
             .and_then(|raw| raw.get().parse().ok())
             .unwrap_or(default)
     }
 
-    fn answer_text(&self, text: &str) {
+    pub(crate) fn answer_text(&self, text: &str) {
         self.world.answer_text(&self.id, text);
     }
 
-    fn echo(&self) {
+    pub(crate) fn echo(&self) {
         self.answer_text(&self.arguments);
     }
 
@@ -137,7 +146,7 @@ impl Call {
         }
     }
 
-    fn in_background(self, deed: impl FnOnce(&Self) + Send + 'static) {
+    pub(crate) fn in_background(self, deed: impl FnOnce(&Self) + Send + 'static) {
         self.world.begin(&self.id);
         thread::spawn(move || deed(&self));
     }
@@ -210,6 +219,17 @@ impl Call {
                 tools.retain(|tool| Some(tool) != gone.as_ref());
             }
             "grow_unchanged" => {}
+            "changed" => {
+                let method = format!("notifications/{}/list_changed", self.text("what"));
+                world.notify(&method, "{}");
+                self.echo();
+                return true;
+            }
+            "end_listens" => {
+                world.listens.end(world, &self.text("how"));
+                self.echo();
+                return true;
+            }
             "updated" => {
                 let uri = json!({ "uri": self.text("uri") });
                 world.notify("notifications/resources/updated", &uri.to_string());
@@ -227,6 +247,11 @@ impl Call {
     fn tells(&self, deed: &str) -> bool {
         match deed {
             "echo" | "effect" | "stop_reading" => self.echo(),
+            // With `bare` a modern server adds nothing to it.
+            "raw" if !self.text("bare").is_empty() => {
+                let result = self.raw("result", "{}");
+                self.world.answer_verbatim(&self.id, result.as_bytes());
+            }
             "raw" => self.world.answer(&self.id, self.raw("result", "{}").as_bytes()),
             "raw_error" => self.raw_error(),
             "log" => self.log(),
@@ -235,7 +260,8 @@ impl Call {
                 self.world.answer(&self.id, shown.as_bytes());
             }
             "notify" => {
-                self.world.notify(&self.text("method"), &self.raw("params", "{}"));
+                self.world
+                    .notify_verbatim(&self.text("method"), &self.raw("params", "{}"));
                 self.echo();
             }
             "in_batch" => self.in_batch(),
@@ -270,6 +296,9 @@ impl Call {
     fn log(&self) {
         let level = self.text("level");
         let level = if level.is_empty() { "info" } else { &level };
+        if self.world.is_modern() && !self.world.speech.wants_log(&self.id, level) {
+            return self.echo();
+        }
         for n in 1..=self.number("n", 1) {
             let data = self.raw("data", &format!("\"message {n}\""));
             let logger = self.raw("logger", "\"fake-child\"");
@@ -347,57 +376,7 @@ impl Call {
         self.finish(&self.arguments);
     }
 
-    /// After `ms`, asks the client `method` with `params`; answers with the line that came back.
-    ///
-    /// `$TRACEPARENT` in the params is the call's own trace context. With `at_once` the call is answered before that,
-    /// and the question belongs to no call; with `deaf` it goes on when it is cancelled, and answers late.
-    fn ask(&self) {
-        let before = Duration::from_millis(self.number("ms", 0));
-        if !self.text("at_once").is_empty() {
-            self.finish("asks later");
-            thread::sleep(before);
-        } else if !self.text("deaf").is_empty() {
-            thread::sleep(before);
-            let answer = self.world.ask(&self.text("method"), &self.raw("params", "{}"));
-            let line = answer.recv().expect("the sender is kept until an answer comes");
-            self.world.finish(&self.id);
-            return self.answer_text(&line);
-        } else if !self.world.wait(&self.id, before) {
-            return;
-        }
-        let method = self.text("method");
-        let params = self
-            .raw("params", "{}")
-            .replace("$TRACEPARENT", &self.traceparent);
-        if !era::may_ask(&self.world.options, &method, &params) {
-            return self.finish("this server's revision cannot ask so");
-        }
-        let answer = self.world.ask(&method, &params);
-        let line = answer.recv().expect("the sender is kept until an answer comes");
-        self.finish(&line);
-    }
-
-    /// Asks `n` times: one question after the other, or with `together` all before the first answer.
-    ///
-    /// Answers with the lines that came back, in the order of the questions.
-    fn ask_many(&self) {
-        let (method, n) = (self.text("method"), self.number("n", 2_u64));
-        let ask = |round: u64| {
-            self.world
-                .ask(&method, &format!(r#"{{"messages":[],"round":{round}}}"#))
-        };
-        let line =
-            |answer: Receiver<String>| answer.recv().expect("the sender is kept until an answer comes");
-        let lines: Vec<String> = if self.text("together").is_empty() {
-            (1..=n).map(|round| line(ask(round))).collect()
-        } else {
-            let asked: Vec<_> = (1..=n).map(ask).collect();
-            asked.into_iter().map(line).collect()
-        };
-        self.finish(&lines.join("\n"));
-    }
-
-    fn finish(&self, text: &str) {
+    pub(crate) fn finish(&self, text: &str) {
         if self.world.finish(&self.id) {
             self.answer_text(text);
         }

@@ -1,13 +1,20 @@
 //! What a server of exactly one revision says (`--exactly`): all that its revision has, and nothing that came later.
 //!
-//! Sources: the schemas and changelogs of MCP 2024-11-05, 2025-03-26, 2025-06-18 and 2025-11-25.
+//! Sources: the schemas and changelogs of MCP 2024-11-05, 2025-03-26, 2025-06-18, 2025-11-25 and 2026-07-28.
 
 use serde_json::{Value, json};
 
+use crate::modern;
 use crate::options::Options;
 
 /// The revisions a server may be of. They are dates, so that their order is the order of their texts.
-pub(crate) const REVISIONS: [&str; 4] = ["2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"];
+pub(crate) const REVISIONS: [&str; 5] = [
+    "2024-11-05",
+    "2025-03-26",
+    "2025-06-18",
+    "2025-11-25",
+    modern::REVISION,
+];
 
 /// Whether this is a server of exactly one revision, and that one has what came with `revision`.
 pub(crate) fn has(options: &Options, revision: &str) -> bool {

@@ -21,7 +21,7 @@ pub(crate) fn run(world: &World, id: &str, deed: &str, members: &Members<'_>, ar
         let given = members.get(name).and_then(|raw| raw.get().parse().ok());
         given.unwrap_or(default)
     };
-    let answer = answer(id, arguments);
+    let answer = || answer(world, id, arguments);
     match deed {
         "invalid_utf8_line" => {
             world.write(b"\xff\xfe\x1b[31m no text");
@@ -36,23 +36,24 @@ pub(crate) fn run(world: &World, id: &str, deed: &str, members: &Members<'_>, ar
         "endless_line" => long_line(id, None),
         // The whole answer, but for the end of its line.
         "half_line_exit" => {
-            world.write_unfinished(&answer);
+            world.write_unfinished(&answer());
             world.leave(1);
         }
         // Half of the answer, and after `ms` the rest.
         "half_line_stall" => {
+            let answer = answer();
             let (half, rest) = answer.split_at(answer.len() / 2);
             let pause = Duration::from_millis(u64::try_from(number("ms", 100)).unwrap());
             pieces(world, &[half, rest, b"\n"], pause);
         }
         "byte_dribble" => {
-            let line = [&answer, b"\n".as_slice()].concat();
+            let line = [&answer(), b"\n".as_slice()].concat();
             let bytes: Vec<&[u8]> = line.chunks(1).collect();
             pieces(world, &bytes, Duration::from_micros(200));
         }
         // When `count` calls are there, all answers in one write, or in one array.
-        "glued_lines" => together(world, answer, number("count", 2), [b"", b"\n", b"\n"]),
-        "batch_response" => together(world, answer, number("count", 2), [b"[", b",", b"]\n"]),
+        "glued_lines" => together(world, answer(), number("count", 2), [b"", b"\n", b"\n"]),
+        "batch_response" => together(world, answer(), number("count", 2), [b"[", b",", b"]\n"]),
         // A result that is `depth` levels deep, after a line that is as deep and has no end.
         "deep_json" => {
             let depth = number("depth", 100_000);
@@ -73,9 +74,9 @@ pub(crate) fn run(world: &World, id: &str, deed: &str, members: &Members<'_>, ar
 }
 
 /// The line of an answer, without its end.
-fn answer(id: &str, text: &str) -> Vec<u8> {
+fn answer(world: &World, id: &str, text: &str) -> Vec<u8> {
     let result = json!({ "content": [{ "type": "text", "text": text }] });
-    format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#).into_bytes()
+    world.answer_line(id, result.to_string().as_bytes())
 }
 
 /// Writes pieces one by one, so that each is read alone.

@@ -1,9 +1,10 @@
 //! Tasks of MCP 2025-11-25, with `--tasks`: tools whose name begins with `must_` run as tasks only, `may_` either way.
+//! What is different in the other era is in `jobs_modern.rs`.
 //!
 //! The ids are `task-1`, `task-2`… of this process, so that two processes give the same. What a task does is in the
-//! arguments of its call: after `ms` it asks `ask.method` with `ask.params`, tells of `progress` steps, logs `log`, and
-//! ends with `result` or `error` (each as it is written), or with its arguments as text. With `hold` it never ends. With
-//! `once` it is made only once there is a file of that path.
+//! arguments of its call: after `ms` it asks `ask.method` with `ask.params`, or the `rounds` of `interview.rs`, tells of
+//! `progress` steps, logs `log`, and ends with `result` or `error` (each as it is written), or with its arguments as text;
+//! with `status` as its last one. With `hold` it never ends. With `once` it is made only once there is a file of that path.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,22 +15,50 @@ use std::time::Duration;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::interview::{Answers, Question};
+use crate::jobs_modern;
 use crate::methods::{Members, object, text};
+use crate::modern::with_members;
 use crate::world::World;
 
 /// All tasks of this process.
 #[derive(Debug, Default)]
 pub(crate) struct Jobs {
-    all: Mutex<BTreeMap<String, Job>>,
-    changed: Condvar,
+    pub(crate) all: Mutex<BTreeMap<String, Job>>,
+    pub(crate) changed: Condvar,
 }
 
 #[derive(Debug, Clone)]
-struct Job {
-    status: &'static str,
-    ttl: String,
+pub(crate) struct Job {
+    pub(crate) status: &'static str,
+    pub(crate) ttl: String,
+    /// The suggested pause between two looks; modern.
+    pub(crate) poll: String,
     /// The member `result` or `error` of the answer to `tasks/result`.
-    outcome: Option<String>,
+    pub(crate) outcome: Option<String>,
+    /// What is asked with the task and not yet answered; modern.
+    pub(crate) inputs: BTreeMap<String, String>,
+    /// What was answered; modern.
+    pub(crate) heard: Answers,
+}
+
+impl Job {
+    pub(crate) fn new(ttl: String) -> Self {
+        Self {
+            status: "working",
+            ttl,
+            poll: "50".to_owned(),
+            outcome: None,
+            inputs: BTreeMap::new(),
+            heard: Answers::new(),
+        }
+    }
+
+    /// Before its time.
+    pub(crate) fn end(&mut self, status: &'static str) {
+        self.status = status;
+        self.outcome = Some(r#""error":{"code":-32603,"message":"cancelled"}"#.to_owned());
+    }
 }
 
 impl Jobs {
@@ -56,19 +85,19 @@ impl Jobs {
     }
 
     fn begin(world: &World, id: &str, ttl: String) -> String {
-        let mut all = world.jobs.all.lock().unwrap();
-        let own = format!("task-{}", all.len() + 1);
-        let job = Job {
-            status: "working",
-            ttl,
-            outcome: None,
-        };
+        let (own, job) = world.jobs.add(Job::new(ttl));
         let shown = shown(&own, &job);
-        all.insert(own.clone(), job);
-        drop(all);
         world.journal.note(&format!("task {own}"));
         world.answer(id, format!(r#"{{"task":{shown},"z":1.0e1}}"#).as_bytes());
         own
+    }
+
+    /// Keeps a new one. Returns its id.
+    pub(crate) fn add(&self, job: Job) -> (String, Job) {
+        let mut all = self.all.lock().unwrap();
+        let own = format!("task-{}", all.len() + 1);
+        all.insert(own.clone(), job.clone());
+        (own, job)
     }
 
     /// `tasks/…`
@@ -85,8 +114,7 @@ impl Jobs {
                 world.refuse(id, -32602, &why);
             }
             "tasks/cancel" => {
-                job.status = "cancelled";
-                job.outcome = Some(r#""error":{"code":-32603,"message":"cancelled"}"#.to_owned());
+                job.end("cancelled");
                 world.journal.note(&format!("task cancelled {own}"));
                 world.answer(id, shown(&own, job).as_bytes());
                 drop(all);
@@ -119,10 +147,31 @@ impl Jobs {
             return;
         }
         job.status = status;
-        world.notify("notifications/tasks/status", &shown(own, job));
-        job.outcome = outcome;
+        if world.is_modern() {
+            job.outcome = outcome;
+            jobs_modern::tell(world, own, job);
+        } else {
+            world.notify("notifications/tasks/status", &shown(own, job));
+            job.outcome = outcome;
+        }
         drop(all);
         self.changed.notify_all();
+    }
+
+    /// Asks with requests of its own, each of which says to which task it belongs.
+    fn ask(&self, world: &World, own: &str, round: &BTreeMap<String, Question>) {
+        self.stand(world, own, "input_required", None);
+        let asked: Vec<_> = round
+            .values()
+            .map(|question| {
+                let params = with_members(question.params(), &[related(own)]);
+                world.ask(&question.method, &params)
+            })
+            .collect();
+        for answer in asked {
+            let line = answer.recv().expect("the sender is kept until an answer comes");
+            world.journal.note(&format!("heard {line}"));
+        }
     }
 }
 
@@ -133,7 +182,27 @@ fn shown(own: &str, job: &Job) -> String {
     )
 }
 
-fn work(world: &World, own: &str, arguments: &str, token: Option<&str>) {
+/// The member `_meta` that says to which task a message belongs.
+fn related(own: &str) -> String {
+    format!(r#""_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"{own}"}}}}"#)
+}
+
+/// The questions that a task asks.
+fn rounds(members: &Members<'_>) -> Vec<BTreeMap<String, Question>> {
+    let told = members.get("rounds").map(|raw| serde_json::from_str(raw.get()));
+    if let Some(told) = told {
+        return told.expect("`rounds` is a list of rounds");
+    }
+    let asks = object(members, "ask");
+    if asks.is_empty() {
+        return Vec::new();
+    }
+    let params = asks.get("params").map_or("{}", |raw: &&RawValue| raw.get());
+    let question = Question::new(&text(&asks, "method"), params);
+    vec![BTreeMap::from([("ask".to_owned(), question)])]
+}
+
+pub(crate) fn work(world: &World, own: &str, arguments: &str, token: Option<&str>) {
     let members: Members<'_> = serde_json::from_str(arguments).unwrap_or_default();
     let number = |name: &str| {
         members
@@ -141,19 +210,29 @@ fn work(world: &World, own: &str, arguments: &str, token: Option<&str>) {
             .and_then(|raw| raw.get().parse().ok())
             .unwrap_or(0)
     };
-    let related = format!(r#""_meta":{{"io.modelcontextprotocol/related-task":{{"taskId":"{own}"}}}}"#);
     thread::sleep(Duration::from_millis(number("ms")));
-    let asks = object(&members, "ask");
-    if !asks.is_empty() {
-        world.jobs.stand(world, own, "input_required", None);
-        let params = asks.get("params").map_or("{}", |raw: &&RawValue| raw.get());
-        let rest = params.trim_start_matches('{');
-        let answer = world.ask(&text(&asks, "method"), &format!("{{{related},{rest}"));
-        let line = answer.recv().expect("the sender is kept until an answer comes");
-        world.journal.note(&format!("heard {line}"));
+    for (n, round) in rounds(&members).iter().enumerate() {
+        if !world.is_modern() {
+            world.jobs.ask(world, own, round);
+        } else if !world.jobs.ask_modern(world, own, n + 1, round) {
+            return;
+        }
         world.jobs.stand(world, own, "working", None);
     }
-    for step in 1..=number("progress") {
+    if !world.is_modern() {
+        tell_of(world, own, &members, number("progress"), token);
+    }
+    if members.contains_key("hold") {
+        return;
+    }
+    let (status, outcome) = outcome(own, arguments, &members, world.is_modern());
+    world.jobs.stand(world, own, status, Some(outcome));
+}
+
+/// Progress and a log message, which tasks have in 2025-11-25 only.
+fn tell_of(world: &World, own: &str, members: &Members<'_>, n_steps: u64, token: Option<&str>) {
+    let related = related(own);
+    for step in 1..=n_steps {
         let params = format!(
             r#"{{"progressToken":{},"progress":{step},{related}}}"#,
             token.unwrap_or("0")
@@ -161,23 +240,29 @@ fn work(world: &World, own: &str, arguments: &str, token: Option<&str>) {
         world.notify("notifications/progress", &params);
     }
     if members.contains_key("log") {
-        let data = text(&members, "log");
+        let data = text(members, "log");
         world.notify(
             "notifications/message",
             &format!(r#"{{"level":"error","data":{},{related}}}"#, json!(data)),
         );
     }
-    if members.contains_key("hold") {
-        return;
-    }
+}
+
+fn outcome(own: &str, arguments: &str, members: &Members<'_>, is_modern: bool) -> (&'static str, String) {
     let echoed = json!([{ "type": "text", "text": arguments }]);
     let (status, outcome) = match (members.get("result"), members.get("error")) {
         (_, Some(error)) => ("failed", format!(r#""error":{}"#, error.get())),
         (Some(result), None) => ("completed", format!(r#""result":{}"#, result.get())),
+        (None, None) if is_modern => ("completed", format!(r#""result":{{"content":{echoed}}}"#)),
         (None, None) => (
             "completed",
-            format!(r#""result":{{"content":{echoed},{related}}}"#),
+            format!(r#""result":{{"content":{echoed},{}}}"#, related(own)),
         ),
     };
-    world.jobs.stand(world, own, status, Some(outcome));
+    let status = match text(members, "status").as_str() {
+        "failed" => "failed",
+        "completed" => "completed",
+        _ => status,
+    };
+    (status, outcome)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::thread;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -9,8 +10,14 @@ use serde_json::{Value, json};
 
 use crate::deeds;
 use crate::era;
+use crate::interview::{Interview, Interviewer, told};
 use crate::jobs::Jobs;
 use crate::mischief;
+use crate::modern::{self, Admitted};
+use crate::options::Options;
+use crate::probe;
+use crate::rounds::Request;
+use crate::shapes;
 use crate::world::World;
 
 /// Whether to read on.
@@ -28,6 +35,12 @@ pub(crate) type Members<'l> = BTreeMap<Key, &'l RawValue>;
 /// The key of a member; one with escapes that stand for no character is taken as it was written.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key(String);
+
+impl Key {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl<'de> Deserialize<'de> for Key {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -66,15 +79,7 @@ pub(crate) fn hear(world: &Arc<World>, line: &[u8]) -> Then {
         mischief::exit_once(world, message.method.as_deref());
     }
     match (message.method.as_deref(), message.id.map(RawValue::get)) {
-        (Some("tools/call"), Some(id)) => call_tool(world, id, &params),
-        (Some(method), Some(id)) if world.options.tasks && method.starts_with("tasks/") => {
-            Jobs::answer(world, id, method, &params);
-            Then::ReadOn
-        }
-        (Some(method), Some(id)) => {
-            answer(world, id, method, &params);
-            Then::ReadOn
-        }
+        (Some(method), Some(id)) => asked(world, id, method, &params),
         (Some(method), None) => notified(world, method, &params),
         (None, Some(id)) => {
             world.answered(id, line);
@@ -82,6 +87,29 @@ pub(crate) fn hear(world: &Arc<World>, line: &[u8]) -> Then {
         }
         (None, None) => Then::ReadOn,
     }
+}
+
+/// One request.
+fn asked(world: &Arc<World>, id: &str, method: &str, params: &Members<'_>) -> Then {
+    let admitted = modern::admit(world, id, method, params);
+    let is_over = match (method, admitted) {
+        (_, Admitted::Refused) => true,
+        ("server/discover", _) if probe::run(world, id) => true,
+        (_, Admitted::Modern) => modern::answer(world, id, method, params),
+        (_, Admitted::Legacy) if world.options.tasks && method.starts_with("tasks/") => {
+            Jobs::answer(world, id, method, params);
+            true
+        }
+        (_, Admitted::Legacy) => false,
+    };
+    if is_over {
+        return Then::ReadOn;
+    }
+    if method == "tools/call" {
+        return call_tool(world, id, params);
+    }
+    answer(world, id, method, params);
+    Then::ReadOn
 }
 
 /// A text member; absent or of another kind is the empty text.
@@ -112,8 +140,10 @@ fn notified(world: &World, method: &str, params: &Members<'_>) -> Then {
         "notifications/cancelled" => {
             if let Some(id) = params.get("requestId") {
                 world.cancel(id.get());
+                world.listens.cancel(world, id.get());
             }
         }
+        "notifications/progress" => world.hear_progress(),
         _ => {}
     }
     Then::ReadOn
@@ -126,6 +156,13 @@ fn call_tool(world: &Arc<World>, id: &str, params: &Members<'_>) -> Then {
         return Then::ReadOn;
     }
     let supports = task_support(world, &name);
+    if world.is_modern() {
+        let is_task = supports.is_some_and(|told| Jobs::make_modern(world, id, params, told == "required"));
+        if !is_task {
+            return deeds::run(world, id, &name, params);
+        }
+        return Then::ReadOn;
+    }
     if supports.is_some() && params.contains_key("task") {
         Jobs::make(world, id, params);
         return Then::ReadOn;
@@ -147,15 +184,15 @@ fn task_support(world: &World, tool: &str) -> Option<&'static str> {
     world.options.tasks.then_some(told)
 }
 
-fn answer(world: &World, id: &str, method: &str, params: &Members<'_>) {
+fn answer(world: &Arc<World>, id: &str, method: &str, params: &Members<'_>) {
     let options = &world.options;
     // Whoever asks may say what the answer shall be, byte for byte.
     if let Some(result) = params.get("x-answer") {
-        world.answer(id, result.get().as_bytes());
+        world.answer_verbatim(id, result.get().as_bytes());
         return;
     }
     let has_prompts = !options.prompts.is_empty();
-    let has_resources = !(options.resources.is_empty() && options.templates.is_empty());
+    let has_resources = options.has_resources();
     match method {
         "initialize" => initialize(world, id, params),
         "logging/setLevel" if options.silent_level => {}
@@ -200,6 +237,10 @@ fn answer(world: &World, id: &str, method: &str, params: &Members<'_>) {
 
 fn initialize(world: &World, id: &str, params: &Members<'_>) {
     let options = &world.options;
+    let declared = params
+        .get("capabilities")
+        .map(|raw| serde_json::from_str(raw.get()));
+    world.declare(declared.and_then(Result::ok).unwrap_or_default());
     if options.hang_handshake {
         return;
     }
@@ -218,27 +259,39 @@ fn initialize(world: &World, id: &str, params: &Members<'_>) {
         world.answer(id, result.as_bytes());
         return;
     }
-    let mut capabilities = json!({ "tools": { "listChanged": true }, "logging": {}, "completions": {} });
+    let mut capabilities = capabilities(options);
     if options.tasks {
         capabilities["tasks"] = json!({ "list": {}, "cancel": {}, "requests": { "tools": { "call": {} } } });
     }
-    if !options.prompts.is_empty() {
-        capabilities["prompts"] = json!({ "listChanged": true });
-    }
-    if !(options.resources.is_empty() && options.templates.is_empty()) {
-        capabilities["resources"] = json!({ "subscribe": true, "listChanged": true });
-    }
-    era::capabilities(options, &mut capabilities);
     let mut result = json!({
         "protocolVersion": options.revision.clone().unwrap_or_else(|| text(params, "protocolVersion")),
         "capabilities": capabilities,
-        "serverInfo": { "name": options.name, "version": "1.0.0" },
+        "serverInfo": server_info(options),
     });
-    era::adorn(options, &options.name, &mut result["serverInfo"]);
     if let Some(instructions) = &options.instructions {
         result["instructions"] = json!(instructions);
     }
     world.answer(id, result.to_string().as_bytes());
+}
+
+/// What the server can do, apart from tasks.
+pub(crate) fn capabilities(options: &Options) -> Value {
+    let mut capabilities = json!({ "tools": { "listChanged": true }, "logging": {}, "completions": {} });
+    if !options.prompts.is_empty() {
+        capabilities["prompts"] = json!({ "listChanged": true });
+    }
+    if options.has_resources() {
+        capabilities["resources"] = json!({ "subscribe": true, "listChanged": true });
+    }
+    era::capabilities(options, &mut capabilities);
+    capabilities
+}
+
+/// Who the server is.
+pub(crate) fn server_info(options: &Options) -> Value {
+    let mut info = json!({ "name": options.name, "version": "1.0.0" });
+    era::adorn(options, &options.name, &mut info);
+    info
 }
 
 fn list_tools(world: &World, id: &str, params: &Members<'_>) {
@@ -250,7 +303,9 @@ fn list_tools(world: &World, id: &str, params: &Members<'_>) {
     list(world, id, params, "tools", &tools, |name| {
         let mut tool = json!({ "name": name, "description": format!("fake tool {name}"), "inputSchema": { "type": "object" } });
         era::adorn_tool(&world.options, name, &mut tool);
-        if let Some(support) = task_support(world, name) {
+        if world.is_modern() {
+            shapes::adorn(name, &mut tool);
+        } else if let Some(support) = task_support(world, name) {
             tool["execution"] = json!({ "taskSupport": support });
         }
         tool
@@ -306,7 +361,7 @@ fn list(
     world.answer(id, result.to_string().as_bytes());
 }
 
-fn get_prompt(world: &World, id: &str, params: &Members<'_>) {
+fn get_prompt(world: &Arc<World>, id: &str, params: &Members<'_>) {
     let name = text(params, "name");
     if !world.options.prompts.contains(&name) {
         world.refuse(id, -32602, &format!("Unknown prompt: {name}"));
@@ -319,11 +374,45 @@ fn get_prompt(world: &World, id: &str, params: &Members<'_>) {
     }
     let arguments = params.get("arguments").map_or("{}", |raw| raw.get());
     let text = format!("prompt {name} {arguments}");
-    let result = json!({ "messages": [{ "role": "user", "content": { "type": "text", "text": text } }] });
-    world.answer(id, result.to_string().as_bytes());
+    let show = |text: String| {
+        let content = json!({ "type": "text", "text": text });
+        json!({ "messages": [{ "role": "user", "content": content }] }).to_string()
+    };
+    match name.strip_prefix("ask_") {
+        Some(kind) => interview(world, id, ("prompts/get", params), kind, move |told| {
+            show(format!("{text} {told}"))
+        }),
+        None => world.answer(id, show(text).as_bytes()),
+    }
 }
 
-fn read_resource(world: &World, id: &str, params: &Members<'_>) {
+/// Asks one question of this kind, and answers with what `show` makes of the answer.
+fn interview(
+    world: &Arc<World>,
+    id: &str,
+    (method, params): (&str, &Members<'_>),
+    kind: &str,
+    show: impl FnOnce(String) -> String + Send + 'static,
+) {
+    let token = object(params, "_meta")
+        .get("progressToken")
+        .map(|raw| raw.get().to_owned());
+    let interviewer = Interviewer {
+        world: Arc::clone(world),
+        request: Request::new(id, method, params),
+        token,
+        interview: Interview::about(kind),
+    };
+    world.begin(id);
+    let id = id.to_owned();
+    thread::spawn(move || {
+        if let Some(answers) = interviewer.run() {
+            interviewer.world.answer(&id, show(told(&answers)).as_bytes());
+        }
+    });
+}
+
+fn read_resource(world: &Arc<World>, id: &str, params: &Members<'_>) {
     let uri = text(params, "uri");
     let options = &world.options;
     if let Some(error) = &options.read_error {
@@ -335,11 +424,22 @@ fn read_resource(world: &World, id: &str, params: &Members<'_>) {
         !start.is_empty() && uri.starts_with(start)
     };
     let is_known = options.resources.contains(&uri) || options.unlisted.contains(&uri);
-    if is_known || options.templates.iter().any(from_template) {
-        let result = json!({ "contents": [{ "uri": uri, "text": format!("text of {uri}") }] });
-        world.answer(id, result.to_string().as_bytes());
-    } else {
-        world.refuse(id, -32002, &format!("Resource not found: {uri}"));
+    if !is_known && !options.templates.iter().any(from_template) {
+        let why = format!("Resource not found: {uri}");
+        return match world.is_modern() {
+            true => world.refuse_with(id, -32602, &why, &json!({ "uri": uri })),
+            false => world.refuse(id, -32002, &why),
+        };
+    }
+    let show = |uri: &str, text: String| json!({ "contents": [{ "uri": uri, "text": text }] }).to_string();
+    match uri.strip_prefix("ask:") {
+        Some(kind) => {
+            let uri = uri.clone();
+            interview(world, id, ("resources/read", params), kind, move |told| {
+                show(&uri, told)
+            });
+        }
+        None => world.answer(id, show(&uri, format!("text of {uri}")).as_bytes()),
     }
 }
 

@@ -5,6 +5,22 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::era::REVISIONS;
+use crate::modern;
+use crate::probe::Reaction;
+
+/// The revisions with a handshake, newest first.
+pub(crate) const LEGACY_REVISIONS: [&str; 4] = ["2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+
+/// In which words the server speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Era {
+    /// With a handshake.
+    Legacy,
+    /// 2026-07-28, without one.
+    Modern,
+    /// As the first message does, and then always so.
+    Dual,
+}
 
 /// Everything that is fixed at start.
 #[derive(Debug)]
@@ -91,6 +107,22 @@ pub(crate) struct Options {
     pub(crate) endless_pages: bool,
     /// `--tasks`: runs tools named `must_…` and `may_…` as tasks (see `jobs.rs`).
     pub(crate) tasks: bool,
+    /// `--era legacy|modern|dual`.
+    pub(crate) era: Era,
+    /// `--supports REV,REV`: the revisions of a modern server; without it 2026-07-28, of a dual one all.
+    pub(crate) supports: Vec<String>,
+    /// `--on-discover REACTION`: see `probe.rs`.
+    pub(crate) on_discover: Option<Reaction>,
+    /// `--ttl MS`: how long the results of a modern server may be kept.
+    pub(crate) ttl: u64,
+    /// `--cache-scope public|private`: by whom.
+    pub(crate) cache_scope: String,
+    /// `--bare-results`: a modern server that leaves out what should be in every result.
+    pub(crate) bare_results: bool,
+    /// `--no-listen`: a modern server without `subscriptions/listen`.
+    pub(crate) no_listen: bool,
+    /// `--listen-honours KIND,KIND`: it acknowledges these kinds of notification only.
+    pub(crate) listen_honours: Option<Vec<String>>,
 }
 
 impl Options {
@@ -137,6 +169,14 @@ impl Options {
             crlf: false,
             endless_pages: false,
             tasks: false,
+            era: Era::Legacy,
+            supports: Vec::new(),
+            on_discover: None,
+            ttl: 60_000,
+            cache_scope: "private".to_owned(),
+            bare_results: false,
+            no_listen: false,
+            listen_honours: None,
         }
     }
 
@@ -161,6 +201,23 @@ impl Options {
         Ok(options)
     }
 
+    /// The revisions that `server/discover` names.
+    pub(crate) fn supported(&self) -> Vec<String> {
+        let legacy: &[&str] = match self.era {
+            Era::Dual => &LEGACY_REVISIONS,
+            Era::Legacy | Era::Modern => &[],
+        };
+        if self.supports.is_empty() {
+            let all = [modern::REVISION].into_iter().chain(legacy.iter().copied());
+            return all.map(str::to_owned).collect();
+        }
+        self.supports.clone()
+    }
+
+    pub(crate) fn has_resources(&self) -> bool {
+        !(self.resources.is_empty() && self.templates.is_empty())
+    }
+
     /// Flags without a value. False for any other.
     fn switch(&mut self, flag: &str) -> bool {
         let on = match flag {
@@ -177,6 +234,8 @@ impl Options {
             "--crlf" => &mut self.crlf,
             "--endless-pages" => &mut self.endless_pages,
             "--tasks" => &mut self.tasks,
+            "--bare-results" => &mut self.bare_results,
+            "--no-listen" => &mut self.no_listen,
             _ => return false,
         };
         *on = true;
@@ -194,9 +253,25 @@ impl Options {
             "--page-size" => self.page_size = Some(number(flag, &value)?),
             "--revision" => self.revision = Some(value),
             "--exactly" if REVISIONS.contains(&value.as_str()) => {
+                if value == modern::REVISION {
+                    self.era = Era::Modern;
+                }
                 self.revision = Some(value.clone());
                 self.exactly = Some(value);
             }
+            "--era" => {
+                self.era = match value.as_str() {
+                    "legacy" => Era::Legacy,
+                    "modern" => Era::Modern,
+                    "dual" => Era::Dual,
+                    _ => return Err(format!("`--era` knows no `{value}`")),
+                }
+            }
+            "--supports" => self.supports = list(&value),
+            "--on-discover" => self.on_discover = Some(value.parse()?),
+            "--ttl" => self.ttl = number(flag, &value)?,
+            "--cache-scope" => self.cache_scope = value,
+            "--listen-honours" => self.listen_honours = Some(list(&value)),
             "--name" => self.name = value,
             "--instructions" => self.instructions = Some(value),
             "--journal" => self.journal = Some(value.into()),

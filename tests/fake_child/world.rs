@@ -7,10 +7,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::jobs::Jobs;
 use crate::journal::Journal;
+use crate::listen::{self, Listens};
+use crate::modern::{self, Speech};
 use crate::options::Options;
 
 /// The one server of this process.
@@ -20,7 +22,19 @@ pub(crate) struct World {
     pub(crate) journal: Journal,
     /// The tools that are listed now; `grow` and `shrink` change them.
     pub(crate) tools: Mutex<Vec<String>>,
-    /// Tasks of 2025-11-25.
+    /// The era that is spoken.
+    pub(crate) speech: Speech,
+    /// Subscriptions of 2026-07-28.
+    pub(crate) listens: Listens,
+    /// The ids of asking requests, by what they asked: for those that bear no state.
+    pub(crate) retried: Mutex<HashMap<String, Vec<String>>>,
+    /// Words that were said, and elicitations that are complete.
+    pub(crate) words: Mutex<HashSet<String>>,
+    /// What the client declared in the handshake.
+    declared: Mutex<Value>,
+    /// Progress that the client has told.
+    n_progress: AtomicU64,
+    /// Tasks.
     pub(crate) jobs: Jobs,
     /// Calls that `out_of_order` holds back: id and arguments, as they came.
     pub(crate) held_back: Mutex<Vec<(String, String)>>,
@@ -41,6 +55,12 @@ impl World {
         Self {
             journal: Journal::open(options.journal.as_deref(), options.effects.as_deref()),
             tools: Mutex::new(options.tools.clone()),
+            speech: Speech::default(),
+            listens: Listens::default(),
+            retried: Mutex::default(),
+            words: Mutex::default(),
+            declared: Mutex::default(),
+            n_progress: AtomicU64::new(0),
             jobs: Jobs::default(),
             held_back: Mutex::default(),
             held_lines: Mutex::default(),
@@ -82,21 +102,54 @@ impl World {
         drop(stdout.write_all(bytes).and_then(|()| stdout.flush()));
     }
 
-    /// Answers with a result that is written as it is.
+    /// Whether this connection speaks 2026-07-28, as far as that is decided.
+    pub(crate) fn is_modern(&self) -> bool {
+        self.speech.is_modern(&self.options)
+    }
+
+    /// Keeps what the client declared in the handshake.
+    pub(crate) fn declare(&self, capabilities: Value) {
+        *self.declared.lock().unwrap() = capabilities;
+    }
+
+    pub(crate) fn client_capabilities(&self) -> Value {
+        self.declared.lock().unwrap().clone()
+    }
+
+    /// The client has told of progress.
+    pub(crate) fn hear_progress(&self) {
+        self.n_progress.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn n_progress_heard(&self) -> u64 {
+        self.n_progress.load(Ordering::Relaxed)
+    }
+
+    /// Answers with a result that is written as it is, apart from what the modern era has in each.
     pub(crate) fn answer(&self, id: &str, result: &[u8]) {
+        self.make_noise();
+        self.write(&self.answer_line(id, result));
+    }
+
+    /// The same as a line.
+    pub(crate) fn answer_line(&self, id: &str, result: &[u8]) -> Vec<u8> {
+        if self.is_modern() {
+            line_of(id, &modern::filled(self, id, result))
+        } else {
+            line_of(id, result)
+        }
+    }
+
+    /// Answers with a result that is written as it is.
+    pub(crate) fn answer_verbatim(&self, id: &str, result: &[u8]) {
+        self.make_noise();
+        self.write(&line_of(id, result));
+    }
+
+    fn make_noise(&self) {
         if self.options.noise.is_some() {
             self.write(b"noise: this is not JSON");
         }
-        self.write(
-            &[
-                br#"{"jsonrpc":"2.0","id":"#,
-                id.as_bytes(),
-                br#","result":"#,
-                result,
-                b"}",
-            ]
-            .concat(),
-        );
     }
 
     /// Answers a tool call with one text.
@@ -107,15 +160,33 @@ impl World {
 
     /// Answers with an error.
     pub(crate) fn refuse(&self, id: &str, code: i32, message: &str) {
-        if self.options.noise.is_some() {
-            self.write(b"noise: this is not JSON");
+        self.refuse_with(id, code, message, &Value::Null);
+    }
+
+    /// The same with `data`; null is none.
+    pub(crate) fn refuse_with(&self, id: &str, code: i32, message: &str, data: &Value) {
+        self.make_noise();
+        self.speech.over(id);
+        let mut error = json!({ "code": code, "message": message });
+        if !data.is_null() {
+            error["data"] = data.clone();
         }
-        let error = json!({ "code": code, "message": message });
         self.write(format!(r#"{{"jsonrpc":"2.0","id":{id},"error":{error}}}"#).as_bytes());
     }
 
-    /// Sends a notification; the params are written as they are.
+    /// Sends a notification; the params are written as they are. In the modern era only those hear of what has changed who
+    /// listen to it, and there is nobody to be told of anything else that belongs to no request.
     pub(crate) fn notify(&self, method: &str, params: &str) {
+        if self.is_modern() && listen::is_for_listeners(method) {
+            let told: Value = serde_json::from_str(params).unwrap_or_default();
+            self.listens.tell(self, method, told["uri"].as_str(), params);
+        } else {
+            self.notify_verbatim(method, params);
+        }
+    }
+
+    /// Sends a notification to whoever reads, as it is written.
+    pub(crate) fn notify_verbatim(&self, method: &str, params: &str) {
         self.write(format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#).as_bytes());
     }
 
@@ -137,6 +208,11 @@ impl World {
         }
     }
 
+    /// Whether a call is neither answered nor cancelled.
+    pub(crate) fn is_running(&self, id: &str) -> bool {
+        self.running.lock().unwrap().contains(id)
+    }
+
     /// Waits. False when the call was cancelled meanwhile.
     pub(crate) fn wait(&self, id: &str, time: Duration) -> bool {
         let running = self.running.lock().unwrap();
@@ -149,22 +225,39 @@ impl World {
 
     /// Sends a request to the client. The answer comes as the whole line it was.
     pub(crate) fn ask(&self, method: &str, params: &str) -> Receiver<String> {
+        self.ask_as(method, params).1
+    }
+
+    /// The same, with the id that it has, as it is written.
+    pub(crate) fn ask_as(&self, method: &str, params: &str) -> (String, Receiver<String>) {
+        assert!(!self.is_modern(), "a server of 2026-07-28 sends no requests");
         let id = format!("\"ask-{}\"", self.n_asked.fetch_add(1, Ordering::Relaxed) + 1);
         let (answered, answer) = channel();
         self.asked.lock().unwrap().insert(id.clone(), answered);
+        let asked = id.clone();
         let method = json!(method);
         self.write(
             format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#).as_bytes(),
         );
-        answer
+        (asked, answer)
     }
 
     /// Hands the client's answer to who asked; an answer that nobody waits for is noted as `stray`.
     pub(crate) fn answered(&self, id: &str, line: &str) {
-        match self.asked.lock().unwrap().remove(id) {
-            // The waiting thread goes only with the process.
-            Some(waiting) => drop(waiting.send(line.to_owned())),
-            None => self.journal.note(&format!("stray {id}")),
+        let waiting = self.asked.lock().unwrap().remove(id);
+        if waiting.is_none_or(|waiting| waiting.send(line.to_owned()).is_err()) {
+            self.journal.note(&format!("stray {id}"));
         }
     }
+}
+
+fn line_of(id: &str, result: &[u8]) -> Vec<u8> {
+    [
+        br#"{"jsonrpc":"2.0","id":"#,
+        id.as_bytes(),
+        br#","result":"#,
+        result,
+        b"}",
+    ]
+    .concat()
 }

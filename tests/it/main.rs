@@ -15,6 +15,7 @@ mod crossing;
 mod ctl_api;
 mod ctl_offline;
 mod downgrade;
+mod fake_modern;
 mod faults;
 mod fidelity;
 mod harness;
