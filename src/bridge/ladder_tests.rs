@@ -324,7 +324,7 @@ fn messages_are_told_apart_by_era() {
         ),
         (request("initialize", json!({})), None, Era::Legacy),
         (request("tools/list", enveloped.clone()), None, Era::Modern),
-        (request("tools/list", enveloped.clone()), old, Era::Modern),
+        (request("tools/list", enveloped), old, Era::Modern),
         (
             request("tools/list", json!({ "_meta": { META_VERSION: "2025-11-25" } })),
             None,

@@ -191,7 +191,8 @@ mod tests {
         fn every_text_has_one_encoding(text in any::<String>(), at in any::<prop::sample::Index>(), by in any::<char>()) {
             let encoded = STANDARD.encode(&text);
             let value = format!("=?base64?{encoded}?=");
-            prop_assert_eq!(decode(&value).unwrap(), text.clone());
+            let told = decode(&value);
+            prop_assert_eq!(told.as_ref(), Some(&text));
             let mut other: Vec<char> = encoded.chars().collect();
             if !other.is_empty() {
                 let at = at.index(other.len());

@@ -3,6 +3,7 @@
 //! [`snapshot`] is what one child offers; [`view`] merges all of them, once a change; [`refresh`] fetches a child's
 //! lists when it is ready or says that they changed. A list costs no child a message.
 
+pub mod eras;
 pub mod names;
 pub mod refresh;
 pub mod snapshot;

@@ -319,7 +319,7 @@ fn task_support(kind: Kind, part: &Part, raw: Raw) -> (TaskSupport, Raw) {
 }
 
 /// A tool as revisions before tasks know it.
-fn without_execution(tool: &Raw) -> Raw {
+pub(super) fn without_execution(tool: &Raw) -> Raw {
     let Some(object) = Object::of(tool) else {
         return tool.clone();
     };
