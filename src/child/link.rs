@@ -389,6 +389,7 @@ impl Link {
         drop(table);
         if let Some(lane) = lane
             && let Some(token) = lane.progress_token()
+            && lane.has_grown_to(value)
         {
             let params = object.with("progressToken", &token);
             lane.push(notification_line(mcp::method::PROGRESS, Some(&params)));

@@ -18,6 +18,7 @@ use super::probe::{self, Finding, Next, Seen};
 use super::verdict::{Verdict, Verdicts, now_ms};
 use crate::config::spec::EraPolicy;
 use crate::ids::{ServerName, WireId};
+use crate::rpc::error::code;
 use crate::rpc::mcp::{Era, method};
 use crate::rpc::message::notification_line;
 use crate::rpc::{Outcome, Raw, Text};
@@ -185,7 +186,7 @@ impl Meeting {
         let Err(error) = &outcome else {
             return Err(Refused::Said(why));
         };
-        let next = if late.is_some() && probe::code_of(error) == Some(probe::UNSUPPORTED_VERSION) {
+        let next = if late.is_some() && probe::code_of(error) == Some(code::UNSUPPORTED_VERSION) {
             // It is modern, and has not come to our first question yet.
             let heard = late_answer(&mut late).await;
             self.judged_late(heard)

@@ -58,7 +58,8 @@ pub use lane::Lane;
 use crate::config::spec::Policy;
 use crate::event::Cause;
 use crate::ids::{Generation, Instance, ServerName};
-use crate::rpc::{Outcome, Text};
+use crate::rpc::error::code;
+use crate::rpc::{Outcome, Raw, Text};
 use handshake::Handshake;
 use inputs::Numbers;
 use link::{Link, ReplyTo, Sending, Witness};
@@ -240,7 +241,7 @@ impl Child {
     /// See [`CallError`].
     pub async fn call(&self, call: Call) -> Result<Outcome, CallError> {
         let hard_deadline = Instant::now() + self.0.policy.call_max;
-        let mut repeated = false;
+        let (mut repeated, mut met_anew) = (false, false);
         loop {
             // Nobody takes a place while there is no process.
             self.link_for(&call).await?;
@@ -258,9 +259,24 @@ impl Child {
                 // It waits for another process each time, so this cannot spin.
                 Err(CallError::Gone { sent: false, .. }) if Instant::now() < hard_deadline => {}
                 Err(CallError::Gone { sent: true, .. }) if !repeated && may_repeat(&call) => repeated = true,
+                // It has not been carried out.
+                Ok(Err(error)) if !met_anew && link.is_modern() && is_of_another_revision(&error) => {
+                    met_anew = true;
+                    self.meet_anew(link.generation).await;
+                }
                 other => return other,
             }
         }
+    }
+
+    /// The process with this number speaks another revision than was thought: waits for the next, at most as long as a
+    /// call waits for a process.
+    async fn meet_anew(&self, generation: Generation) {
+        self.tell(Control::MeetAnew(generation)).await;
+        let mut status = self.watch();
+        let next = status.wait_for(|status| status.generation > generation);
+        let patience = self.0.policy.drain_timeout + self.0.policy.queue_wait;
+        drop(tokio::time::timeout(patience, next).await);
     }
 
     /// Why it takes no calls now.
@@ -392,6 +408,9 @@ impl Child {
             witness: call.witness.clone(),
         };
         let patience = call.patience.unwrap_or(self.0.policy.call_timeout);
+        if let Some(lane) = &call.lane {
+            lane.is_put_to(link.is_modern());
+        }
         let (method, params) = (call.method.clone(), call.params.clone());
         let id = link
             .send(Sending {
@@ -425,6 +444,13 @@ impl Child {
 /// The rule of repeating: what was not sent, always; what was, only reads of which nothing was passed on yet, once.
 fn may_repeat(call: &Call) -> bool {
     call.repeatable && call.lane.as_ref().is_none_or(|lane| !lane.has_spoken())
+}
+
+fn is_of_another_revision(error: &Raw) -> bool {
+    matches!(
+        probe::code_of(error),
+        Some(code::UNSUPPORTED_VERSION | code::HEADER_MISMATCH)
+    )
 }
 
 async fn cancelled(lane: Option<&Lane>) {

@@ -22,16 +22,10 @@ use std::time::Duration;
 use super::handshake::{Handshake, error_text};
 use super::verdict::Certainty;
 use crate::config::spec::EraPolicy;
+use crate::rpc::error::code;
 use crate::rpc::mcp::{Era, Revision, meta};
 use crate::rpc::object::{Object, elements};
 use crate::rpc::{Outcome, Raw};
-
-/// A mirrored header is wrong (2026-07-28, basic, "Error Codes"). On a pipe there are none.
-pub const HEADER_MISMATCH: i64 = -32020;
-/// The request needs what the client has not declared.
-pub const MISSING_CAPABILITY: i64 = -32021;
-/// The server does not speak the revision of the request.
-pub const UNSUPPORTED_VERSION: i64 = -32022;
 
 /// How long a server may take to answer `server/discover` before it is taken for one that never will.
 pub const PATIENCE: Duration = Duration::from_secs(3);
@@ -198,7 +192,7 @@ fn of_error(error: &Raw, is_again: bool) -> Next {
     let data = object.as_ref().and_then(|error| error.get("data"));
     let data = data.as_ref().and_then(Object::of);
     match code_of(error) {
-        Some(UNSUPPORTED_VERSION) => {
+        Some(code::UNSUPPORTED_VERSION) => {
             let Some(listed) = data.and_then(|data| versions(&data, "supported")) else {
                 return again_unless(is_again, Raw::empty_object(), error);
             };
@@ -216,8 +210,8 @@ fn of_error(error: &Raw, is_again: bool) -> Next {
                 listed.shown()
             ))
         }
-        Some(HEADER_MISMATCH) => again_unless(is_again, Raw::empty_object(), error),
-        Some(MISSING_CAPABILITY) => {
+        Some(code::HEADER_MISMATCH) => again_unless(is_again, Raw::empty_object(), error),
+        Some(code::MISSING_CAPABILITY) => {
             let needed = data.and_then(|data| data.get("requiredCapabilities"));
             let needed = needed.filter(Raw::is_object);
             again_unless(is_again, needed.unwrap_or_else(Raw::empty_object), error)
@@ -248,7 +242,7 @@ pub fn doubts_handshake(error: &Raw, era: EraPolicy, was_asked: bool, is_known_l
     era == EraPolicy::Auto
         && !was_asked
         // A server whose handshake has worked before only has a bad day, unless it says itself what it speaks.
-        && (code_of(error) == Some(UNSUPPORTED_VERSION) || !is_known_legacy)
+        && (code_of(error) == Some(code::UNSUPPORTED_VERSION) || !is_known_legacy)
 }
 
 /// The code of an error.

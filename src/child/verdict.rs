@@ -5,7 +5,7 @@
 //! modern holds until it is contradicted: it shows at once.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,10 @@ pub const DEFINITIVE_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const TENTATIVE_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// Files among the arguments that count towards the fingerprint.
 const N_FILES_MAX: usize = 16;
+/// Endings of files that hold programs. Other files are what a server works with, and change with every run.
+const PROGRAMS: &[&str] = &[
+    "js", "mjs", "cjs", "ts", "mts", "cts", "py", "pyz", "rb", "sh", "php", "pl", "lua", "jar", "dll", "exs",
+];
 
 /// How sure a verdict is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,7 +173,7 @@ pub fn now_ms() -> u64 {
 }
 
 /// SHA-256, as hex, over what decides what a server speaks: command, arguments, folder, names of variables, and size
-/// and time of change of the program and of files that it is given.
+/// and time of change of the program and of programs among its arguments.
 ///
 /// A few looks at the file system.
 pub fn fingerprint(command: &Command, path: &str) -> String {
@@ -189,7 +193,11 @@ pub fn fingerprint(command: &Command, path: &str) -> String {
         part(&looks_of(&file));
     }
     let files = command.args.iter().map(|arg| folder.join(arg));
-    for file in files.filter(|file| file.is_file()).take(N_FILES_MAX) {
+    let is_program = |file: &PathBuf| {
+        let ending = file.extension().and_then(|ending| ending.to_str());
+        ending.is_some_and(|ending| PROGRAMS.contains(&ending))
+    };
+    for file in files.filter(is_program).take(N_FILES_MAX) {
         part(&looks_of(&file));
     }
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -259,6 +267,15 @@ mod tests {
         let mut other = command.clone();
         other.env = [("K".to_owned(), crate::config::spec::Secret::new("2"))].into();
         assert_eq!(one, fingerprint(&other, "/usr/bin:/bin"), "values are not in it");
+        other = command.clone();
+        other.args.push("data.db".to_owned());
+        let with_data = fingerprint(&other, "/usr/bin:/bin");
+        std::fs::write(folder.path().join("data.db"), "x").unwrap();
+        assert_eq!(
+            with_data,
+            fingerprint(&other, "/usr/bin:/bin"),
+            "data is no program"
+        );
         std::fs::write(&script, "longer").unwrap();
         assert_ne!(one, fingerprint(&command, "/usr/bin:/bin"));
     }

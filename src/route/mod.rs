@@ -22,6 +22,7 @@ pub mod provenance;
 pub mod questions;
 pub mod related;
 pub mod roots;
+mod rounds;
 pub mod router;
 mod subscriptions;
 mod task_calls;

@@ -105,7 +105,8 @@ impl Router {
         let can = child
             .status()
             .handshake
-            .is_some_and(|handshake| handshake.can("logging"));
+            // Whoever keeps nothing of its clients is told the level with each request.
+            .is_some_and(|handshake| handshake.can("logging") && !handshake.is_modern());
         let lowest = match &child.instance().owner {
             None => self.listeners.lowest_level(),
             Some(owner) => self.listeners.lowest_level_of(owner),
