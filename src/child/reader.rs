@@ -172,6 +172,7 @@ impl Reader {
                 }
             }
             Message::Notification(note) if self.is_progress_of_a_call(&note) => {}
+            Message::Notification(note) if self.is_of_streams(&note) => {}
             Message::Notification(note) => {
                 let candidates = self.link.candidates();
                 self.hub.take(FromChild::Notification {
@@ -192,6 +193,38 @@ impl Reader {
                 .params
                 .as_ref()
                 .is_none_or(|params| self.link.progress(params))
+    }
+
+    /// What concerns the streams themselves that a server of 2026-07-28 tells its changes on, or was told already.
+    fn is_of_streams(&self, note: &Notification) -> bool {
+        if !self.link.is_modern() {
+            return false;
+        }
+        let params = note.params.as_ref();
+        match note.method.as_str() {
+            mcp::method::ACKNOWLEDGED => {
+                if let Some(params) = params {
+                    self.link.acknowledged(params);
+                }
+                true
+            }
+            // It has nothing else to take back.
+            mcp::method::CANCELLED => {
+                let id = params
+                    .and_then(Object::of)
+                    .and_then(|params| params.get("requestId"));
+                let id = id.and_then(|id| id.as_str().parse().ok()).map(WireId);
+                if let Some(id) = id.filter(|id| self.link.is_stream(*id)) {
+                    self.link.answer(id, Ok(Ok(Raw::empty_object())));
+                }
+                true
+            }
+            mcp::method::TOOLS_CHANGED
+            | mcp::method::PROMPTS_CHANGED
+            | mcp::method::RESOURCES_CHANGED
+            | mcp::method::RESOURCE_UPDATED => self.link.is_of_replaced_stream(params),
+            _other => false,
+        }
     }
 
     fn request(&self, request: Request) {

@@ -13,6 +13,7 @@ pub mod client;
 pub mod context;
 pub mod error;
 pub mod listeners;
+mod listening;
 pub mod modern;
 mod moves;
 pub mod outbox;

@@ -9,6 +9,7 @@ use tracing::Instrument;
 use super::context::CallContext;
 use super::error::RouteError;
 use super::listeners::Listeners;
+use super::listening::Listening;
 use super::project;
 use super::provenance::{self, Provenance};
 use super::rounds::Asked;
@@ -34,6 +35,7 @@ pub struct Router {
     catalog: Catalog,
     pub(super) listeners: Arc<Listeners>,
     task_table: Arc<TaskTable>,
+    listening: Arc<Listening>,
     provenance: Arc<Provenance>,
     urls: Arc<Urls>,
     spans: Arc<Spans>,
@@ -51,6 +53,7 @@ impl Router {
             catalog,
             listeners,
             task_table: Arc::default(),
+            listening: Arc::default(),
             provenance: Arc::default(),
             urls: Arc::default(),
             spans: Arc::new(Spans::random()),
@@ -70,6 +73,16 @@ impl Router {
     /// What a server offers, as far as known.
     pub(super) fn snapshot(&self, server: &ServerName) -> Option<Arc<Snapshot>> {
         self.catalog.snapshot(server)
+    }
+
+    /// What servers without subscriptions of their own are listened to for.
+    pub(super) fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// Lists of a server may have changed.
+    pub(super) fn lists_may_have_changed(&self, server: &ServerName, kinds: &[Kind]) {
+        self.catalog.dirty(server, kinds);
     }
 
     /// What sessions want to hear.

@@ -393,3 +393,115 @@ async fn a_silent_server_is_looked_at_in_its_own_words() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn changes_of_lists_and_resources_are_heard_of_on_one_stream_and_subscriptions_change_it() {
+    let child = modern()
+        .tools("echo,grow,updated,end_listens")
+        .arg("--resources", "x://1,x://2");
+    let daemon = Daemon::start(&[child]).await;
+    let client = daemon.introduced(able("2025-11-25", &all(), "it")).await;
+    let mut stream = client.stream().await;
+    daemon.setup.noted("a", "listen ").await;
+    for uri in ["x://1", "x://2"] {
+        let told = client.request("resources/subscribe", json!({ "uri": uri })).await;
+        assert_eq!(told["result"], json!({}), "{told}");
+    }
+    until("the streams before it to end", async || {
+        let journal = daemon.setup.journal("a");
+        let n = |word: &str| journal.iter().filter(|line| line.starts_with(word)).count();
+        (n("listen cancelled ") == 2).then_some(())
+    })
+    .await;
+    assert!(requests(&daemon, "resources/subscribe").is_empty());
+    let last = requests(&daemon, "subscriptions/listen").pop().unwrap();
+    assert_eq!(
+        last["params"]["notifications"]["resourceSubscriptions"],
+        json!(["x://1", "x://2"])
+    );
+    client.call("a__updated", json!({ "uri": "x://2" })).await;
+    assert_eq!(stream.next_json().await["params"]["uri"], "x://2");
+    let told = client
+        .request("resources/unsubscribe", json!({ "uri": "x://2" }))
+        .await;
+    assert_eq!(told["result"], json!({}), "{told}");
+    until("a stream without it", async || {
+        let last = requests(&daemon, "subscriptions/listen").pop().unwrap();
+        (last["params"]["notifications"]["resourceSubscriptions"] == json!(["x://1"])).then_some(())
+    })
+    .await;
+    client.call("a__grow", json!({ "name": "fresh" })).await;
+    assert_eq!(
+        stream.next_json().await["method"],
+        "notifications/tools/list_changed"
+    );
+    let listed = names_of(&client.request("tools/list", json!({})).await, "tools", "name");
+    assert!(listed.contains(&"a__fresh".to_owned()), "{listed:?}");
+    assert_eq!(daemon.server("a").await["n_inflight"], 0);
+    // What the server ends is opened again, and what was missed meanwhile is told.
+    let n_before = requests(&daemon, "subscriptions/listen").len();
+    client.call("a__end_listens", json!({ "how": "both" })).await;
+    until("another stream", async || {
+        (requests(&daemon, "subscriptions/listen").len() > n_before).then_some(())
+    })
+    .await;
+    // The next process is listened to for the same.
+    kill(Pid::from_raw(daemon.child_pid("a").await), Signal::SIGKILL).unwrap();
+    assert_eq!(
+        stream.next_json().await["params"]["uri"],
+        "x://1",
+        "it may have missed something"
+    );
+    let last = requests(&daemon, "subscriptions/listen").pop().unwrap();
+    assert_eq!(
+        last["params"]["notifications"]["resourceSubscriptions"],
+        json!(["x://1"])
+    );
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn a_server_without_streams_serves_all_the_same_and_a_subscription_is_refused() {
+    let child = modern().arg("--resources", "x://1").flag("--no-listen");
+    let daemon = Daemon::start(&[child]).await;
+    let client = daemon.http().await;
+    let told = client
+        .request("resources/subscribe", json!({ "uri": "x://1" }))
+        .await;
+    assert_eq!(told["error"]["code"], -32601, "{told}");
+    assert_eq!(requests(&daemon, "subscriptions/listen").len(), 1);
+    assert_eq!(text_of(&client.call("a__echo", json!({})).await), "{}");
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn a_stream_holds_no_server_up_that_nobody_uses() {
+    let child = modern()
+        .key("idle_stop", "\"300ms\"")
+        .key("autostart", "\"on-demand\"");
+    let daemon = Daemon::start(&[child.clone().not_awaited()]).await;
+    daemon.mcpctl(&["start", "a"]).await;
+    daemon.setup.noted("a", "listen ").await;
+    daemon.in_state("a", "idle").await;
+    let client = daemon.http().await;
+    assert_eq!(text_of(&client.call("a__echo", json!({})).await), "{}");
+    daemon.in_state("a", "idle").await;
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn a_server_that_no_longer_speaks_the_revision_is_met_anew_and_its_code_reaches_nobody() {
+    let daemon = Daemon::start(&[modern().tools("echo,raw_error")]).await;
+    let client = daemon.http().await;
+    let error =
+        json!({ "code": -32022, "message": "Unsupported protocol version", "data": { "supported": [] } });
+    let told = client.call("a__raw_error", json!({ "error": error })).await;
+    assert_eq!(told["error"]["code"], -32603, "{told}");
+    assert_eq!(requests(&daemon, "tools/call").len(), 2, "once more, and no more");
+    let server = daemon.ready("a").await;
+    assert_eq!(
+        (&server["generation"], &server["n_failures"]),
+        (&json!(2), &json!(0))
+    );
+    daemon.end().await;
+}

@@ -36,6 +36,13 @@ async fn met(child: Fake, revision: &str, first: &[&str], later: &[&str]) {
     let server = daemon.server("a").await;
     assert_eq!(server["revision"], revision);
     assert_eq!(server["n_failures"], 0, "{server}");
+    let era = if revision > "2026" { "modern" } else { "legacy" };
+    assert_eq!(server["era"], era);
+    if !server["probe"].is_null() {
+        assert_eq!(server["probe"]["era"], era);
+        let how = server["probe"]["how"].as_str().unwrap();
+        daemon.tells(&["why", "a"], &[revision, how]).await;
+    }
     let client = daemon.http().await;
     assert_eq!(
         text_of(&client.call("a__echo", json!({ "x": 1 })).await),

@@ -9,13 +9,15 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::{entry, refused};
-use crate::api::{ServerStatus, Trial};
+use crate::api::{Probe, ServerStatus, Trial};
 use crate::catalog::Kind;
 use crate::child::Control;
 use crate::child::status::{ChildStatus, Gate};
-use crate::config::spec::Launch;
+use crate::child::verdict::Certainty;
+use crate::config::spec::{EraPolicy, Launch};
 use crate::event::kept;
 use crate::front::Shared;
+use crate::rpc::mcp::Era;
 use crate::supervise::Entry;
 use crate::supervise::instances::Instances;
 use crate::supervise::succession::why_not;
@@ -152,6 +154,11 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
             .handshake
             .as_ref()
             .map(|handshake| handshake.revision.as_str().to_owned()),
+        era: child
+            .handshake
+            .as_ref()
+            .map(|handshake| era(handshake.revision.era()).to_owned()),
+        probe: probe(front, entry),
         server_info: snapshot.and_then(|snapshot| snapshot.server_line()),
         n_tools: n_of(Kind::Tools),
         n_prompts: n_of(Kind::Prompts),
@@ -167,6 +174,27 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         next_try_ms: next_try(&child.gate).map(|at| millis(at.saturating_duration_since(now))),
         warnings,
     }
+}
+
+fn era(era: Era) -> &'static str {
+    match era {
+        Era::Legacy => "legacy",
+        Era::Modern => "modern",
+    }
+}
+
+/// What the server turned out to be, where that is not declared.
+fn probe(front: &Shared, entry: &Entry) -> Option<Probe> {
+    if entry.spec.policy.era != EraPolicy::Auto {
+        return None;
+    }
+    let verdict = front.manager.surroundings().verdicts.of(&entry.spec.name)?;
+    Some(Probe {
+        era: era(verdict.era).to_owned(),
+        how: verdict.how,
+        is_certain: verdict.certainty == Certainty::Definitive,
+        at_ms: verdict.at_ms,
+    })
 }
 
 /// How a changed definition stands that does not serve yet.
