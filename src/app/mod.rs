@@ -238,7 +238,7 @@ impl House {
             log_dir: settings.log_dir.clone(),
             keeping,
             census: Arc::default(),
-            verdicts: verdicts.clone(),
+            verdicts,
         };
         let manager = ProcessManager::new(surroundings);
         let (save, saved) = mpsc::channel(64);

@@ -2,7 +2,6 @@
 //!
 //! What is seen is judged in [`super::probe`]; this only sends, waits and notes.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -134,10 +133,12 @@ impl Meeting {
                 Err(_silence) => None,
             };
             let next = probe::after_discover(&seen(heard.as_ref()), is_again, self.era);
-            match next {
-                Next::AskAgain(needed) if !is_again => (capabilities, is_again) = (needed, true),
-                next => return Ok((next, heard.is_none().then_some(asked))),
+            if let Next::AskAgain(needed) = next {
+                // It is asked twice at most: after that it is refused.
+                (capabilities, is_again) = (needed, true);
+                continue;
             }
+            return Ok((next, heard.is_none().then_some(asked)));
         }
     }
 
@@ -271,15 +272,13 @@ async fn heard(answer: &mut oneshot::Receiver<Result<Outcome, CallError>>) -> Re
 }
 
 /// The answer that is late, once; none comes where none is waited for.
-fn late_answer(late: &mut Option<Asked>) -> impl Future<Output = Result<Heard, Refused>> + '_ {
-    async move {
-        let Some(asked) = late.as_mut() else {
-            return std::future::pending().await;
-        };
-        let heard = heard(&mut asked.answer).await;
-        *late = None;
-        heard
-    }
+async fn late_answer(late: &mut Option<Asked>) -> Result<Heard, Refused> {
+    let Some(asked) = late.as_mut() else {
+        return std::future::pending().await;
+    };
+    let heard = heard(&mut asked.answer).await;
+    *late = None;
+    heard
 }
 
 fn seen(heard: Option<&Heard>) -> Seen<'_> {

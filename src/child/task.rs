@@ -338,12 +338,9 @@ impl Runner {
             .run
             .as_ref()
             .is_some_and(|run| run.is_asking.load(Ordering::Acquire));
-        let gone = match &sight {
-            Sight::Exited(_) => true,
-            Sight::StdoutClosed | Sight::Broken(_) => false,
-            _another => return sight,
-        };
-        if !asked || !matches!(self.machine.state(), State::Handshaking { .. }) {
+        let gone = matches!(sight, Sight::Exited(_));
+        let is_end = gone || matches!(sight, Sight::StdoutClosed | Sight::Broken(_));
+        if !is_end || !asked || !matches!(self.machine.state(), State::Handshaking { .. }) {
             return sight;
         }
         self.surroundings.verdicts.wipe(&self.name);

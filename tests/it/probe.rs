@@ -114,6 +114,16 @@ async fn a_server_that_answers_late_is_spoken_to_in_its_own_way_from_the_next_st
 }
 
 #[tokio::test]
+async fn a_modern_server_that_starts_slowly_is_spoken_to_in_its_own_way() {
+    let child = fake("a").arg("--era", "modern").arg("--start-delay", "3500");
+    let daemon = Daemon::start(&[child]).await;
+    assert_eq!(daemon.server("a").await["revision"], "2026-07-28");
+    // The old greeting was on its way already, and is refused.
+    assert_eq!(story(&daemon.setup, "a"), [START, ASK, "initialize"]);
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn a_server_that_lists_only_older_revisions_gets_a_fresh_process_for_its_handshake() {
     let child = fake("a").arg("--on-discover", "legacy-versions");
     let first = and(&[&[START, ASK, START], &SHAKE]);
