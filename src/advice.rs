@@ -86,6 +86,7 @@ fn words_of(cause: &Cause) -> Option<&str> {
         Cause::NoHandshake { noise, .. } => noise.as_deref(),
         Cause::BadHandshake { why } => Some(why),
         Cause::Asked
+        | Cause::OtherEra
         | Cause::Idle
         | Cause::ShuttingDown
         | Cause::CannotStart { .. }
@@ -106,6 +107,7 @@ fn words_of(cause: &Cause) -> Option<&str> {
 fn from_cause(cause: &Cause, scene: &Scene<'_>) -> Vec<String> {
     match cause {
         Cause::Asked => vec!["Start it with `mcpctl start NAME`.".to_owned()],
+        Cause::OtherEra => vec!["Nothing: it is started again at once.".to_owned()],
         Cause::Idle => vec!["Nothing: the next call starts it.".to_owned()],
         Cause::ShuttingDown => vec!["Start the daemon: `mcp-wrapper`.".to_owned()],
         Cause::CannotStart { why } => cannot_start(why, scene),

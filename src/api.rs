@@ -88,6 +88,12 @@ pub struct ServerStatus {
     pub state_ms: u64,
     /// The protocol revision it speaks, while ready.
     pub revision: Option<String>,
+    /// How it is spoken to, while ready: `legacy` (with a handshake) or `modern` (2026-07-28).
+    #[serde(default)]
+    pub era: Option<String>,
+    /// What it turned out to be, how that was found, and how sure it is; absent where the era is declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
     /// Name and version it gave itself.
     pub server_info: Option<String>,
     /// How many tools, prompts, resources and templates are on offer from it.
@@ -155,6 +161,19 @@ pub struct OwnedStatus {
     pub state_ms: u64,
     /// Calls in flight.
     pub n_inflight: usize,
+}
+
+/// What a server turned out to speak when it was asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Probe {
+    /// `legacy` or `modern`.
+    pub era: String,
+    /// By what it was found, in one sentence.
+    pub how: String,
+    /// Whether the server itself has said or shown it.
+    pub is_certain: bool,
+    /// When it was found, milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 /// A changed definition of a server that is not known to work yet.

@@ -74,6 +74,8 @@ pub enum Rung {
 pub enum Cause {
     /// The operator or a changed definition asked for it.
     Asked,
+    /// It speaks another revision than it was asked in: the next process is asked in that one.
+    OtherEra,
     /// Nobody has called it for `idle_stop`.
     Idle,
     /// The daemon is going down.
@@ -156,6 +158,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Asked => f.write_str("stopped on request"),
+            Self::OtherEra => f.write_str("started again, to be spoken to as it understands it"),
             Self::Idle => f.write_str("stopped because nobody used it"),
             Self::ShuttingDown => f.write_str("stopped because mcp-wrapper is going down"),
             Self::CannotStart { why } => write!(f, "cannot be started: {why}"),
@@ -299,6 +302,7 @@ fn bound_cause(cause: &mut Cause) {
         | Cause::Panicked { what: why }
         | Cause::NoHandshake { noise: Some(why), .. } => cut(why, TEXT_CHARS_MAX),
         Cause::Asked
+        | Cause::OtherEra
         | Cause::Idle
         | Cause::ShuttingDown
         | Cause::Exited { .. }

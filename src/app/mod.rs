@@ -12,6 +12,7 @@ mod lock;
 mod records;
 mod seal_keys;
 mod signals;
+mod verdicts;
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,6 +31,7 @@ use crate::catalog::Catalog;
 use crate::child::hub::Outlet;
 use crate::child::process::Keeping;
 use crate::child::task::Surroundings;
+use crate::child::verdict::Verdicts;
 use crate::config::spec::Autostart;
 use crate::config::{Environment, Settings, read_servers};
 use crate::declare::Declarations;
@@ -55,6 +57,8 @@ const LAST_TASKS: Duration = Duration::from_secs(5);
 const LAST_PROCESSES: Duration = Duration::from_secs(30);
 /// Processes that are started at once.
 const N_STARTS_MAX: usize = 8;
+/// Verdicts that may wait to be written down.
+const N_VERDICTS_MAX: usize = 256;
 /// Events that a slow listener may be behind.
 const N_EVENTS_MAX: usize = 4096;
 /// Requests in flight are counted this often while the daemon waits for them.
@@ -176,6 +180,11 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     let house = House::build(settings, registry, path, kept.keeping.clone(), &listener, keys);
     kept.look_after_strays(&house.inner);
     house.recall_lists().await;
+    verdicts::recall(
+        house.front.declarations.registry(),
+        &house.front.manager.surroundings().verdicts,
+    )
+    .await;
     house.recall_sessions().await;
     let reloaded = house.front.declarations.reload().await;
     if !reloaded.problems.is_empty() {
@@ -227,6 +236,8 @@ impl House {
         let (doors, inner) = (Tasks::new(), Tasks::new());
         let hub = Outlet::default();
         let (events, _) = broadcast::channel(N_EVENTS_MAX);
+        let (save_verdict, saved_verdicts) = mpsc::channel(N_VERDICTS_MAX);
+        let verdicts = Verdicts::saved_by(save_verdict);
         let surroundings = Surroundings {
             tasks: inner.clone(),
             hub: hub.clone(),
@@ -236,6 +247,7 @@ impl House {
             log_dir: settings.log_dir.clone(),
             keeping,
             census: Arc::default(),
+            verdicts,
         };
         let manager = ProcessManager::new(surroundings);
         let (save, saved) = mpsc::channel(64);
@@ -257,6 +269,10 @@ impl House {
         inner.spawn(
             "save snapshots",
             records::snapshots(registry.clone(), saved, inner.token()),
+        );
+        inner.spawn(
+            "save verdicts",
+            verdicts::keep(registry.clone(), saved_verdicts, inner.token()),
         );
         inner.spawn(
             "rebuild the view",

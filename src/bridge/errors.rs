@@ -136,6 +136,7 @@ fn exit_of(cause: &Cause) -> Option<Exit> {
     match cause {
         Cause::Exited { exit } | Cause::ExitedInHandshake { exit } => Some(*exit),
         Cause::Asked
+        | Cause::OtherEra
         | Cause::Idle
         | Cause::ShuttingDown
         | Cause::CannotStart { .. }

@@ -1,5 +1,5 @@
-//! The tasks around one process: keeping it until nothing of it is left, shaking hands with it, and the reports that
-//! they send to the child's task.
+//! The tasks around one process: keeping it until nothing of it is left, and the reports that they
+//! send to the child's task.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,18 +7,12 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use super::error::CallError;
 use super::handshake::Handshake;
-use super::link::Link;
-use super::outgoing::Params;
 use super::process::Process;
-use super::sending::Sending;
 use super::state::Sight;
 use super::stop::Stop;
 use crate::event::{Rung, What};
 use crate::ids::Generation;
-use crate::rpc::message::notification_line;
-use crate::rpc::{Raw, mcp};
 
 /// What a dead process has written is read for so long before its callers are told.
 const LAST_WORDS: Duration = Duration::from_millis(200);
@@ -96,28 +90,6 @@ pub(super) async fn keep(
         Sight::Exited(exit)
     };
     report(&reports, generation, Report::Sight(sight)).await;
-}
-
-/// Why a handshake came to nothing.
-pub(super) enum Refused {
-    Said(String),
-    Gone,
-}
-
-pub(super) async fn shake_hands(link: &Link, patience: Duration, params: Raw) -> Result<Handshake, Refused> {
-    let (sending, answered) = Sending::ours(mcp::method::INITIALIZE, Params::Plain(params), patience);
-    link.send(sending).map_err(|_unsent| Refused::Gone)?;
-    let outcome = match answered.await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error @ (CallError::BadAnswer { .. } | CallError::TooLarge { .. }))) => {
-            return Err(Refused::Said(error.to_string()));
-        }
-        Ok(Err(_gone)) => return Err(Refused::Gone),
-        Err(_dropped) => return Err(Refused::Gone),
-    };
-    let handshake = Handshake::read(&outcome).map_err(Refused::Said)?;
-    link.post(notification_line(mcp::method::INITIALIZED, None::<&Raw>));
-    Ok(handshake)
 }
 
 pub(super) async fn report(

@@ -12,6 +12,7 @@ use super::hub::Outlet;
 use super::inputs::Numbers;
 use super::process::Keeping;
 use super::usage::Census;
+use super::verdict::Verdicts;
 use crate::event::SupervisionEvent;
 use crate::tasks::Tasks;
 
@@ -32,6 +33,8 @@ pub struct Surroundings {
     pub log_dir: PathBuf,
     /// How processes are kept together.
     pub keeping: Keeping,
+    /// What servers turned out to be.
+    pub verdicts: Verdicts,
     /// Looks at all processes, once for all children.
     pub census: Arc<Census>,
 }

@@ -2,7 +2,7 @@
 
 use crate::config::spec::Sharing;
 use crate::ids::OwnerKey;
-use crate::rpc::mcp::{Implementation, Revision};
+use crate::rpc::mcp::{self, Era, Implementation, Revision};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw};
 
@@ -104,6 +104,30 @@ impl Handshake {
             server_info: object.get("serverInfo").map(|info| info.compact()),
             instructions: object.get_string("instructions"),
         })
+    }
+
+    /// Reads the answer to `server/discover` of a server that speaks 2026-07-28.
+    pub fn of_discovery(result: &Raw) -> Self {
+        let object = Object::of(result);
+        let part = |key: &str| object.as_ref().and_then(|object| object.get(key));
+        let meta = part("_meta");
+        let info = meta.as_ref().and_then(Object::of);
+        Self {
+            revision: Revision::V2026_07_28,
+            capabilities: part("capabilities")
+                .filter(Raw::is_object)
+                .unwrap_or_else(Raw::empty_object)
+                .compact(),
+            server_info: info
+                .and_then(|meta| meta.get(mcp::meta::SERVER_INFO))
+                .map(|info| info.compact()),
+            instructions: object.as_ref().and_then(|all| all.get_string("instructions")),
+        }
+    }
+
+    /// Whether it needs no handshake: each request says all that it has to know.
+    pub fn is_modern(&self) -> bool {
+        self.revision.era() == Era::Modern
     }
 
     /// Whether it declared a capability.

@@ -55,6 +55,11 @@ pub enum Sight {
     HandshakeDone,
     /// `initialize` was answered with an error or nonsense.
     HandshakeRefused(String),
+    /// It has to be met anew, with a fresh process, and that is nobody's fault.
+    StartOver {
+        /// Whether this process is gone already.
+        gone: bool,
+    },
     /// The process that we started ended by itself, and its tree was ended.
     Exited(Exit),
     /// After we asked it to go: the whole tree is gone.

@@ -4,7 +4,7 @@
 //! allocation a call; its queue allocates only when something is put in.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::caller::Profile;
 use crate::ids::SessionId;
+use crate::rpc::mcp::LogLevel;
 use crate::rpc::trace::Trace;
 use crate::rpc::{Raw, RequestId};
 
@@ -32,6 +33,8 @@ pub struct Lane {
     pub request: RequestId,
     /// Who calls, where that is known.
     pub caller: Option<Arc<Profile>>,
+    /// From which severity on its session wants log messages, where it has said so.
+    pub log_level: OnceLock<LogLevel>,
     /// The token under which the client wants progress, as the client wrote it.
     progress_token: Mutex<Option<Raw>>,
     /// The span that the child was given with the call, if it was.
@@ -42,6 +45,10 @@ pub struct Lane {
     cancelled: AtomicBool,
     cancel_bell: Notify,
     spoken: AtomicBool,
+    /// Whether the process that was called last needs no handshake.
+    answered_by_modern: AtomicBool,
+    /// The highest progress that was passed on, as bits.
+    progress: AtomicU64,
     n_questions: AtomicUsize,
 }
 
@@ -54,6 +61,7 @@ impl Lane {
             session,
             request,
             caller: None,
+            log_level: OnceLock::new(),
             progress_token: Mutex::new(progress_token),
             trace: OnceLock::new(),
             queue: Mutex::new(Some(VecDeque::new())),
@@ -61,6 +69,8 @@ impl Lane {
             cancelled: AtomicBool::new(false),
             cancel_bell: Notify::new(),
             spoken: AtomicBool::new(false),
+            answered_by_modern: AtomicBool::new(false),
+            progress: AtomicU64::new(f64::NEG_INFINITY.to_bits()),
             n_questions: AtomicUsize::new(0),
         }
     }
@@ -110,6 +120,26 @@ impl Lane {
         self.spoken.store(true, Ordering::Release);
         self.bell.notify_one();
         true
+    }
+
+    /// Notes what kind of process is called.
+    pub(super) fn is_put_to(&self, is_modern: bool) {
+        self.answered_by_modern.store(is_modern, Ordering::Release);
+    }
+
+    /// Whether the process that was called last needs no handshake: what it says of its result counts.
+    pub fn is_answered_by_modern(&self) -> bool {
+        self.answered_by_modern.load(Ordering::Acquire)
+    }
+
+    /// Whether this progress is more than all before it: one call may be several to its server.
+    pub(super) fn has_grown_to(&self, value: f64) -> bool {
+        let grown = self
+            .progress
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |before| {
+                (value > f64::from_bits(before)).then(|| value.to_bits())
+            });
+        grown.is_ok()
     }
 
     /// The child has asked the client something, and waits.

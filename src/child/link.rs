@@ -4,18 +4,21 @@
 //! bounded queue, both under one lock, so that the queue holds ids in order and "was a byte of it written?" is
 //! one comparison. Nobody waits in here.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::error::CallError;
 use super::ghosts::{Candidates, GHOST_KEPT, Ghosts};
 use super::hold::{Hold, Work};
+use super::lane::Lane;
+use super::modern;
 use super::orphans::Orphans;
 use super::outgoing::{OutLine, Params};
 use super::pending::{Found, Pending, Waiter};
@@ -55,6 +58,14 @@ pub struct Link {
     last_call_ms: AtomicU64,
     holds: Arc<()>,
     works: Arc<()>,
+    /// Set when it turned out to need no handshake.
+    modern: OnceLock<Modern>,
+}
+
+/// A process to whom each request says all that it has to know.
+#[derive(Debug)]
+struct Modern {
+    has_roots: bool,
 }
 
 #[derive(Debug, Default)]
@@ -62,11 +73,37 @@ struct Table {
     calls: Pending<ReplyTo>,
     given_up: Ghosts,
     orphans: Orphans,
+    /// Calls that are streams: they have no end of their own, and are no work in flight. Each with who waits for its
+    /// acknowledgement.
+    streams: HashMap<WireId, Option<oneshot::Sender<Raw>>>,
+    /// The newest stream that was acknowledged.
+    newest_stream: Option<WireId>,
     /// Set when the process is gone: nothing is taken in any more.
     closed: Option<Cause>,
 }
 
+/// A stream of changes that a process was asked for.
+#[derive(Debug)]
+pub struct Listen {
+    /// Our id of it, and the server's name for it.
+    pub id: WireId,
+    /// What the server has acknowledged: its parameters.
+    pub acknowledged: oneshot::Receiver<Raw>,
+    /// Its end.
+    pub ended: oneshot::Receiver<Result<Outcome, CallError>>,
+}
+
+/// Ids of one process before those of the next, where they must not meet.
+const N_IDS: u64 = 1_000_000;
+/// A stream has no end of its own; one of a year is none that anybody has.
+const STREAM_PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
+
 impl Table {
+    /// Calls in flight, without streams.
+    fn n_inflight(&self) -> usize {
+        self.calls.len().saturating_sub(self.streams.len())
+    }
+
     /// Nobody waits for this call any more, but the child may go on with it. Whether the child is to be told.
     fn give_up(&mut self, id: WireId, reply: &ReplyTo, now: Instant) -> bool {
         let orphan = reply.witness.as_ref().filter(|it| it.is_of_what_outlives());
@@ -97,8 +134,97 @@ impl Link {
             last_call_ms: AtomicU64::new(0),
             holds: Arc::default(),
             works: Arc::default(),
+            modern: OnceLock::new(),
         };
         (Arc::new(link), queue)
+    }
+
+    /// From now on each request says all that the process has to know. `has_roots`: the operator has named folders.
+    pub(super) fn speak_modern(&self, has_roots: bool) {
+        self.modern.get_or_init(|| Modern { has_roots });
+        // A call may be made again by another process, and then under another id.
+        let after = self.generation.0.saturating_sub(1).saturating_mul(N_IDS);
+        self.table().calls.begin_after(WireId(after));
+    }
+
+    /// Whether the process needs no handshake, and keeps nothing of its clients.
+    pub fn is_modern(&self) -> bool {
+        self.modern.get().is_some()
+    }
+
+    /// The parameters as this process needs them.
+    fn dressed(&self, params: Params, lane: Option<&Lane>) -> Params {
+        let Some(Modern { has_roots }) = self.modern.get() else {
+            return params;
+        };
+        let caller = lane.and_then(|lane| lane.caller.as_deref());
+        let level = lane.and_then(|lane| lane.log_level.get().copied());
+        params.with_members(modern::members(caller, level, *has_roots && lane.is_some()))
+    }
+
+    /// Asks for a stream of changes. Never waits.
+    ///
+    /// # Errors
+    /// `Gone` when the process is, `Overloaded` when its queue is full.
+    pub fn listen(&self, params: Raw) -> Result<Listen, CallError> {
+        let (ack, acknowledged) = oneshot::channel();
+        let (sending, ended) = Sending::ours(mcp::method::LISTEN, Params::Plain(params), STREAM_PATIENCE);
+        // Known as a stream before its first message can be read.
+        let mut table = self.table();
+        let id = self
+            .send_with(&mut table, sending)
+            .map_err(|(_unsent, error)| error)?;
+        table.streams.insert(id, Some(ack));
+        drop(table);
+        self.ring_if_idle();
+        Ok(Listen {
+            id,
+            acknowledged,
+            ended,
+        })
+    }
+
+    /// A stream was acknowledged: from now on it tells, and none before it.
+    pub(super) fn acknowledged(&self, params: &Raw) {
+        let Some(id) = stream_of(params) else { return };
+        let mut table = self.table();
+        let Some(waiter) = table.streams.get_mut(&id).map(Option::take) else {
+            return;
+        };
+        table.newest_stream = table.newest_stream.max(Some(id));
+        drop(table);
+        if let Some(waiter) = waiter {
+            drop(waiter.send(params.clone()));
+        }
+    }
+
+    /// Whether a message belongs to a stream that another has replaced: that one tells it, too.
+    pub(super) fn is_of_replaced_stream(&self, params: Option<&Raw>) -> bool {
+        let id = params.and_then(stream_of);
+        id.is_some_and(|id| self.table().newest_stream.is_some_and(|newest| id < newest))
+    }
+
+    /// Whether this is a stream that is open.
+    pub(super) fn is_stream(&self, id: WireId) -> bool {
+        self.table().streams.contains_key(&id)
+    }
+
+    /// A request that changes nothing and that every server answers.
+    pub(super) fn are_you_there(&self) -> &'static str {
+        if self.is_modern() {
+            mcp::method::DISCOVER
+        } else {
+            mcp::method::PING
+        }
+    }
+
+    /// Nobody waits for this answer any more, and the process is not told: it may not know that it was asked.
+    pub(super) fn forget(&self, id: WireId) {
+        let cancelled = self.table().calls.cancel(id, Instant::now());
+        if let Some(waiter) = cancelled {
+            settle(waiter.reply, Err(CallError::Cancelled));
+            self.ring_if_idle();
+        }
     }
 
     /// Puts a call in flight. Never waits.
@@ -106,8 +232,21 @@ impl Link {
     /// # Errors
     /// The call comes back, with `Gone` when the process is, `Overloaded` when its queue is full.
     pub fn send(&self, sending: Sending) -> Result<WireId, (Box<Sending>, CallError)> {
-        let now = Instant::now();
         let mut table = self.table();
+        let (is_use, n_before) = (sending.reply.place.is_some(), table.n_inflight());
+        let id = self.send_with(&mut table, sending)?;
+        drop(table);
+        if is_use {
+            self.note_use(Instant::now());
+        }
+        if n_before == 0 {
+            self.busy.notify_one();
+        }
+        Ok(id)
+    }
+
+    fn send_with(&self, table: &mut Table, sending: Sending) -> Result<WireId, (Box<Sending>, CallError)> {
+        let now = Instant::now();
         if let Some(cause) = &table.closed {
             let error = CallError::Gone {
                 cause: cause.clone(),
@@ -127,7 +266,7 @@ impl Link {
             hard_deadline,
             reply,
         } = sending;
-        let is_use = reply.place.is_some();
+        let params = self.dressed(params, reply.lane.as_deref());
         let deadline = (now + patience).min(hard_deadline);
         let id = table.calls.insert(Waiter {
             deadline,
@@ -136,14 +275,6 @@ impl Link {
             reply,
         });
         slot.send(OutLine::Call { id, method, params });
-        let was_idle = table.calls.len() == 1;
-        drop(table);
-        if is_use {
-            self.note_use(now);
-        }
-        if was_idle {
-            self.busy.notify_one();
-        }
         Ok(id)
     }
 
@@ -178,6 +309,7 @@ impl Link {
         let Some(waiter) = table.calls.cancel(id, now) else {
             return;
         };
+        table.streams.remove(&id);
         let is_told = table.give_up(id, &waiter.reply, now);
         drop(table);
         if is_told && self.post(cancelled(id, reason)) {
@@ -190,7 +322,7 @@ impl Link {
     /// A ping behind a cancellation: once it is answered the child has heard of both.
     fn ask_whether_heard(&self, may_ask_or_log: bool) {
         if may_ask_or_log {
-            self.send_and_see_heard(mcp::method::PING, Params::None);
+            self.send_and_see_heard(self.are_you_there(), Params::None);
         }
     }
 
@@ -222,6 +354,7 @@ impl Link {
     pub fn answer(&self, id: WireId, outcome: Result<Outcome, CallError>) -> bool {
         let mut table = self.table();
         let found = table.calls.complete(id);
+        table.streams.remove(&id);
         let orphan = match found {
             Found::Waiter(_) => None,
             Found::Late | Found::Unknown => {
@@ -282,6 +415,7 @@ impl Link {
         drop(table);
         if let Some(lane) = lane
             && let Some(token) = lane.progress_token()
+            && lane.has_grown_to(value)
         {
             let params = object.with("progressToken", &token);
             lane.push(notification_line(mcp::method::PROGRESS, Some(&params)));
@@ -302,6 +436,7 @@ impl Link {
         drop(table);
         let mut any_of_clients = false;
         for (id, is_told, waiter) in due {
+            self.table().streams.remove(&id);
             if is_told {
                 any_of_clients |= waiter.reply.lane.is_some();
                 self.post(cancelled(id, "timeout"));
@@ -322,6 +457,7 @@ impl Link {
         let mut table = self.table();
         table.closed.get_or_insert_with(|| cause.clone());
         let all = table.calls.drain();
+        table.streams.clear();
         drop(table);
         let begun = self.begun.load(Ordering::Acquire);
         for (id, waiter) in all {
@@ -365,7 +501,7 @@ impl Link {
 
     /// Calls in flight.
     pub fn n_inflight(&self) -> usize {
-        self.table().calls.len()
+        self.table().n_inflight()
     }
 
     /// Says that the process is in use.
@@ -422,7 +558,7 @@ impl Link {
     }
 
     fn ring_if_idle(&self) {
-        if self.table().calls.is_empty() {
+        if self.table().n_inflight() == 0 {
             self.idle.notify_one();
         }
     }
@@ -440,6 +576,13 @@ impl Link {
         // Nothing that holds this lock waits, and a panic under it leaves the table whole.
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The stream that a message names.
+fn stream_of(params: &Raw) -> Option<WireId> {
+    let meta = Object::of(params)?.get("_meta")?;
+    let id = Object::of(&meta)?.get(mcp::meta::SUBSCRIPTION_ID)?;
+    id.as_str().parse().ok().map(WireId)
 }
 
 fn cancelled(id: WireId, reason: &str) -> Bytes {

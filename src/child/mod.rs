@@ -23,9 +23,12 @@ pub mod limits;
 pub mod link;
 pub mod long_line;
 pub mod mask;
+mod meet;
+pub mod modern;
 mod orphans;
 pub mod outgoing;
 pub mod pending;
+pub mod probe;
 pub mod process;
 pub mod program;
 pub mod reader;
@@ -42,6 +45,7 @@ pub mod telling;
 #[cfg(target_os = "linux")]
 pub mod tree;
 pub mod usage;
+pub mod verdict;
 pub mod watch;
 pub mod writer;
 
@@ -59,7 +63,8 @@ pub use lane::Lane;
 use crate::config::spec::Policy;
 use crate::event::Cause;
 use crate::ids::{Generation, Instance, ServerName};
-use crate::rpc::{Outcome, Text};
+use crate::rpc::error::code;
+use crate::rpc::{Outcome, Raw, Text};
 use handshake::Handshake;
 use inputs::Numbers;
 use link::Link;
@@ -124,6 +129,8 @@ pub enum Control {
     Demand,
     /// Nobody has called it for long.
     Idle,
+    /// The process with this number has said that it speaks another revision than was thought.
+    MeetAnew(Generation),
     /// The daemon goes down.
     Shutdown,
     /// It is no longer declared, or another definition takes its place.
@@ -249,7 +256,7 @@ impl Child {
     /// See [`CallError`].
     pub async fn call(&self, call: Call) -> Result<Outcome, CallError> {
         let hard_deadline = Instant::now() + self.0.policy.call_max;
-        let mut repeated = false;
+        let (mut repeated, mut met_anew) = (false, false);
         loop {
             // Nobody takes a place while there is no process.
             self.link_for(&call).await?;
@@ -267,9 +274,24 @@ impl Child {
                 // It waits for another process each time, so this cannot spin.
                 Err(CallError::Gone { sent: false, .. }) if Instant::now() < hard_deadline => {}
                 Err(CallError::Gone { sent: true, .. }) if !repeated && may_repeat(&call) => repeated = true,
+                // It has not been carried out.
+                Ok(Err(error)) if !met_anew && link.is_modern() && is_of_another_revision(&error) => {
+                    met_anew = true;
+                    self.meet_anew(link.generation).await;
+                }
                 other => return other,
             }
         }
+    }
+
+    /// The process with this number speaks another revision than was thought: waits for the next, at most as long as a
+    /// call waits for a process.
+    async fn meet_anew(&self, generation: Generation) {
+        self.tell(Control::MeetAnew(generation)).await;
+        let mut status = self.watch();
+        let next = status.wait_for(|status| status.generation > generation);
+        let patience = self.0.policy.drain_timeout + self.0.policy.queue_wait;
+        drop(tokio::time::timeout(patience, next).await);
     }
 
     /// Why it takes no calls now.
@@ -280,7 +302,8 @@ impl Child {
     /// Sends a notification, if there is a process that takes it.
     pub fn notify(&self, line: bytes::Bytes) -> bool {
         match &self.0.status.borrow().gate {
-            Gate::Open(link) => link.post(line),
+            // Whoever keeps nothing of its clients has nothing to be told of them.
+            Gate::Open(link) => !link.is_modern() && link.post(line),
             Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => false,
         }
     }
@@ -400,6 +423,9 @@ impl Child {
             witness: call.witness.clone(),
         };
         let patience = call.patience.unwrap_or(self.0.policy.call_timeout);
+        if let Some(lane) = &call.lane {
+            lane.is_put_to(link.is_modern());
+        }
         let (method, params) = (call.method.clone(), call.params.clone());
         let id = link
             .send(Sending {
@@ -433,6 +459,13 @@ impl Child {
 /// The rule of repeating: what was not sent, always; what was, only reads of which nothing was passed on yet, once.
 fn may_repeat(call: &Call) -> bool {
     call.repeatable && call.lane.as_ref().is_none_or(|lane| !lane.has_spoken())
+}
+
+fn is_of_another_revision(error: &Raw) -> bool {
+    matches!(
+        probe::code_of(error),
+        Some(code::UNSUPPORTED_VERSION | code::HEADER_MISMATCH)
+    )
 }
 
 async fn cancelled(lane: Option<&Lane>) {

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::lane::Lane;
 use crate::ids::WireId;
+use crate::rpc::mcp::meta::OF_REQUEST;
 use crate::rpc::object::Object;
 use crate::rpc::trace::Spans;
 use crate::rpc::{Raw, Text};
@@ -23,6 +24,15 @@ pub enum Params {
         /// The text before the token.
         before: Bytes,
         /// The text after it.
+        after: Bytes,
+    },
+    /// The same, for a server to whom each request says all that it has to know.
+    Modern {
+        /// The text before the token.
+        before: Bytes,
+        /// What follows the token.
+        members: Bytes,
+        /// The text after that.
         after: Bytes,
     },
 }
@@ -47,6 +57,25 @@ impl Params {
         })
     }
 
+    /// The same parameters with these members of `_meta`, each with a comma before it.
+    #[must_use]
+    pub fn with_members(self, members: Vec<u8>) -> Self {
+        let marked = match self {
+            Self::None => Self::with_token(None),
+            Self::Plain(raw) => Self::with_token(Some(&raw)),
+            marked @ (Self::WithToken { .. } | Self::Modern { .. }) => marked,
+        };
+        match marked {
+            Self::WithToken { before, after } | Self::Modern { before, after, .. } => Self::Modern {
+                before,
+                members: members.into(),
+                after,
+            },
+            // What is no object is the child's to refuse.
+            broken @ (Self::None | Self::Plain(_)) => broken,
+        }
+    }
+
     fn with_meta(params: Option<&Raw>, edited: impl FnOnce(Raw) -> Raw) -> Self {
         let empty = Raw::empty_object();
         let params = params.unwrap_or(&empty);
@@ -58,6 +87,11 @@ impl Params {
             .get("_meta")
             .filter(|meta| !meta.is_null())
             .unwrap_or_else(Raw::empty_object);
+        // What a client says of itself to us is not what we say of it.
+        let meta = match Object::of(&meta) {
+            Some(object) => object.without(&OF_REQUEST),
+            None => meta,
+        };
         let meta = edited(meta);
         let Some(meta) = Object::of(&meta).map(|meta| meta.around("progressToken")) else {
             // What is no object is the child's to refuse.
@@ -78,6 +112,11 @@ impl Params {
             Self::None => 0,
             Self::Plain(raw) => raw.as_bytes().len(),
             Self::WithToken { before, after } => before.len() + after.len(),
+            Self::Modern {
+                before,
+                members,
+                after,
+            } => before.len() + members.len() + after.len(),
         }
     }
 }
@@ -133,6 +172,17 @@ fn write_params(id: WireId, params: &Params, buffer: &mut Vec<u8>) {
             buffer.extend_from_slice(id.0.to_string().as_bytes());
             append_on_one_line(after, buffer);
         }
+        Params::Modern {
+            before,
+            members,
+            after,
+        } => {
+            buffer.extend_from_slice(NAME);
+            append_on_one_line(before, buffer);
+            buffer.extend_from_slice(id.0.to_string().as_bytes());
+            append_on_one_line(members, buffer);
+            append_on_one_line(after, buffer);
+        }
     }
 }
 
@@ -183,6 +233,33 @@ mod tests {
         assert!(line(r#"{"a":1}"#).contains(r#""params":{"a":1,"_meta":{"progressToken":17}}"#));
         assert!(line(r#"{"_meta":null}"#).contains(r#""params":{"_meta":{"progressToken":17}}"#));
         assert!(line(r#"{"_meta":[1.0]}"#).contains(r#""params":{"_meta":[1.0]}"#));
+    }
+
+    #[test]
+    fn what_a_request_says_of_itself_stands_once_and_is_ours() {
+        let raw = |text: &str| Raw::parse(&text.to_owned().into()).unwrap();
+        let key = crate::rpc::mcp::meta::PROTOCOL_VERSION;
+        let said = format!(r#"{{"a":1.0,"_meta":{{"{key}":"theirs","x":null,"progressToken":"p","y":1}}}}"#);
+        for (params, wanted) in [
+            (
+                Params::with_token(Some(&raw(&said))),
+                r#"{"a":1.0,"_meta":{"x":null,"progressToken":17,"m":1,"y":1}}"#,
+            ),
+            (
+                Params::Plain(raw(r#"{"cursor":"c"}"#)),
+                r#"{"cursor":"c","_meta":{"progressToken":17,"m":1}}"#,
+            ),
+            (Params::None, r#"{"_meta":{"progressToken":17,"m":1}}"#),
+            (Params::Plain(raw("[]")), "[]"),
+        ] {
+            let mut buffer = Vec::new();
+            let params = params.with_members(br#","m":1"#.to_vec());
+            write_params(WireId(17), &params, &mut buffer);
+            assert_eq!(
+                String::from_utf8(buffer).unwrap(),
+                format!(r#","params":{wanted}"#)
+            );
+        }
     }
 
     #[test]

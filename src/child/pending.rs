@@ -73,6 +73,11 @@ impl<R> Pending<R> {
         self.waiting.is_empty()
     }
 
+    /// From now on ids are above this one.
+    pub fn begin_after(&mut self, id: WireId) {
+        self.next = self.next.max(id.0.saturating_add(1));
+    }
+
     /// Notes a waiter under the next id: 1, 2, 3… never reused.
     pub fn insert(&mut self, waiter: Waiter<R>) -> WireId {
         let id = WireId(self.next);

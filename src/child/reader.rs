@@ -178,6 +178,7 @@ impl Reader {
                 }
             }
             Message::Notification(note) if self.is_progress_of_a_call(&note) => {}
+            Message::Notification(note) if self.is_of_streams(&note) => {}
             Message::Notification(note) => {
                 let candidates = self.link.candidates();
                 self.hub.take(FromChild::Notification {
@@ -211,8 +212,50 @@ impl Reader {
                 .is_none_or(|params| self.link.progress(params))
     }
 
+    /// What concerns the streams themselves that a server of 2026-07-28 tells its changes on, or was told already.
+    fn is_of_streams(&self, note: &Notification) -> bool {
+        if !self.link.is_modern() {
+            return false;
+        }
+        let params = note.params.as_ref();
+        match note.method.as_str() {
+            mcp::method::ACKNOWLEDGED => {
+                if let Some(params) = params {
+                    self.link.acknowledged(params);
+                }
+                true
+            }
+            // It has nothing else to take back.
+            mcp::method::CANCELLED => {
+                let id = params
+                    .and_then(Object::of)
+                    .and_then(|params| params.get("requestId"));
+                let id = id.and_then(|id| id.as_str().parse().ok()).map(WireId);
+                if let Some(id) = id.filter(|id| self.link.is_stream(*id)) {
+                    self.link.answer(id, Ok(Ok(Raw::empty_object())));
+                }
+                true
+            }
+            mcp::method::TOOLS_CHANGED
+            | mcp::method::PROMPTS_CHANGED
+            | mcp::method::RESOURCES_CHANGED
+            | mcp::method::RESOURCE_UPDATED => self.link.is_of_replaced_stream(params),
+            _other => false,
+        }
+    }
+
     fn request(&self, request: Request) {
         if self.is_echo(&request) {
+            return;
+        }
+        if self.link.is_modern() {
+            let asked = request.method.as_str();
+            tracing::warn!(
+                asked,
+                "the server asks its client something by itself, which its revision forbids"
+            );
+            let refusal = Err(RpcError::unknown_method(asked).raw());
+            self.link.post(response_line(Some(&request.id), &refusal));
             return;
         }
         if request.method.as_str() == mcp::method::PING {
@@ -235,14 +278,16 @@ impl Reader {
         }
     }
 
-    /// Only clients say `initialize`: it is our own that came back, from a program that repeats its input.
+    /// Only clients say these: it is our own that came back, from a program that repeats its input.
     fn is_echo(&self, request: &Request) -> bool {
         let why = "it sends back what it is sent, so it is no MCP server";
-        request.method.as_str() == mcp::method::INITIALIZE
-            && request.id.as_u64().is_some_and(|id| {
-                let error = CallError::BadAnswer { why: why.to_owned() };
-                self.link.answer(WireId(id), Err(error))
-            })
+        matches!(
+            request.method.as_str(),
+            mcp::method::INITIALIZE | mcp::method::DISCOVER
+        ) && request.id.as_u64().is_some_and(|id| {
+            let error = CallError::BadAnswer { why: why.to_owned() };
+            self.link.answer(WireId(id), Err(error))
+        })
     }
 
     /// A line that is no message. Where its id can be made out, its caller is told at once instead of waiting.

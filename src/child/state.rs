@@ -6,7 +6,7 @@
 //! | stopped | wanted, but told to rest | Start, Restart |
 //! | idle | on demand, not needed now | Demand, Start, Restart |
 //! | spawning | a process is being made | Spawned, NotSpawned |
-//! | handshaking | it runs, `initialize` is under way | HandshakeDone, HandshakeRefused, Exited, deadline |
+//! | handshaking | it runs, `initialize` is under way | HandshakeDone, HandshakeRefused, StartOver, Exited, deadline |
 //! | ready | it takes calls | Exited, StdoutClosed, Broken, ProbesFailed, OverLimit, Stop, Restart, Idle |
 //! | unresponsive | it missed its probes; new calls wait | Traffic, Hung, deadline (not confirmed), and as ready |
 //! | draining | no new calls; those in flight may finish | Drained, OverLimit, deadline |
@@ -322,6 +322,7 @@ impl Machine {
             Sight::NotSpawned(cause) => self.not_spawned(now, cause),
             Sight::HandshakeDone => self.handshake_done(now),
             Sight::HandshakeRefused(why) => self.handshake_refused(now, why),
+            Sight::StartOver { gone } => self.start_over(now, gone),
             Sight::Exited(exit) => self.exited(now, exit),
             Sight::TreeGone => self.tree_gone(now),
             Sight::StdoutClosed => self.faulted(now, Cause::StdoutClosed),
@@ -399,6 +400,43 @@ impl Machine {
         };
         self.refusals = (n_before + 1, why.clone());
         self.ask(now, Rung::StdinClosed, Cause::BadHandshake { why })
+    }
+
+    /// What it speaks is not what was thought. Neither counted nor waited for: who asked it wrongly were we.
+    fn start_over(&mut self, now: Instant, gone: bool) -> Vec<Action> {
+        match &self.state {
+            State::Handshaking { .. } | State::Ready { .. } | State::Unresponsive { .. }
+                if gone && self.wanted() =>
+            {
+                let mut actions = vec![Action::FailPending(Cause::OtherEra)];
+                actions.extend(self.spawn());
+                actions
+            }
+            State::Handshaking { .. } | State::Ready { .. } | State::Unresponsive { .. } if gone => {
+                self.state = self.resting();
+                vec![Action::FailPending(Cause::OtherEra)]
+            }
+            State::Handshaking { .. } => {
+                self.restart_asked = true;
+                self.ask(now, Rung::StdinClosed, Cause::OtherEra)
+            }
+            State::Ready { .. } | State::Unresponsive { .. } => {
+                self.restart_asked = true;
+                self.drain(now, Cause::OtherEra)
+            }
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } if gone => {
+                self.tree_gone(now)
+            }
+            State::Disabled
+            | State::Stopped
+            | State::Idle
+            | State::Spawning
+            | State::Draining { .. }
+            | State::Stopping { .. }
+            | State::Unkillable { .. }
+            | State::Backoff { .. }
+            | State::Failed { .. } => Vec::new(),
+        }
     }
 
     fn exited(&mut self, now: Instant, exit: Exit) -> Vec<Action> {
@@ -529,7 +567,10 @@ impl Machine {
             actions.extend(self.spawn());
             return actions;
         }
-        if !matches!(why, Cause::Asked | Cause::Idle | Cause::ShuttingDown) {
+        if !matches!(
+            why,
+            Cause::Asked | Cause::OtherEra | Cause::Idle | Cause::ShuttingDown
+        ) {
             return self.fall(now, why, None);
         }
         self.last_cause = Some(why.clone());

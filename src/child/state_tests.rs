@@ -151,6 +151,35 @@ fn ask(why: Cause) -> Vec<Action> {
 }
 
 #[test]
+fn a_process_that_has_to_be_met_anew_is_replaced_at_once_and_nothing_is_counted() {
+    for gone in [false, true] {
+        let mut child = Fixture::new(policy(), true);
+        child.see(Sight::Spawned);
+        let mut actions = child.see(Sight::StartOver { gone });
+        assert_eq!(actions[0], Action::FailPending(Cause::OtherEra));
+        if !gone {
+            assert_eq!(actions[1], Action::Ask(Rung::StdinClosed));
+            actions = child.see(Sight::TreeGone);
+        }
+        assert!(actions.contains(&Action::Spawn(Generation(2))), "{actions:?}");
+        assert_eq!(
+            (child.machine.n_failures(), child.machine.n_failures_in_window()),
+            (0, 0)
+        );
+    }
+}
+
+#[test]
+fn a_running_process_that_has_to_be_met_anew_finishes_first() {
+    let mut child = Fixture::new(policy(), true);
+    child.be_ready(ms(10));
+    assert_eq!(child.see(Sight::StartOver { gone: false }), [Action::Drain]);
+    child.see(Sight::Drained);
+    assert!(child.see(Sight::TreeGone).contains(&Action::Spawn(Generation(2))));
+    assert_eq!(child.machine.n_failures(), 0);
+}
+
+#[test]
 fn the_operators_rows() {
     let eager = policy();
     let drain = || vec![Action::Drain];
@@ -705,6 +734,8 @@ struct World {
 fn sights() -> Vec<Sight> {
     vec![
         Sight::HandshakeDone,
+        Sight::StartOver { gone: false },
+        Sight::StartOver { gone: true },
         Sight::HandshakeRefused("no".to_owned()),
         Sight::Exited(Exit::Code(0)),
         Sight::Exited(Exit::Code(1)),
@@ -767,7 +798,7 @@ impl World {
             return Vec::new();
         }
         let mut all = sights();
-        all.truncate(13);
+        all.truncate(15);
         if self.asked.is_some() {
             all.extend([Sight::TreeGone, Sight::TreeGone]);
         }
@@ -826,8 +857,9 @@ impl World {
         match sight {
             Sight::Spawned => (self.making, self.alive, self.asked) = (false, true, None),
             Sight::NotSpawned(_) => self.making = false,
-            Sight::Exited(_) | Sight::TreeGone => self.alive = false,
+            Sight::Exited(_) | Sight::TreeGone | Sight::StartOver { gone: true } => self.alive = false,
             Sight::HandshakeDone
+            | Sight::StartOver { gone: false }
             | Sight::HandshakeRefused(_)
             | Sight::StdoutClosed
             | Sight::Broken(_)

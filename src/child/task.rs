@@ -5,7 +5,7 @@
 mod attendants;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -13,13 +13,15 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::around::{self, Refused, Report, keep, report};
+use super::around::{Report, keep, report};
 pub use super::birth::{Birth, Surroundings};
 use super::handshake::{self, Handshake, Persona};
 use super::hub::{FromChild, Hub};
 use super::inputs::Numbers;
 use super::link::Link;
 use super::mask::Mask;
+use super::meet::{Hunch, Meeting, Met, Refused};
+use super::probe::Finding;
 use super::process::{Pipes, Process, Tag};
 use super::reader::Noise;
 use super::state::{Action, Input, Machine, Sight, State};
@@ -29,7 +31,8 @@ use super::stop::Stop;
 use super::telling::{self, millis};
 use super::usage::{Footprint, Tree};
 use super::watch::Sign;
-use super::{Child, Control, Shared};
+use super::{Child, Control, Shared, verdict};
+use crate::config::is_runner;
 use crate::config::spec::{Launch, Policy, ServerSpec};
 use crate::event::{Cause, Rung, What};
 use crate::ids::{Generation, Instance, ServerName};
@@ -101,6 +104,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         reports,
         reports_in,
         publish,
+        hunch: Hunch::default(),
         tail: Arc::clone(&tail),
         noise: Arc::clone(&noise),
         footprint: Arc::clone(&footprint),
@@ -149,6 +153,10 @@ struct Run {
     handshake: Option<Arc<Handshake>>,
     /// How hard it was asked to go so far.
     rung: Option<Rung>,
+    /// Whether its end may be its answer to being asked what it speaks.
+    is_asking: Arc<AtomicBool>,
+    /// What its program looks like.
+    fingerprint: String,
     /// Held until the handshake is over.
     start: Option<OwnedSemaphorePermit>,
 }
@@ -176,6 +184,7 @@ struct Runner {
     is_trial: bool,
     /// Told to yield: what it has to finish beside calls is waited for as well.
     waits_for_work: bool,
+    hunch: Hunch,
     controls: mpsc::Receiver<Control>,
     reports: mpsc::Receiver<(Generation, Report)>,
     reports_in: mpsc::Sender<(Generation, Report)>,
@@ -344,6 +353,10 @@ impl Runner {
 
     async fn translate(&mut self, event: Event) -> Option<Input> {
         Some(match event {
+            Event::Control(Control::MeetAnew(generation)) => {
+                self.surroundings.verdicts.wipe(&self.name);
+                Input::Seen(generation, Sight::StartOver { gone: false })
+            }
             Event::Control(Control::Enable) => Input::Enable,
             Event::Control(Control::Disable) => Input::Disable,
             Event::Control(Control::Start) => Input::Start,
@@ -371,8 +384,11 @@ impl Runner {
                 Input::Seen(generation, Sight::HandshakeDone)
             }
             Event::Report(generation, Report::Sight(sight)) => {
-                let sight = self.without_secrets(sight);
-                if matches!(sight, Sight::Exited(_) | Sight::TreeGone) {
+                let sight = self.perhaps_asked_too_much(self.without_secrets(sight));
+                if matches!(
+                    sight,
+                    Sight::Exited(_) | Sight::TreeGone | Sight::StartOver { gone: true }
+                ) {
                     self.tell_gone(&sight);
                 }
                 Input::Seen(generation, sight)
@@ -389,6 +405,7 @@ impl Runner {
             Sight::Spawned
             | Sight::NotSpawned(_)
             | Sight::HandshakeDone
+            | Sight::StartOver { .. }
             | Sight::Exited(_)
             | Sight::TreeGone
             | Sight::StdoutClosed
@@ -399,6 +416,23 @@ impl Runner {
             | Sight::OverLimit { .. }
             | Sight::Drained => sight,
         }
+    }
+
+    /// A process that ends when it is asked what it speaks has answered: an older server, as some are. The next one is
+    /// not asked.
+    fn perhaps_asked_too_much(&self, sight: Sight) -> Sight {
+        let asked = self
+            .run
+            .as_ref()
+            .is_some_and(|run| run.is_asking.load(Ordering::Acquire));
+        let gone = matches!(sight, Sight::Exited(_));
+        let is_end = gone || matches!(sight, Sight::StdoutClosed | Sight::Broken(_));
+        if !is_end || !asked || !matches!(self.machine.state(), State::Handshaking { .. }) {
+            return sight;
+        }
+        self.surroundings.verdicts.wipe(&self.name);
+        self.hunch.set(Some(Finding::of_its_end()));
+        Sight::StartOver { gone }
     }
 
     fn carry_out(&mut self, actions: Vec<Action>) {
@@ -521,6 +555,10 @@ impl Runner {
         );
         let spawned = Instant::now();
         let (handshake, rung, start) = (None, None, Some(permit));
+        let fingerprint = match &self.launch {
+            Launch::Command(command) => verdict::fingerprint(command, &self.surroundings.path),
+            Launch::Broken { .. } => String::new(),
+        };
         self.run = Some(Run {
             pid,
             tree,
@@ -529,6 +567,8 @@ impl Runner {
             close_stdin,
             over,
             spawned,
+            is_asking: Arc::default(),
+            fingerprint,
             handshake,
             rung,
             start,
@@ -560,16 +600,35 @@ impl Runner {
     fn shake_hands(&self) {
         let Some(run) = &self.run else { return };
         let (link, over) = (Arc::clone(&run.link), run.over.clone());
-        let (reports, patience) = (self.reports_in.clone(), self.policy.start_timeout);
+        let reports = self.reports_in.clone();
         let params = handshake::initialize_params(self.persona.as_ref(), self.has_roots, self.policy.sharing);
+        let meeting = Meeting {
+            link: Arc::clone(&link),
+            server: self.name.clone(),
+            era: self.policy.era,
+            fingerprint: run.fingerprint.clone(),
+            verdicts: self.surroundings.verdicts.clone(),
+            hunch: self.hunch.clone(),
+            start_timeout: self.policy.start_timeout,
+            is_runner: matches!(&self.launch, Launch::Command(command) if is_runner(&command.program)),
+            params,
+            is_asking: Arc::clone(&run.is_asking),
+        };
+        let has_roots = self.has_roots;
         self.task("child handshake", async move {
             let generation = link.generation;
-            let shaken = tokio::select! {
-                shaken = around::shake_hands(&link, patience, params) => shaken,
+            let met = tokio::select! {
+                met = meeting.meet() => met,
                 () = over.cancelled() => return,
             };
-            let told = match shaken {
-                Ok(handshake) => Report::Agreed(Arc::new(handshake)),
+            let told = match met {
+                Ok(Met::Agreed(handshake)) => {
+                    if handshake.is_modern() {
+                        link.speak_modern(has_roots);
+                    }
+                    Report::Agreed(Arc::new(handshake))
+                }
+                Ok(Met::StartOver) => Report::Sight(Sight::StartOver { gone: false }),
                 Err(Refused::Said(why)) => Report::Sight(Sight::HandshakeRefused(why)),
                 // The process is gone, or the machine's own deadline has come: that is told elsewhere.
                 Err(Refused::Gone) => return,
@@ -774,11 +833,15 @@ impl Runner {
                 State::Stopping { why, .. } | State::Draining { why, .. } | State::Unkillable { why, .. },
                 _,
             ) => why.clone(),
+            (_, Sight::StartOver { .. }) => Cause::OtherEra,
             (State::Handshaking { .. }, Sight::Exited(exit)) => Cause::ExitedInHandshake { exit: *exit },
             (_, Sight::Exited(exit)) => Cause::Exited { exit: *exit },
             _other => Cause::Asked,
         };
-        let expected = matches!(cause, Cause::Asked | Cause::Idle | Cause::ShuttingDown);
+        let expected = matches!(
+            cause,
+            Cause::Asked | Cause::OtherEra | Cause::Idle | Cause::ShuttingDown
+        );
         let stderr = if expected {
             Vec::new()
         } else {

@@ -38,6 +38,7 @@ fn fixture(n_starts: usize) -> Fixture {
         log_dir: logs.path().to_owned(),
         keeping: Keeping::Grouped,
         census: Arc::default(),
+        verdicts: verdict::Verdicts::default(),
     };
     Fixture {
         surroundings,
@@ -101,7 +102,10 @@ impl Fixture {
                 shown: Vec::new(),
                 stop: None,
             }),
-            policy,
+            policy: Policy {
+                era: crate::config::spec::EraPolicy::Legacy,
+                ..policy
+            },
             fingerprint: String::new(),
         };
         let listed = CancellationToken::new();

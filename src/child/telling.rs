@@ -30,7 +30,7 @@ fn log(event: &SupervisionEvent) {
     match what {
         What::Failed { .. } => tracing::error!(generation, "{what}"),
         What::Gone {
-            cause: Cause::Asked | Cause::Idle | Cause::ShuttingDown,
+            cause: Cause::Asked | Cause::OtherEra | Cause::Idle | Cause::ShuttingDown,
             ..
         } => tracing::info!(generation, "{what}"),
         What::Gone { .. }

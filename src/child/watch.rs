@@ -14,9 +14,9 @@ use super::state::Sight;
 use super::usage::{Census, Tree};
 use crate::config::spec::Policy;
 use crate::event::What;
+use crate::rpc::Raw;
 use crate::rpc::error::code;
 use crate::rpc::object::Object;
-use crate::rpc::{Raw, mcp};
 
 /// How often an idle child is looked at again.
 const IDLE_TICK: Duration = Duration::from_millis(100);
@@ -111,7 +111,7 @@ async fn look(link: &Link, ping: bool, patience: Duration, tree: Tree, census: &
 }
 
 async fn pinged(link: &Link, patience: Duration) -> Pong {
-    let (sending, answered) = Sending::ours(mcp::method::PING, Params::None, patience);
+    let (sending, answered) = Sending::ours(link.are_you_there(), Params::None, patience);
     if link.send(sending).is_err() {
         // Its queue is full, or it is gone: both are seen elsewhere.
         tokio::time::sleep(patience).await;

@@ -25,7 +25,7 @@ pub use file::{ServersFile, parse_servers, read_servers};
 pub use keys::first_of_words;
 pub use names::EXPOSED_CHARS_MAX;
 pub use raw::{RawPolicy, RawServer};
-pub use resolve::{RUNNERS, resolve};
+pub use resolve::{RUNNERS, is_runner, resolve};
 pub use settings::Settings;
 
 /// One thing that is wrong, and what would be right.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::keys;
 use super::size::{ByteSize, SizeLimit};
-use super::spec::{Autostart, Policy, Replace, RestartWhen, Secret, Sharing};
+use super::spec::{Autostart, EraPolicy, Policy, Replace, RestartWhen, Secret, Sharing};
 
 /// One server as declared. What is `None` was not said.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -102,6 +102,8 @@ raw_policy! {
     restart: RestartWhen,
     /// See [`Policy::autostart`].
     autostart: Autostart,
+    /// See [`Policy::era`].
+    era: EraPolicy,
     /// See [`Policy::replace`].
     replace: Replace,
     /// See [`Policy::idle_stop`].

@@ -108,7 +108,8 @@ fn policy_of(raw: &RawServer, defaults: &RawPolicy, launch: &Launch) -> Policy {
     policy
 }
 
-fn is_runner(program: &str) -> bool {
+/// Whether it is one of those.
+pub fn is_runner(program: &str) -> bool {
     Path::new(program)
         .file_name()
         .and_then(|file| file.to_str())

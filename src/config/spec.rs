@@ -58,6 +58,18 @@ pub enum Autostart {
     OnDemand,
 }
 
+/// In which era a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EraPolicy {
+    /// It is found out, at its first start.
+    Auto,
+    /// With a handshake: it is never asked for anything newer.
+    Legacy,
+    /// 2026-07-28 or not at all.
+    Modern,
+}
+
 /// When the process of a changed definition takes the place of the one that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -94,6 +106,8 @@ pub struct Policy {
     pub restart: RestartWhen,
     /// When it is started for the first time.
     pub autostart: Autostart,
+    /// In which era it is spoken to. Default: what it is found to speak.
+    pub era: EraPolicy,
     /// When a changed definition takes the place of the one that runs. Default: when it is ready.
     pub replace: Replace,
     /// Stop it after this long without a call; `None` never.
@@ -166,6 +180,7 @@ impl Default for Policy {
             instance_idle: Duration::from_secs(600),
             restart: RestartWhen::Always,
             autostart: Autostart::Eager,
+            era: EraPolicy::Auto,
             replace: Replace::WhenReady,
             idle_stop: None,
             start_timeout: Duration::from_secs(60),

@@ -118,6 +118,10 @@ pub struct AddArgs {
     /// A folder that it is told of, where no client tells it of its own; may be given many times.
     #[arg(long = "root", value_name = "DIR")]
     pub roots: Vec<PathBuf>,
+    /// What it speaks: found out at its first start, if not given; `legacy` needs a handshake (up to 2025-11-25),
+    /// `modern` is 2026-07-28.
+    #[arg(long, value_name = "ERA", value_parser = ["auto", "legacy", "modern"])]
+    pub era: Option<String>,
     /// Declare it, but do not start it.
     #[arg(long)]
     pub disabled: bool,

@@ -188,6 +188,8 @@ pub(super) mod tests {
             generation: 1,
             state_ms: 61_000,
             revision: None,
+            era: None,
+            probe: None,
             server_info: None,
             n_tools: 13,
             n_prompts: 0,

@@ -229,6 +229,10 @@ fn forget_the_undeclared(transaction: &Transaction<'_>) -> rusqlite::Result<()> 
         "DELETE FROM snapshots WHERE server NOT IN (SELECT name FROM definitions)",
         [],
     )?;
+    transaction.execute(
+        "DELETE FROM verdicts WHERE server NOT IN (SELECT name FROM definitions)",
+        [],
+    )?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! The only code that knows SQL. Every call runs on a blocking thread, none is on the path of a request.
 //! One connection writes, under `BEGIN IMMEDIATE`; a few read. Several processes may share the file.
 //!
-//! `definitions` holds the servers, `journal` the events, `snapshots` the lists; `connect` opens, `schema` migrates.
+//! `definitions` holds the servers, `journal` the events, `snapshots` the lists, `verdicts` what servers speak; `connect` opens, `schema` migrates.
 //! `sessions` is a file of its own.
 
 mod connect;
@@ -13,6 +13,7 @@ mod journal;
 mod schema;
 pub mod sessions;
 mod snapshots;
+pub mod verdicts;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -10,7 +10,7 @@ use super::connect;
 use super::error::RegistryError;
 
 /// The migrations, oldest first; the number of a version is its place, counted from 1.
-pub(super) const MIGRATIONS: &[&str] = &[V1];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
 
 const V1: &str = "
     -- A file's definition shadows a user's one of the same name without losing it.
@@ -64,6 +64,20 @@ const V1: &str = "
         BEGIN UPDATE revision SET number = number + 1; END;
     CREATE TRIGGER overrides_removed AFTER DELETE ON overrides
         BEGIN UPDATE revision SET number = number + 1; END;
+";
+
+const V2: &str = "
+    -- What each server turned out to speak, so that it is asked only once.
+    CREATE TABLE verdicts (
+        server TEXT NOT NULL PRIMARY KEY,
+        fingerprint TEXT NOT NULL,
+        era TEXT NOT NULL,
+        revision TEXT NOT NULL,
+        certainty TEXT NOT NULL,
+        crashes_on_probe INTEGER NOT NULL CHECK (crashes_on_probe IN (0, 1)),
+        how TEXT NOT NULL,
+        at_ms INTEGER NOT NULL
+    ) STRICT;
 ";
 
 const DOING: &str = "bringing its tables up to date";
@@ -158,7 +172,7 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
 mod tests {
     use super::*;
 
-    const V2: &str = "ALTER TABLE snapshots ADD COLUMN extra TEXT;";
+    const NEXT: &str = "ALTER TABLE snapshots ADD COLUMN extra TEXT;";
 
     fn old_file(folder: &Path) -> PathBuf {
         let file = folder.join("registry.db");
@@ -174,8 +188,8 @@ mod tests {
     fn an_older_file_is_copied_and_then_brought_up_to_date() {
         let folder = tempfile::tempdir().unwrap();
         let file = old_file(folder.path());
-        let connection = connect::writer(&file, &[V1, V2]).unwrap();
-        assert_eq!(known_version(&connection, &file, &[V1, V2]).unwrap(), 2);
+        let connection = connect::writer(&file, &[V1, NEXT]).unwrap();
+        assert_eq!(known_version(&connection, &file, &[V1, NEXT]).unwrap(), 2);
         connection
             .execute("UPDATE snapshots SET extra = 'x'", [])
             .unwrap();
@@ -210,7 +224,7 @@ mod tests {
     fn a_newer_file_is_refused_and_not_touched() {
         let folder = tempfile::tempdir().unwrap();
         let file = old_file(folder.path());
-        drop(connect::writer(&file, &[V1, V2]).unwrap());
+        drop(connect::writer(&file, &[V1, NEXT]).unwrap());
         let before = std::fs::read(&file).unwrap();
         let told = connect::writer(&file, &[V1]).unwrap_err();
         assert!(

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::attribute::Attribution;
 use super::backward::{as_its_client_knows, to_task, with_tasks};
-use super::questions::{Question, TaskTie};
+use super::questions::{Back, Question, TaskTie};
 use super::router::Router;
 use super::task_table::Belongs;
 use super::{ask, related, roots, trace};
@@ -105,8 +105,7 @@ impl Asks {
         }
         let question = Question {
             instance: asking.instance.clone(),
-            link: Arc::clone(asking.link),
-            child_id: asking.request.id.compact(),
+            back: Back::to_process(asking.link, asking.request.id.compact()),
             asked: asked.to_owned(),
             params,
             lane,

@@ -146,6 +146,7 @@ fn ready(instance: &Instance, router: &Router, catalog: &Catalog, tasks: &Tasks)
     until_the_end(tasks, "tell a fresh process", async move {
         router.set_level(&child).await;
         router.resubscribe(&child).await;
+        router.listen(&child).await;
     });
 }
 

@@ -30,7 +30,8 @@ impl Router {
         let can = child
             .status()
             .handshake
-            .is_some_and(|handshake| handshake.can("logging"));
+            // Whoever keeps nothing of its clients is told the level with each request.
+            .is_some_and(|handshake| handshake.can("logging") && !handshake.is_modern());
         if let Some(level) = self.level_of(child).filter(|_| can) {
             self.tell_level(child, level).await;
         }
@@ -64,7 +65,7 @@ impl Router {
             .flat_map(|entry| std::iter::once(entry.child.clone()).chain(owned(entry)));
         let can_log = |child: &Child| {
             let handshake = child.status().handshake;
-            handshake.is_some_and(|handshake| handshake.can("logging"))
+            handshake.is_some_and(|handshake| handshake.can("logging") && !handshake.is_modern())
         };
         let with_level = |child: Child| {
             let level = self.level_of(&child);

@@ -2,7 +2,7 @@
 //!
 //! A subscription is counted: the child is asked once for the first session, and told when the last one leaves.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::client::ClientSide;
@@ -274,6 +274,13 @@ impl Listeners {
             .filter(|((owner, _), _)| owner == instance)
             .map(|((_, own), _)| own.clone())
             .collect()
+    }
+
+    /// A child's resources of which somebody wants to hear, by its own names.
+    pub fn wanted(&self, instance: &Instance) -> BTreeSet<String> {
+        let wants = self.wants();
+        let all = wants.resources.keys().filter(|(owner, _)| owner == instance);
+        all.map(|(_, own)| own.clone()).collect()
     }
 
     /// Whether somebody wants to hear of a child's resources.

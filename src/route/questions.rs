@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::outbox::Outbox;
@@ -62,10 +62,8 @@ struct Open {
 pub struct Question {
     /// The process line that asks.
     pub instance: Instance,
-    /// The way back to the process that asks.
-    pub link: Arc<Link>,
-    /// The id under which the child asks.
-    pub child_id: RequestId,
+    /// Where the answer goes.
+    pub back: Back,
     /// What it asks for: the method.
     pub asked: String,
     /// Its parameters, as the client gets them.
@@ -76,6 +74,43 @@ pub struct Question {
     pub task: Option<TaskTie>,
     /// When it was asked.
     pub since: Instant,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub enum Back {
+    /// To the process that asks.
+    Process {
+        /// The way there.
+        link: Arc<Link>,
+        /// The id under which it asks.
+        child_id: RequestId,
+    },
+    /// To who asks on behalf of a server that cannot ask by itself: it is called again with the answer, whichever
+    /// process it then has.
+    Waiter(oneshot::Sender<Outcome>),
+}
+
+impl Back {
+    /// To this process, under its own id.
+    pub fn to_process(link: &Arc<Link>, child_id: RequestId) -> Self {
+        Self::Process {
+            link: Arc::clone(link),
+            child_id,
+        }
+    }
+
+    /// To who waits for it here.
+    pub fn to_waiter(waiter: oneshot::Sender<Outcome>) -> Self {
+        Self::Waiter(waiter)
+    }
+
+    fn generation(&self) -> Option<Generation> {
+        match self {
+            Self::Process { link, .. } => Some(link.generation),
+            Self::Waiter(_) => None,
+        }
+    }
 }
 
 /// A question's task, under both its names.
@@ -125,7 +160,7 @@ impl Questions {
             .map(|(id, question)| Collected {
                 id: *id,
                 server: question.instance.server.clone(),
-                generation: question.link.generation,
+                generation: question.back.generation().unwrap_or_default(),
                 asked: question.asked.clone(),
                 params: question.params.clone(),
             })
@@ -192,7 +227,10 @@ impl Questions {
         let question = id.as_u64().and_then(|id| self.open().open.remove(&id));
         let Some(question) = question else { return false };
         match (&question.task, outcome) {
-            (Some(task), Ok(result)) => question.end(&Ok(task.answer(result))),
+            (Some(task), Ok(result)) => {
+                let answer = Ok(task.answer(result));
+                question.end(&answer);
+            }
             (_, outcome) => question.end(outcome),
         }
         true
@@ -208,8 +246,8 @@ impl Questions {
     ) -> bool {
         let found = self.take(|question| {
             question.instance == *instance
-                && question.link.generation == generation
-                && question.child_id == *child_id
+                && question.back.generation() == Some(generation)
+                && matches!(&question.back, Back::Process { child_id: own, .. } if own == child_id)
         });
         let any = !found.is_empty();
         for (id, question) in found {
@@ -221,8 +259,8 @@ impl Questions {
 
     /// A newer process has come: what older ones asked concerns nobody any more, and the client is told.
     pub fn withdraw_older(&self, instance: &Instance, generation: Generation, outbox: &Outbox) {
-        let older =
-            self.take(|question| question.instance == *instance && question.link.generation < generation);
+        let is_older = |question: &Question| question.back.generation().is_some_and(|it| it < generation);
+        let older = self.take(|question| question.instance == *instance && is_older(question));
         for (id, question) in older {
             self.tell(
                 &question,
@@ -291,7 +329,11 @@ impl Question {
         if self.task.is_some() {
             return;
         }
-        let others = self.link.candidates();
+        // Whose it is was certain here too.
+        let Back::Process { link, .. } = &self.back else {
+            return;
+        };
+        let others = link.candidates();
         let is_other =
             |lane: &&Arc<Lane>| lane.session == self.lane.session && !Arc::ptr_eq(lane, &self.lane);
         let next = match others.live.iter().rfind(is_other) {
@@ -306,10 +348,14 @@ impl Question {
         self.lane = next;
     }
 
-    fn end(&self, outcome: &Outcome) {
+    fn end(self, outcome: &Outcome) {
         self.lane.question_ended();
-        if !self.link.post(response_line(Some(&self.child_id), outcome)) {
-            tracing::debug!(server = %self.instance, "an answer came for a process that is gone");
+        let was_taken = match self.back {
+            Back::Process { link, child_id } => link.post(response_line(Some(&child_id), outcome)),
+            Back::Waiter(waiter) => waiter.send(outcome.clone()).is_ok(),
+        };
+        if !was_taken {
+            tracing::debug!(server = %self.instance, "an answer came for a process or a call that is gone");
         }
     }
 }
@@ -340,8 +386,7 @@ mod tests {
     fn question(link: &Arc<Link>, lane: &Arc<Lane>, child_id: u64) -> Question {
         Question {
             instance: instance(),
-            link: Arc::clone(link),
-            child_id: RequestId::number(child_id),
+            back: Back::to_process(link, RequestId::number(child_id)),
             asked: method::ELICIT.to_owned(),
             params: None,
             lane: Arc::clone(lane),

@@ -29,7 +29,8 @@ pub fn of_the_operator(asking: &Asking<'_>, router: &Router) -> Option<Raw> {
     (!has_own).then(|| answer(folders))
 }
 
-fn answer(folders: &[String]) -> Raw {
+/// These folders as the answer to `roots/list`.
+pub(super) fn answer(folders: &[String]) -> Raw {
     let roots: Vec<_> = folders
         .iter()
         .map(|uri| serde_json::json!({ "uri": uri }))

@@ -9,11 +9,14 @@ use tracing::Instrument;
 use super::context::CallContext;
 use super::error::RouteError;
 use super::listeners::Listeners;
+use super::listening::Listening;
 use super::project;
 use super::provenance::{self, Provenance};
+use super::rounds::Asked;
 use super::task_calls::{self, Way};
 use super::task_table::TaskTable;
 use super::urls::{self, Urls};
+use crate::catalog::snapshot::Snapshot;
 use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
 use crate::child::outgoing::Params;
@@ -32,6 +35,7 @@ pub struct Router {
     catalog: Catalog,
     pub(super) listeners: Arc<Listeners>,
     task_table: Arc<TaskTable>,
+    listening: Arc<Listening>,
     provenance: Arc<Provenance>,
     urls: Arc<Urls>,
     spans: Arc<Spans>,
@@ -49,6 +53,7 @@ impl Router {
             catalog,
             listeners,
             task_table: Arc::default(),
+            listening: Arc::default(),
             provenance: Arc::default(),
             urls: Arc::default(),
             spans: Arc::new(Spans::random()),
@@ -63,6 +68,21 @@ impl Router {
     /// The merged lists.
     pub fn view(&self) -> Arc<View> {
         self.catalog.view()
+    }
+
+    /// What a server offers, as far as known.
+    pub(super) fn snapshot(&self, server: &ServerName) -> Option<Arc<Snapshot>> {
+        self.catalog.snapshot(server)
+    }
+
+    /// What servers without subscriptions of their own are listened to for.
+    pub(super) fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// Lists of a server may have changed.
+    pub(super) fn lists_may_have_changed(&self, server: &ServerName, kinds: &[Kind]) {
+        self.catalog.dirty(server, kinds);
     }
 
     /// What sessions want to hear.
@@ -131,16 +151,16 @@ impl Router {
         let outcome = if is_tool {
             let asks_for_task = object.get("task").is_some_and(|task| task.is_object());
             let way = task_calls::way(&view, &owner.server, &name, context.revision, asks_for_task);
-            self.tool(&entry, context, params, way).await?
+            self.tool(&entry, context, params, way, &owner.own).await?
         } else {
-            self.ask(
-                &entry,
-                context,
+            let asked = Asked {
                 method,
-                self.marked(&entry, context, params),
-                true,
-            )
-            .await?
+                params,
+                tool: None,
+                uri: None,
+                repeatable: true,
+            };
+            self.in_rounds(&entry, context, asked).await?
         };
         self.remember(context, &owner.server, &outcome);
         if let Err(error) = &outcome {
@@ -155,6 +175,7 @@ impl Router {
         context: &CallContext,
         params: Option<&Raw>,
         way: Way,
+        own: &str,
     ) -> Result<Outcome, RouteError> {
         let without_task = || Some(Object::of(params?)?.without(&["task"]));
         let params = match (way, params) {
@@ -169,11 +190,17 @@ impl Router {
                     .drive_task(&self.child_for(entry, context)?, context, params)
                     .await;
             }
-            (Way::PlainWithoutTask, _) => self.marked(entry, context, without_task().as_ref()),
-            (Way::Plain | Way::Driven, params) => self.marked(entry, context, params),
+            (Way::PlainWithoutTask, _) => without_task(),
+            (Way::Plain | Way::Driven, params) => params.cloned(),
         };
-        self.ask(entry, context, mcp::method::TOOLS_CALL, params, false)
-            .await
+        let asked = Asked {
+            method: mcp::method::TOOLS_CALL,
+            params: params.as_ref(),
+            tool: Some(own),
+            uri: None,
+            repeatable: false,
+        };
+        self.in_rounds(entry, context, asked).await
     }
 
     /// A name that nobody offers now: unknown, or of a server that does not run.
@@ -203,10 +230,14 @@ impl Router {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_READ)?;
         let (owner, entry) = self.resource(context, &uri)?;
         let own = object.with("uri", &Raw::of(&owner.own));
-        let params = self.marked(&entry, context, Some(&own));
-        let outcome = self
-            .ask(&entry, context, mcp::method::RESOURCES_READ, params, true)
-            .await?;
+        let asked = Asked {
+            method: mcp::method::RESOURCES_READ,
+            params: Some(&own),
+            tool: None,
+            uri: Some(&uri),
+            repeatable: true,
+        };
+        let outcome = self.in_rounds(&entry, context, asked).await?;
         self.remember(context, &owner.server, &outcome);
         let outcome = projected(context, false, outcome);
         if owner.own == uri {
@@ -287,7 +318,7 @@ impl Router {
 
     /// Parameters with our progress token, and with a span where several sessions use a process: by it the child
     /// may say whose its own messages are.
-    fn marked(&self, entry: &Entry, context: &CallContext, params: Option<&Raw>) -> Params {
+    pub(super) fn marked(&self, entry: &Entry, context: &CallContext, params: Option<&Raw>) -> Params {
         match entry.spec.policy.sharing {
             Sharing::Shared | Sharing::PerClient => Params::traced(params, &self.spans, &context.lane),
             Sharing::PerSession => Params::with_token(params),

@@ -49,7 +49,11 @@ impl Router {
         }
         let own = object.with("uri", &Raw::of(&owner.own));
         let method = mcp::method::RESOURCES_SUBSCRIBE;
-        let outcome = self.ask(&entry, context, method, Params::Plain(own), true).await;
+        let outcome = if link.is_modern() {
+            self.subscribe_in_stream(&resource, &link).await
+        } else {
+            self.ask(&entry, context, method, Params::Plain(own), true).await
+        };
         if !matches!(outcome, Ok(Ok(_))) {
             self.listeners.unsubscribe(session, &resource);
             return outcome;
@@ -89,6 +93,10 @@ impl Router {
         let Some(entry) = self.entry(&instance.server).filter(|_| is_last && is_there) else {
             return Ok(Ok(Raw::empty_object()));
         };
+        if self.is_modern(instance) {
+            self.listening().changed(instance);
+            return Ok(Ok(Raw::empty_object()));
+        }
         let own = object.with("uri", &Raw::of(own));
         self.ask(
             &entry,
@@ -98,6 +106,12 @@ impl Router {
             true,
         )
         .await
+    }
+
+    /// Whether these processes have no subscriptions of their own.
+    fn is_modern(&self, instance: &Instance) -> bool {
+        let present = self.child(instance).and_then(|child| child.present());
+        present.is_some_and(|link| link.is_modern())
     }
 
     /// A session is gone: children are told of resources that nobody wants to hear of any more, and of the log level
@@ -130,6 +144,10 @@ impl Router {
             let Some(child) = self.child(&instance) else {
                 continue;
             };
+            if self.is_modern(&instance) {
+                self.listening().changed(&instance);
+                continue;
+            }
             if child.status().handshake.is_none() {
                 continue;
             }
@@ -145,6 +163,9 @@ impl Router {
     /// have missed something.
     pub async fn resubscribe(&self, child: &Child) {
         let Some(link) = child.present() else { return };
+        if link.is_modern() {
+            return self.listening().changed(child.instance());
+        }
         for own in self.listeners.agreed_by_others(child.instance(), &link) {
             let params = Params::Plain(Raw::of(&serde_json::json!({ "uri": own })));
             let outcome = self.ours(child, mcp::method::RESOURCES_SUBSCRIBE, params).await;

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::api::{DefinitionOrigin, ServerStatus};
 use crate::config::first_of_words;
-use crate::config::raw::RawServer;
+use crate::config::raw::{RawPolicy, RawServer};
+use crate::config::spec::EraPolicy;
 use crate::ctl::args::AddArgs;
 use crate::ctl::context::Context;
 use crate::ctl::declared::{NO_DAEMON, all, refused, reload};
@@ -140,7 +141,12 @@ fn declared(args: AddArgs) -> Result<RawServer, Failure> {
         .map(|root| absolute(root))
         .collect::<Result<_, _>>()?;
     let aliases: std::collections::BTreeMap<_, _> = args.aliases.into_iter().collect();
+    let policy = RawPolicy {
+        era: args.era.as_deref().and_then(era),
+        ..RawPolicy::default()
+    };
     let raw = RawServer {
+        policy,
         command: Some(program),
         aliases: Some(aliases).filter(|aliases| !aliases.is_empty()),
         roots: Some(roots).filter(|roots| !roots.is_empty()),
@@ -156,6 +162,15 @@ fn declared(args: AddArgs) -> Result<RawServer, Failure> {
         Ok(raw)
     } else {
         Err(Failure::Usage(faults.join("\n")))
+    }
+}
+
+fn era(word: &str) -> Option<EraPolicy> {
+    match word {
+        "auto" => Some(EraPolicy::Auto),
+        "legacy" => Some(EraPolicy::Legacy),
+        "modern" => Some(EraPolicy::Modern),
+        _another => None,
     }
 }
 
@@ -219,6 +234,13 @@ mod tests {
         assert_eq!((aliases["a=b"].as_str(), aliases["d"].as_str()), ("c", "e"));
         let roots = it.roots.unwrap();
         assert_eq!(roots, [here.join("sub").to_str().unwrap(), "${HOME}/y"]);
+    }
+
+    #[test]
+    fn the_era_is_declared_where_it_is_given() {
+        let it = raw("mcpctl add x --era modern -- s");
+        assert_eq!(it.policy.era, Some(EraPolicy::Modern));
+        assert!(Cli::try_parse_from("mcpctl add x --era newer -- s".split(' ')).is_err());
     }
 
     #[test]

@@ -58,7 +58,9 @@ fn table(servers: &[ServerStatus], look: Look) -> String {
     if servers.is_empty() {
         return "No servers. Add one: mcpctl add NAME -- COMMAND ARGS…".to_owned();
     }
-    let mut table = Table::new(&["NAME", "STATE", "PID", "UP", "TOOLS", "CALLS", "FAILURES", "NOTE"]);
+    let mut table = Table::new(&[
+        "NAME", "STATE", "PID", "UP", "SPEAKS", "TOOLS", "CALLS", "FAILURES", "NOTE",
+    ]);
     for server in servers {
         let is_up = server.pid.is_some();
         table.row(&[
@@ -70,6 +72,7 @@ fn table(servers: &[ServerStatus], look: Look) -> String {
             } else {
                 "-".to_owned()
             },
+            server.revision.as_deref().unwrap_or("-"),
             &server.n_tools.to_string(),
             &server.n_inflight.to_string(),
             &server.n_failures.to_string(),
@@ -191,14 +194,15 @@ mod tests {
     #[test]
     fn the_table_tells_what_is_wrong() {
         let mut up = server("git", "ready");
+        up.revision = Some("2026-07-28".to_owned());
         (up.pid, up.server_info) = (Some(42), Some("mcp-git 1.0".to_owned()));
         let mut down = server("files", "backoff");
         (down.cause, down.next_try_ms) = (Some("exit code 1".to_owned()), Some(2000));
         assert_eq!(
             table(&[up, down], PLAIN),
-            "NAME   STATE    PID  UP     TOOLS  CALLS  FAILURES  NOTE\n\
-             git    ready    42   1m 1s  13     0      0         mcp-git 1.0\n\
-             files  backoff  -    -      13     0      0         exit code 1; tried again in 2s\n"
+            "NAME   STATE    PID  UP     SPEAKS      TOOLS  CALLS  FAILURES  NOTE\n\
+             git    ready    42   1m 1s  2026-07-28  13     0      0         mcp-git 1.0\n\
+             files  backoff  -    -      -           13     0      0         exit code 1; tried again in 2s\n"
         );
     }
 

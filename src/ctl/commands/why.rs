@@ -109,6 +109,15 @@ fn story(why: &Why, now_ms: u64) -> String {
         story.fact("clients'", &owned);
     }
     story.fact("command", &command_line(&server.command));
+    if let Some(revision) = &server.revision {
+        story.fact("speaks", revision);
+    }
+    if let Some(probe) = &server.probe {
+        let sure = if probe.is_certain { "" } else { "probably " };
+        let age = duration(now_ms.saturating_sub(probe.at_ms));
+        let told = format!("{sure}{}: {} (found {age} ago)", probe.era, probe.how);
+        story.fact("era", &told);
+    }
     story.last_exit(&why.events, now_ms);
     story.fact(
         "failures",

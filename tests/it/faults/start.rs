@@ -108,6 +108,24 @@ pub(super) const CASES: &[Case] = &[
         promised: "the process of the old one is ended, and only one of the new one becomes ready",
         test: "faults::start::meanwhile::s16_an_edit_while_it_starts_leaves_only_the_new_one",
     },
+    Case {
+        id: "S11a",
+        provoked: "it ends when it is asked what it speaks",
+        promised: "a fresh process at once, without the question; not counted as a failure; the next daemon does not ask",
+        test: "probe::a_server_that_ends_at_the_question_is_started_again_at_once_without_it",
+    },
+    Case {
+        id: "S11b",
+        provoked: "it says nothing when it is asked what it speaks",
+        promised: "a handshake with the same process after 3 s; the next daemon does not ask",
+        test: "probe::a_silent_server_shakes_hands_on_the_same_process",
+    },
+    Case {
+        id: "S12",
+        provoked: "it speaks 2026-07-28 only, and starts so slowly that it is greeted in the old way",
+        promised: "its late answer counts; no process is lost over it",
+        test: "probe::a_modern_server_that_starts_slowly_is_spoken_to_in_its_own_way",
+    },
 ];
 
 /// Declares `a` with another program than the scripted child, and a server that nothing happens to.
@@ -367,7 +385,9 @@ async fn s09_a_crash_loop_is_slowed_down_and_given_up() {
     let setup = Setup::new(&[]);
     let state = setup.path().join("state").display().to_string();
     let shaky = |fake: Fake| {
-        fake.key("backoff_initial", "\"100ms\"")
+        // An end at the first question is no failure: here each is one.
+        fake.key("era", "\"legacy\"")
+            .key("backoff_initial", "\"100ms\"")
             .key("backoff_factor", "2.0")
             .key("backoff_max", "\"10s\"")
             .not_awaited()

@@ -9,14 +9,16 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::{entry, refused};
-use crate::api::{N_OWNED_MAX, OwnedStatus, ServerStatus, Trial};
+use crate::api::{N_OWNED_MAX, OwnedStatus, Probe, ServerStatus, Trial};
 use crate::bridge::errors::refusal_code;
 use crate::catalog::Kind;
 use crate::child::status::{ChildStatus, Fate, Gate};
+use crate::child::verdict::Certainty;
 use crate::child::{Child, Control};
-use crate::config::spec::Launch;
+use crate::config::spec::{EraPolicy, Launch};
 use crate::event::kept;
 use crate::front::Shared;
+use crate::rpc::mcp::Era;
 use crate::supervise::Entry;
 use crate::supervise::instances::Instances;
 use crate::supervise::succession::why_not;
@@ -74,6 +76,7 @@ async fn change(
         | Control::Stop
         | Control::Demand
         | Control::Idle
+        | Control::MeetAnew(_)
         | Control::Shutdown
         | Control::Retire
         | Control::Yield => 0,
@@ -156,6 +159,11 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
             .handshake
             .as_ref()
             .map(|handshake| handshake.revision.as_str().to_owned()),
+        era: child
+            .handshake
+            .as_ref()
+            .map(|handshake| era(handshake.revision.era()).to_owned()),
+        probe: probe(front, entry),
         server_info: snapshot.and_then(|snapshot| snapshot.server_line()),
         n_tools: n_of(Kind::Tools),
         n_prompts: n_of(Kind::Prompts),
@@ -222,6 +230,27 @@ pub(in crate::front::http) fn calls(entry: &Entry, now: Instant) -> String {
             format!("are refused at once (error {code}){again}")
         }
     }
+}
+
+fn era(era: Era) -> &'static str {
+    match era {
+        Era::Legacy => "legacy",
+        Era::Modern => "modern",
+    }
+}
+
+/// What the server turned out to be, where that is not declared.
+fn probe(front: &Shared, entry: &Entry) -> Option<Probe> {
+    if entry.spec.policy.era != EraPolicy::Auto {
+        return None;
+    }
+    let verdict = front.manager.surroundings().verdicts.of(&entry.spec.name)?;
+    Some(Probe {
+        era: era(verdict.era).to_owned(),
+        how: verdict.how,
+        is_certain: verdict.certainty == Certainty::Definitive,
+        at_ms: verdict.at_ms,
+    })
 }
 
 /// How a changed definition stands that does not serve yet.

@@ -1,0 +1,255 @@
+//! What servers of 2026-07-28 are listened to for: one stream of changes for each process, for all clients.
+//!
+//! Such a server has no subscriptions of its own: who wants to hear something says so when a stream is opened. So a
+//! stream names what all clients want together; where that changes, another is opened, and once it is acknowledged the
+//! one before is ended.
+//! Source: MCP 2026-07-28, basic patterns, "Subscriptions".
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::error::RouteError;
+use super::listeners::Resource;
+use super::router::Router;
+use crate::catalog::Kind;
+use crate::child::link::{Link, Listen};
+use crate::child::probe::code_of;
+use crate::child::{CallError, Child};
+use crate::ids::{Generation, Instance};
+use crate::rpc::error::code;
+use crate::rpc::object::{Object, elements};
+use crate::rpc::{Outcome, Raw};
+
+/// A server that does not acknowledge within this time is asked again.
+const ACK_PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait before a stream that was ended or refused is opened again: at first, and at most.
+const AGAIN_FIRST: Duration = Duration::from_millis(500);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+/// A subscription waits so long for a stream that has it.
+const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(12);
+
+/// The streams of all processes that need some.
+#[derive(Debug, Default)]
+pub(super) struct Listening(Mutex<HashMap<Instance, Arc<Stream>>>);
+
+/// What one line of processes is listened to for.
+#[derive(Debug, Default)]
+struct Stream {
+    /// Counts changes of what is wanted.
+    changes: watch::Sender<u64>,
+    /// What the newest stream has.
+    has: watch::Sender<Has>,
+}
+
+/// What the newest stream of a line of processes has.
+#[derive(Debug, Clone, Default)]
+struct Has {
+    generation: Generation,
+    asked: BTreeSet<String>,
+    honoured: BTreeSet<String>,
+}
+
+/// A stream that is open.
+struct Open {
+    listen: Listen,
+    wanted: BTreeSet<String>,
+}
+
+/// Why a stream could not be opened.
+enum Refused {
+    /// The process is gone.
+    Gone,
+    /// The server knows no streams.
+    Never,
+    /// Not this time.
+    NotNow,
+}
+
+impl Listening {
+    fn of(&self, instance: &Instance) -> Arc<Stream> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(all.entry(instance.clone()).or_default())
+    }
+
+    /// What is wanted of these processes has changed.
+    pub(super) fn changed(&self, instance: &Instance) {
+        self.of(instance).changes.send_modify(|n| *n = n.wrapping_add(1));
+    }
+}
+
+impl Router {
+    /// Listens to the present process of a child, if it needs that, for as long as it lives.
+    pub(super) async fn listen(&self, child: &Child) {
+        let Some(link) = child.present().filter(|link| link.is_modern()) else {
+            return;
+        };
+        let instance = child.instance();
+        let stream = self.listening().of(instance);
+        let mut changes = stream.changes.subscribe();
+        let (mut open, mut wait, mut is_again) = (None::<Open>, AGAIN_FIRST, false);
+        loop {
+            changes.mark_unchanged();
+            let wanted: BTreeSet<String> = self.listeners().wanted(instance);
+            if open.as_ref().is_none_or(|open| open.wanted != wanted) {
+                match opened(&link, &wanted).await {
+                    Ok((listen, honoured)) => {
+                        let before = open.replace(Open {
+                            listen,
+                            wanted: wanted.clone(),
+                        });
+                        if let Some(before) = before {
+                            link.cancel(before.listen.id, "another stream has taken its place");
+                        }
+                        self.heard_again(&link, instance, &honoured, is_again);
+                        stream.tell(&link, wanted, honoured);
+                        (wait, is_again) = (AGAIN_FIRST, true);
+                    }
+                    Err(Refused::Gone) => return,
+                    Err(Refused::Never) => {
+                        tracing::debug!(server = %instance, "it knows no streams of changes");
+                        return refuse_all(self, &link, instance, &stream).await;
+                    }
+                    Err(Refused::NotNow) => {
+                        stream.tell(&link, wanted, BTreeSet::new());
+                        tokio::time::sleep(wait).await;
+                        wait = (2 * wait).min(AGAIN_MAX);
+                        continue;
+                    }
+                }
+            }
+            let Some(now) = &mut open else { continue };
+            tokio::select! {
+                _changed = changes.changed() => {}
+                ended = &mut now.listen.ended => {
+                    if !matches!(ended, Ok(Ok(_)) | Ok(Err(CallError::TimedOut { .. }))) {
+                        return;
+                    }
+                    tracing::debug!(server = %instance, "it has ended the stream of its changes");
+                    open = None;
+                    tokio::time::sleep(wait).await;
+                    wait = (2 * wait).min(AGAIN_MAX);
+                }
+            }
+        }
+    }
+
+    /// A stream has begun. What an earlier one of this process, or an earlier process, would have told may be lost.
+    fn heard_again(
+        &self,
+        link: &Arc<Link>,
+        instance: &Instance,
+        honoured: &BTreeSet<String>,
+        is_again: bool,
+    ) {
+        let missed = self.listeners().agreed_by_others(instance, link);
+        for own in honoured {
+            let resource: Resource = (instance.clone(), own.clone());
+            self.listeners().agreed(&resource, link);
+        }
+        for own in missed {
+            self.listeners().resource_updated(instance, &own);
+        }
+        if is_again && instance.owner.is_none() {
+            self.lists_may_have_changed(&instance.server, &Kind::ALL);
+        }
+    }
+
+    /// A subscription to a resource of such a server: it is in the next stream, if the server honours it.
+    ///
+    /// # Errors
+    /// It does not, or not in time.
+    pub(super) async fn subscribe_in_stream(
+        &self,
+        resource: &Resource,
+        link: &Link,
+    ) -> Result<Outcome, RouteError> {
+        let (instance, own) = resource;
+        let stream = self.listening().of(instance);
+        let mut has = stream.has.subscribe();
+        self.listening().changed(instance);
+        let is_asked = has.wait_for(|has| has.generation == link.generation && has.asked.contains(own));
+        let asked = tokio::time::timeout(SUBSCRIBE_PATIENCE, is_asked).await;
+        let is_honoured = asked.is_ok_and(|has| has.is_ok_and(|has| has.honoured.contains(own)));
+        if is_honoured {
+            return Ok(Ok(Raw::empty_object()));
+        }
+        Err(RouteError::NotOffered {
+            server: instance.server.clone(),
+            what: "subscriptions to this resource",
+        })
+    }
+}
+
+impl Stream {
+    fn tell(&self, link: &Link, asked: BTreeSet<String>, honoured: BTreeSet<String>) {
+        self.has.send_replace(Has {
+            generation: link.generation,
+            asked,
+            honoured,
+        });
+    }
+}
+
+/// A server that knows no streams honours nothing, whatever is wanted.
+async fn refuse_all(router: &Router, link: &Link, instance: &Instance, stream: &Stream) {
+    let mut changes = stream.changes.subscribe();
+    while !link.is_closed() {
+        changes.mark_unchanged();
+        stream.tell(link, router.listeners().wanted(instance), BTreeSet::new());
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Opens a stream and waits for its acknowledgement: what the server honours of it.
+async fn opened(link: &Link, wanted: &BTreeSet<String>) -> Result<(Listen, BTreeSet<String>), Refused> {
+    let mut filter = serde_json::json!({
+        "toolsListChanged": true,
+        "promptsListChanged": true,
+        "resourcesListChanged": true,
+    });
+    if !wanted.is_empty()
+        && let Some(all) = filter.as_object_mut()
+    {
+        all.insert("resourceSubscriptions".to_owned(), serde_json::json!(wanted));
+    }
+    let params = Raw::of(&serde_json::json!({ "notifications": filter }));
+    let mut listen = match link.listen(params) {
+        Ok(listen) => listen,
+        Err(CallError::Overloaded { .. }) => return Err(Refused::NotNow),
+        Err(_gone) => return Err(Refused::Gone),
+    };
+    let acknowledged = tokio::select! {
+        biased;
+        // A stream that has ended is acknowledged no more.
+        Ok(acknowledged) = &mut listen.acknowledged => Some(acknowledged),
+        ended = &mut listen.ended => return Err(match ended {
+            Ok(Ok(Err(error))) if code_of(&error) == Some(code::METHOD_NOT_FOUND) => Refused::Never,
+            Ok(Ok(_) | Err(CallError::TimedOut { .. })) => Refused::NotNow,
+            _gone => Refused::Gone,
+        }),
+        () = tokio::time::sleep(ACK_PATIENCE) => None,
+    };
+    let Some(acknowledged) = acknowledged else {
+        link.cancel(listen.id, "it was not acknowledged");
+        return Err(Refused::NotNow);
+    };
+    Ok((listen, honoured(&acknowledged)))
+}
+
+/// The resources in an acknowledgement.
+fn honoured(acknowledged: &Raw) -> BTreeSet<String> {
+    let filter = Object::of(acknowledged).and_then(|params| params.get("notifications"));
+    let uris = filter
+        .as_ref()
+        .and_then(Object::of)
+        .and_then(|filter| filter.get("resourceSubscriptions"));
+    let uris = uris.as_ref().and_then(elements).unwrap_or_default();
+    uris.iter()
+        .filter_map(|uri| uri.as_string().map(|uri| uri.into_owned()))
+        .collect()
+}
