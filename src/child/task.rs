@@ -24,7 +24,7 @@ use super::reader::{Ended, Noise, Reader};
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
 use super::stderr::{self, Log, Tail};
-use super::stop::Stop;
+use super::stop::{self, Stop};
 use super::telling::{self, millis};
 use super::usage::{Footprint, Tree};
 use super::watch::Sign;
@@ -103,7 +103,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
             Launch::Broken { .. } => Mask::default(),
         },
         run: None,
-        stopped: set_already(),
+        stopped: stop::nothing(),
         entered: Instant::now(),
     };
     let span = tracing::info_span!("child", server = %instance);
@@ -257,7 +257,7 @@ impl Runner {
             biased;
             control = self.controls.recv(), if !ending => control.map_or(Event::Abandoned, Event::Control),
             Some((generation, report)) = self.reports.recv() => Event::Report(generation, report),
-            () = sleep_until(wake_at) => Event::Deadline,
+            () = around::sleep_until(wake_at) => Event::Deadline,
         }
     }
 
@@ -792,19 +792,6 @@ impl Runner {
 
     fn task(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.surroundings.tasks.spawn(name, task.in_current_span());
-    }
-}
-
-fn set_already() -> CancellationToken {
-    let token = CancellationToken::new();
-    token.cancel();
-    token
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 
