@@ -114,3 +114,11 @@ pub(super) async fn report_unless_over(
         () = tokio::time::sleep(PIPE_BEFORE_EXIT) => report(reports, generation, Report::Sight(sight)).await,
     }
 }
+
+/// Without a moment: for ever.
+pub(super) async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

@@ -19,6 +19,13 @@ use crate::ids::{Generation, ServerName};
 /// It is ended when it takes longer: a container gets ten seconds from its own tools.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
+/// Set already: where no process was, nothing has to end.
+pub(super) fn nothing() -> CancellationToken {
+    let ended = CancellationToken::new();
+    ended.cancel();
+    ended
+}
+
 /// The command for the end of one process.
 #[derive(Debug)]
 pub(super) struct Stop {

@@ -27,7 +27,7 @@ use super::reader::Noise;
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
 use super::stderr::{Log, Tail};
-use super::stop::Stop;
+use super::stop::{self, Stop};
 use super::telling::{self, millis};
 use super::usage::{Footprint, Tree};
 use super::watch::Sign;
@@ -113,7 +113,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
             Launch::Broken { .. } => Mask::default(),
         },
         run: None,
-        stopped: set_already(),
+        stopped: stop::nothing(),
         entered: Instant::now(),
         stuck: None,
         ending: false,
@@ -347,7 +347,7 @@ impl Runner {
             biased;
             control = self.controls.recv(), if !ending => control.map_or(Event::Abandoned, Event::Control),
             Some((generation, report)) = self.reports.recv() => Event::Report(generation, report),
-            () = sleep_until(wake_at) => Event::Deadline,
+            () = around::sleep_until(wake_at) => Event::Deadline,
         }
     }
 
@@ -868,19 +868,6 @@ impl Runner {
             }
         };
         self.surroundings.tasks.spawn(name, guarded.in_current_span());
-    }
-}
-
-fn set_already() -> CancellationToken {
-    let token = CancellationToken::new();
-    token.cancel();
-    token
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 
