@@ -2,6 +2,8 @@
 //!
 //! It has no opinions. Calls do not pass through it: they use the [`Link`] that it publishes.
 
+mod pipes;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,21 +13,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::around::{Report, keep, report, report_unless_over};
+use super::around::{Report, keep, report};
 pub use super::birth::{Birth, Surroundings};
 use super::handshake::{self, Handshake, Persona};
 use super::hub::{FromChild, Hub};
 use super::inputs::Numbers;
-use super::limits::{self, Limits, Verdict};
 use super::link::Link;
 use super::mask::Mask;
 use super::meet::{Hunch, Meeting, Met, Refused};
 use super::probe::Finding;
 use super::process::{Pipes, Process, Tag};
-use super::reader::{Ended, Noise, Reader};
+use super::reader::Noise;
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
-use super::stderr::{self, Log, Tail};
+use super::stderr::Tail;
 use super::telling::{self, millis};
 use super::usage::{Footprint, Tree};
 use super::watch::Sign;
@@ -471,109 +472,6 @@ impl Runner {
             handshake,
             rung,
             start,
-        });
-    }
-
-    fn spawn_log(
-        &self,
-        stderr: tokio::process::ChildStderr,
-        over: CancellationToken,
-        words_read: CancellationToken,
-    ) {
-        let folder = self.surroundings.log_dir.join("children");
-        let log = Log {
-            tail: Arc::clone(&self.tail),
-            file: folder.join(format!("{}.log", self.name)),
-            bytes_max: self.policy.log_bytes_max,
-            mask: self.mask.clone(),
-        };
-        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
-        let on_flood = move || {
-            let bytes_per_second = u64::try_from(stderr::BYTES_PER_SECOND_MAX).unwrap_or(u64::MAX);
-            // With a full queue it is not missed: the log says it too.
-            drop(reports.try_send((generation, Report::Told(What::Flood { bytes_per_second }))));
-        };
-        self.task("child stderr", async move {
-            tokio::select! {
-                () = stderr::drain(stderr, log, on_flood) => {}
-                // Something outside the tree holds it open.
-                () = over.cancelled() => {}
-            }
-            words_read.cancel();
-        });
-    }
-
-    fn spawn_limits(&self, tree: Tree, over: CancellationToken) {
-        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
-        let say = move |verdict| {
-            let told = match verdict {
-                Verdict::Over { cause, grossly } => Report::Sight(Sight::OverLimit { cause, grossly }),
-                Verdict::Told(what) => Report::Told(what),
-            };
-            // What is over its limit is so at the next look too.
-            drop(reports.try_send((generation, told)));
-        };
-        let (census, footprint) = (Arc::clone(&self.surroundings.census), Arc::clone(&self.footprint));
-        let watch = limits::watch(tree, Limits::from(&self.policy), census, footprint, say);
-        self.task("child limits", async move {
-            tokio::select! {
-                () = over.cancelled() => {}
-                () = watch => {}
-            }
-        });
-    }
-
-    fn spawn_reader(
-        &self,
-        link: Arc<Link>,
-        stdout: tokio::process::ChildStdout,
-        over: CancellationToken,
-        read_to_end: CancellationToken,
-    ) {
-        let (reports, generation) = (self.reports_in.clone(), link.generation);
-        let reader = Reader {
-            link,
-            hub: self.hub.clone(),
-            noise: Arc::clone(&self.noise),
-            message_bytes_max: self.policy.message_bytes_max,
-            discard_bytes_max: self.policy.discard_bytes_max,
-        };
-        self.task("child stdout", async move {
-            let noise = reports.clone();
-            let on_noise = move |line| {
-                // Told for the handshake's sake only; with a full queue it is not missed.
-                drop(noise.try_send((generation, Report::Sight(Sight::Noise(line)))));
-            };
-            let ended = reader.run(stdout, over.clone(), on_noise).await;
-            read_to_end.cancel();
-            let sight = match ended {
-                Ended::Closed => Sight::StdoutClosed,
-                Ended::Broken(cause) => Sight::Broken(cause),
-                Ended::Cancelled => return,
-            };
-            report_unless_over(&reports, generation, sight, &over).await;
-        });
-    }
-
-    fn spawn_writer(
-        &self,
-        link: Arc<Link>,
-        queue: mpsc::Receiver<super::outgoing::OutLine>,
-        stdin: tokio::process::ChildStdin,
-        close: CancellationToken,
-        over: CancellationToken,
-    ) {
-        let (reports, generation, stall) =
-            (self.reports_in.clone(), link.generation, self.policy.write_stall);
-        self.task("child stdin", async move {
-            let writing = super::writer::run(link, queue, stdin, stall, close);
-            let ended = tokio::select! {
-                ended = writing => ended,
-                () = over.cancelled() => None,
-            };
-            if let Some(cause) = ended {
-                report_unless_over(&reports, generation, Sight::Broken(cause), &over).await;
-            }
         });
     }
 
