@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands, in the order in which it tells most for the least time.
-# CI runs this and nothing else.
+# What must hold before a change lands, in the order in which it tells most for the least time.
+#
+#   scripts/check.sh        the fast tier: less than five minutes on two quiet cores, once everything is built
+#   scripts/check.sh --all  what CI runs: fuzz smoke, real servers and clients, and the conformance suite besides
+#
+# What takes longer still is in scripts/chaos.sh.
 #
 # Needs Rust and a C compiler. What else a step needs and this machine lacks is named, and the step is skipped;
 # with CI=true it has failed, since nobody would read the sentence. cargo-deny alone may always be absent.
@@ -10,6 +14,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 # The binaries under test are those built below, whatever the caller has set.
 unset MCP_WRAPPER MCPCTL
+
+is_all=false
+case "${1:-}" in
+  "") ;;
+  --all) is_all=true ;;
+  *) echo "unknown: $1 (there is only --all)" >&2; exit 2 ;;
+esac
 
 n_passed=0
 n_failed=0
@@ -72,14 +83,17 @@ rust_steps() {
   fi
   step "cargo test" cargo test --locked
   step "cargo doc" env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --locked
-  # The fuzz targets with a driver of their own: no fuzzer is needed for it.
+}
+
+# The fuzz targets with a driver of their own: no fuzzer is needed for it.
+fuzz_step() {
   step "fuzz smoke" env RUSTFLAGS="--cfg fuzzing" CARGO_TARGET_DIR="$PWD/target/fuzz" \
     cargo test --release --no-default-features --locked --manifest-path fuzz/Cargo.toml
 }
 
 # With the release binaries, from outside.
 outside_steps() {
-  local without_tools without_peers without_suite
+  local without_tools
   without_tools=$(absent curl jq)
   if [ -z "$without_tools" ]; then
     step "scripts/test_mvp.sh" scripts/test_mvp.sh
@@ -87,6 +101,22 @@ outside_steps() {
     lacking "scripts/test_mvp.sh" \
       "missing: $without_tools (on Debian: apt-get install $without_tools); the daemon was not tried from outside"
   fi
+  if [ ! -r /proc/self/smaps_rollup ]; then
+    lacking "scripts/reliability.sh --quick" "the figures are read from /proc; survivors and memory were not looked at"
+  elif [ -n "$(absent python3)" ]; then
+    lacking "scripts/reliability.sh --quick" "python3 is missing; survivors and memory were not looked at from outside"
+  else
+    # The writes are tried by cargo test already.
+    step "scripts/reliability.sh --quick" scripts/reliability.sh --quick --without writes
+  fi
+  if $is_all; then real_step; fi
+  # Leaves out by itself, with a sentence, what needs a peer that is not here.
+  step "tests/readme/run.sh" tests/readme/run.sh
+  if $is_all; then conformance_step; fi
+}
+
+real_step() {
+  local without_peers
   without_peers=$(tests/real/install.sh --missing)
   if [ -z "$without_peers" ]; then
     step "tests/real/run.sh" tests/real/run.sh
@@ -94,8 +124,10 @@ outside_steps() {
     lacking "tests/real/run.sh" \
       "missing: ${without_peers//$'\n'/, }; real servers and the Python, TypeScript and LangChain clients were left out"
   fi
-  # Leaves out by itself, with a sentence, what needs a peer that is not here.
-  step "tests/readme/run.sh" tests/readme/run.sh
+}
+
+conformance_step() {
+  local without_suite
   without_suite=$(tests/conformance/install.sh --missing)
   if [ -z "$without_suite" ]; then
     step "tests/conformance/run.sh" tests/conformance/run.sh
@@ -106,13 +138,11 @@ outside_steps() {
 }
 
 rust_steps
+if $is_all; then fuzz_step; fi
 if step "cargo build --release" cargo build --release --locked; then
   outside_steps
 else
-  fail "scripts/test_mvp.sh" "there is no release build to try"
-  fail "tests/real/run.sh" "there is no release build to try"
-  fail "tests/readme/run.sh" "there is no release build to try"
-  fail "tests/conformance/run.sh" "there is no release build to try"
+  fail "from outside" "there is no release build to try"
 fi
 if cargo deny --version >/dev/null 2>&1; then
   step "cargo deny" cargo deny check

@@ -6,6 +6,7 @@
 
 mod clues;
 
+use crate::config::first_of_words;
 use crate::event::{Cause, Exit};
 use crate::ids::ServerName;
 
@@ -29,6 +30,13 @@ pub fn advice_for(server: &ServerName, cause: &Cause, command: &[String], stderr
         .iter()
         .map(|one| one.replace(" NAME", &named))
         .collect()
+}
+
+/// What to do about a server that nobody wants to run.
+pub fn advice_for_disabled(server: &ServerName) -> Vec<String> {
+    vec![format!(
+        "Enable it with `mcpctl enable {server}`: then it starts."
+    )]
 }
 
 /// What the tables look at.
@@ -91,7 +99,8 @@ fn words_of(cause: &Cause) -> Option<&str> {
         | Cause::Unresponsive
         | Cause::Memory { .. }
         | Cause::TooManyProcesses { .. }
-        | Cause::Unkillable { .. } => None,
+        | Cause::Unkillable { .. }
+        | Cause::Panicked { .. } => None,
     }
 }
 
@@ -122,14 +131,14 @@ fn from_cause(cause: &Cause, scene: &Scene<'_>) -> Vec<String> {
             "It is stuck in one call, or busy for long: look at `mcpctl logs NAME` for the last thing it did.".to_owned(),
             "If it is only slow, raise `probe_timeout` or `probe_threshold` for it in servers.toml.".to_owned(),
         ],
-        Cause::Memory { .. } => vec![
-            "If it needs that much, raise `memory_max` for it in servers.toml; else look for a newer version of it, or for a way to give it less to do at once.".to_owned(),
-            "If it only grows over days, that restart is all that is needed.".to_owned(),
-        ],
+        Cause::Memory { .. } => too_much_memory(),
         Cause::TooManyProcesses { .. } => vec![
             "If it needs that many, raise `processes_max` for it in servers.toml; else it does not wait for what it starts: look for a newer version of it.".to_owned(),
         ],
-        Cause::Unkillable { pid } => vec![
+        Cause::Panicked { .. } => vec![
+            "Nothing is wrong with the server, and it is started again; please report what the daemon's log says of a panic.".to_owned(),
+        ],
+        Cause::Unkillable { pid, .. } => vec![
             format!("The kernel holds process {pid}, mostly because a disk or a network file system does not answer; see `ps -o pid,stat,wchan -p {pid}`."),
         ],
     }
@@ -160,14 +169,16 @@ fn cannot_start(why: &str, scene: &Scene<'_>) -> Vec<String> {
 
 fn not_found(scene: &Scene<'_>) -> Vec<String> {
     let program = scene.program;
+    if let Some(first) = first_of_words(scene.program_given) {
+        return vec![format!(
+            "The program and its arguments are one text here, and no shell splits them: write `command = \"{first}\"` and the other words in `args = [\"…\", \"…\"]`, or `mcpctl add NAME --replace -- {first} …` without quotes around all of it."
+        )];
+    }
     if scene.program_given.contains('/') {
         return vec![format!(
             "Check the path `{}`; if the file is there, the interpreter named in its first line is missing.",
             scene.program_given
         )];
-    }
-    if program.contains(' ') {
-        return vec!["The program and its arguments are one text here: give each argument by itself, no shell splits them.".to_owned()];
     }
     let package = match program {
         "npx" | "npm" | "node" => Some("Node.js"),
@@ -184,6 +195,13 @@ fn not_found(scene: &Scene<'_>) -> Vec<String> {
         "If `{program}` works in your terminal, use the absolute path that `command -v {program}` prints there: a client started from the desktop has a short PATH."
     );
     install.into_iter().chain([path]).collect()
+}
+
+fn too_much_memory() -> Vec<String> {
+    vec![
+        "If it needs that much, raise `memory_max` for it in servers.toml; else look for a newer version of it, or for a way to give it less to do at once.".to_owned(),
+        "If it only grows over days, that restart is all that is needed.".to_owned(),
+    ]
 }
 
 fn ended(exit: Exit, in_handshake: bool, scene: &Scene<'_>) -> Vec<String> {
@@ -203,6 +221,7 @@ fn ended(exit: Exit, in_handshake: bool, scene: &Scene<'_>) -> Vec<String> {
             "It crashed in machine code: update it and its native modules, and check that they are built for this processor and this version of Node or Python.".to_owned(),
         ),
         Exit::Signal(15) => found.push("Somebody outside mcp-wrapper ended it with SIGTERM.".to_owned()),
+        Exit::OutOfMemory { .. } => found.extend(too_much_memory()),
         Exit::Code(_) | Exit::Signal(_) => {}
     }
     found
@@ -320,6 +339,12 @@ mod tests {
                 "`command -v mytool`",
             ),
             (cannot("No such file or directory"), "/opt/x/run", "`/opt/x/run`"),
+            // With spaces that do not part the words of this test.
+            (
+                cannot("`npx -y @x/y`: no such file"),
+                "npx\u{a0}-y\u{a0}@x/y",
+                "command = \"npx\"",
+            ),
             (
                 cannot("Permission denied (os error 13)"),
                 "/opt/x",
@@ -339,6 +364,11 @@ mod tests {
             (early(Exit::Code(0)), "server", "--stdio"),
             (early(Exit::Code(127)), "sh -c x", "command not found"),
             (early(Exit::Signal(9)), "server", "memory"),
+            (
+                early(Exit::OutOfMemory { limit: 1 }),
+                "server",
+                "raise `memory_max`",
+            ),
             (early(Exit::Signal(11)), "server", "machine code"),
             (early(Exit::Code(1)), "docker run img", "needs `-i`"),
             (silent.clone(), "npx -y x", "start_timeout"),
@@ -379,7 +409,21 @@ mod tests {
                 "s",
                 "raise `processes_max`",
             ),
-            (Cause::Unkillable { pid: 7 }, "s", "process 7"),
+            (
+                Cause::Unkillable {
+                    pid: 7,
+                    state: Some('D'),
+                },
+                "s",
+                "process 7",
+            ),
+            (
+                Cause::Panicked {
+                    what: "child stdout: oh".to_owned(),
+                },
+                "s",
+                "please report",
+            ),
             (
                 Cause::NoResources {
                     why: "EAGAIN".to_owned(),

@@ -13,6 +13,7 @@
 //! | GET | `/api/servers/{name}/logs?lines=N&follow=BOOL` | | text, one stderr line a line, escaped |
 //! | GET | `/api/tools?server=NAME` | | `[ToolLine]` |
 //! | POST | `/api/call` | [`CallRequest`] | [`CallAnswer`] |
+//! | POST | `/api/shutdown` | | [`Stopping`]: the daemon goes down |
 //! | POST | `/api/reload` | | [`Reloaded`]: definitions were read again and applied |
 //! | GET | `/api/events?server=NAME&n=N` | | `[SupervisionEvent]`, oldest first |
 //!
@@ -59,6 +60,13 @@ pub struct DaemonStatus {
     pub problems: Vec<String>,
 }
 
+/// The daemon was told to go down, and does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Stopping {
+    /// Its process id: calls in flight may finish, so it takes a while to go.
+    pub pid: u32,
+}
+
 /// One server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServerStatus {
@@ -102,12 +110,30 @@ pub struct ServerStatus {
     /// How many processes these are.
     #[serde(default)]
     pub n_processes: Option<u64>,
-    /// Calls in flight.
+    /// Calls in flight, in all its processes.
     pub n_inflight: usize,
+    /// Processes that clients do not share, where the definition says so (`sharing`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n_owned: Option<usize>,
+    /// The first [`N_OWNED_MAX`] of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub owned: Vec<OwnedStatus>,
     /// Processes that ended by themselves since the daemon started.
     pub n_failures: u64,
     /// Lines on its stdout that are no messages, since the daemon started.
     pub n_noise_lines: u64,
+    /// Answers to nothing that was asked, since the daemon started.
+    #[serde(default)]
+    pub n_unasked_answers: u64,
+    /// Further answers to what was answered already, since the daemon started.
+    #[serde(default)]
+    pub n_repeated_answers: u64,
+    /// What becomes of a call that comes now, in a few words.
+    #[serde(default)]
+    pub calls: String,
+    /// It has failed, and this process is the one attempt that it gets: the next failure leads right back.
+    #[serde(default)]
+    pub on_probation: bool,
     /// Why it is not running, in one sentence.
     pub cause: Option<String>,
     /// Milliseconds until the next attempt.
@@ -117,6 +143,24 @@ pub struct ServerStatus {
     pub trial: Option<Trial>,
     /// Warnings about its definition or its lists, for example two servers with one exposed name.
     pub warnings: Vec<String>,
+}
+
+/// Processes of one server that are told one by one.
+pub const N_OWNED_MAX: usize = 50;
+
+/// One process of a server that is one client's alone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OwnedStatus {
+    /// Whose it is: the beginning of a key that stands for a session or a client program, as in the log.
+    pub owner: String,
+    /// See [`ServerStatus::state`].
+    pub state: String,
+    /// Process id, while there is one.
+    pub pid: Option<u32>,
+    /// Milliseconds in the present state.
+    pub state_ms: u64,
+    /// Calls in flight.
+    pub n_inflight: usize,
 }
 
 /// What a server turned out to speak when it was asked.

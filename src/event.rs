@@ -17,6 +17,11 @@ pub enum Exit {
     Code(i32),
     /// This signal ended it (Linux number).
     Signal(i32),
+    /// The kernel ended it, because it and what it has started had taken more memory than the kernel was told to allow.
+    OutOfMemory {
+        /// The declared limit, bytes.
+        limit: u64,
+    },
 }
 
 impl Exit {
@@ -34,6 +39,11 @@ impl fmt::Display for Exit {
                 Some(name) => write!(f, "signal {number} ({name})"),
                 None => write!(f, "signal {number}"),
             },
+            Self::OutOfMemory { limit } => write!(
+                f,
+                "memory: killed by the kernel's limit, `memory_max` is {}",
+                mebibytes(*limit)
+            ),
         }
     }
 }
@@ -129,10 +139,18 @@ pub enum Cause {
         /// How many are allowed.
         limit: u32,
     },
-    /// It did not go even when killed; the kernel holds it.
+    /// It does not go even when killed; the kernel holds it.
     Unkillable {
-        /// The process id.
+        /// The process id, of it or of something that it has started.
         pid: u32,
+        /// Its state, as `ps` shows it, where that is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state: Option<char>,
+    },
+    /// Something that looks after it broke, which is a fault of mcp-wrapper and not its own.
+    Panicked {
+        /// What was said.
+        what: String,
     },
 }
 
@@ -179,7 +197,16 @@ impl fmt::Display for Cause {
                 f,
                 "over its limit of processes: {n_processes}, `processes_max` is {limit}"
             ),
-            Self::Unkillable { pid } => write!(f, "process {pid} did not end even when killed"),
+            Self::Unkillable { pid, state } => {
+                write!(f, "process {pid} does not end even when killed")?;
+                match state {
+                    Some('D') => f.write_str(" (state D: the kernel holds it)")?,
+                    Some(state) => write!(f, " (state {state})")?,
+                    None => {}
+                }
+                f.write_str("; no other is started before it is gone")
+            }
+            Self::Panicked { what } => write!(f, "a bug in mcp-wrapper, which looks after it: {what}"),
         }
     }
 }
@@ -215,6 +242,8 @@ pub struct SupervisionEvent {
 
 /// Characters of one text in an event that is kept.
 const TEXT_CHARS_MAX: usize = 1_000;
+/// Characters of one name in an event that is kept.
+const KEY_CHARS_MAX: usize = 200;
 /// Characters of one line of stderr in an event that is kept.
 const STDERR_LINE_CHARS_MAX: usize = 400;
 /// All its lines of stderr together; the last ones are kept.
@@ -237,6 +266,18 @@ impl SupervisionEvent {
                 cut(why, TEXT_CHARS_MAX);
             }
             What::Ready { revision, .. } => cut(revision, TEXT_CHARS_MAX),
+            What::ListChanged {
+                list,
+                changes,
+                n_more,
+            } => {
+                cut(list, KEY_CHARS_MAX);
+                *n_more += changes.len().saturating_sub(LIST_CHANGES_MAX);
+                changes.truncate(LIST_CHANGES_MAX);
+                for change in changes {
+                    cut(&mut change.key, KEY_CHARS_MAX);
+                }
+            }
             What::Spawned { .. }
             | What::Asked { .. }
             | What::Backoff { .. }
@@ -258,6 +299,7 @@ fn bound_cause(cause: &mut Cause) {
         | Cause::NoResources { why }
         | Cause::BadHandshake { why }
         | Cause::Garbled { why }
+        | Cause::Panicked { what: why }
         | Cause::NoHandshake { noise: Some(why), .. } => cut(why, TEXT_CHARS_MAX),
         Cause::Asked
         | Cause::OtherEra
@@ -296,6 +338,40 @@ fn cut(text: &mut String, n_chars_max: usize) {
         text.truncate(at);
         text.push('…');
     }
+}
+
+/// Changes of one list that are told one by one.
+pub const LIST_CHANGES_MAX: usize = 20;
+
+/// What became of one item of a list. A hash is that of the whole item under the child's own name, the first 16 hex
+/// digits of its SHA-256: the same text has the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListChange {
+    /// Its name, URI or template, as the child knows it.
+    pub key: String,
+    /// The item that was there; none where it is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// The item that is there; none where it is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+impl fmt::Display for ListChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = &self.key;
+        match (&self.before, &self.after) {
+            (None, Some(after)) => write!(f, "`{key}` is new ({after})"),
+            (Some(before), None) => write!(f, "`{key}` is gone ({before})"),
+            (Some(before), Some(after)) => write!(f, "`{key}` reads differently ({before}, now {after})"),
+            (None, None) => write!(f, "`{key}`"),
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// What happened to a child.
@@ -379,6 +455,17 @@ pub enum What {
         /// How many it may have.
         limit: u64,
     },
+    /// One of its lists is another than it was.
+    ListChanged {
+        /// The method that asks for it.
+        list: String,
+        /// What is new, what is gone, and what reads differently under the same name; no more than
+        /// [`LIST_CHANGES_MAX`] in all.
+        changes: Vec<ListChange>,
+        /// How many more there are.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        n_more: usize,
+    },
     /// It writes more to stderr than is kept: lines are dropped.
     Flood {
         /// What is kept of each second, bytes.
@@ -424,6 +511,20 @@ impl fmt::Display for What {
                 f,
                 "a process of it has {n_files} open files, `files_max` allows {limit}"
             ),
+            Self::ListChanged {
+                list,
+                changes,
+                n_more,
+            } => {
+                write!(f, "`{list}` has changed")?;
+                for (n, change) in changes.iter().enumerate() {
+                    write!(f, "{}{change}", if n == 0 { ": " } else { ", " })?;
+                }
+                match n_more {
+                    0 => Ok(()),
+                    n => write!(f, ", and {n} more"),
+                }
+            }
             Self::Flood { bytes_per_second } => write!(
                 f,
                 "writes more than {bytes_per_second} bytes a second to stderr: lines are dropped"

@@ -3,9 +3,12 @@
 //! A token to say "stop", a tracker to wait, and the names of those that are still running.
 //! This is the only place that calls `tokio::spawn`.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -70,6 +73,29 @@ impl Tasks {
     }
 }
 
+/// What a future gives, or what it said when it panicked.
+///
+/// Whatever it shares with others must not be left half changed by a panic: locks are not poisoned by this.
+///
+/// # Errors
+/// The message of the panic.
+pub async fn unless_panicked<T>(future: impl Future<Output = T>) -> Result<T, String> {
+    let mut future = std::pin::pin!(future);
+    std::future::poll_fn(move |context| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(polled) => polled.map(Ok),
+            Err(payload) => Poll::Ready(Err(message(&*payload))),
+        }
+    })
+    .await
+}
+
+fn message(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
+}
+
 /// Counts one running task for as long as it lives.
 struct Counted {
     name: &'static str,
@@ -102,6 +128,18 @@ impl Drop for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_in_its_own_words() {
+        let n = 7;
+        let panics = async {
+            tokio::task::yield_now().await;
+            panic!("no {n}")
+        };
+        let told: Result<(), String> = unless_panicked(panics).await;
+        assert_eq!(told, Err("no 7".to_owned()));
+        assert_eq!(unless_panicked(async { 1 }).await, Ok(1));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn drain_waits_for_tasks_that_listen_and_names_those_that_do_not() {

@@ -10,9 +10,11 @@ pub mod headers;
 pub mod import;
 pub mod memory;
 pub mod message;
+pub mod mirror;
 pub mod names;
 pub mod object;
 pub mod pending;
+pub mod seal;
 pub mod sessions;
 
 /// A target.
@@ -27,8 +29,10 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("import", import::run),
     ("memory", memory::run),
     ("message", message::run),
+    ("mirror", mirror::run),
     ("names", names::run),
     ("object", object::run),
     ("pending", pending::run),
+    ("seal", seal::run),
     ("sessions", sessions::run),
 ];

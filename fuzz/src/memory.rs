@@ -1,7 +1,5 @@
 //! The shim's memory: after a restart each request that was not answered is answered once, and what the next daemon
-//! hears is well-formed.
-
-use std::collections::BTreeSet;
+//! hears is well-formed and not too much at once.
 
 use mcp_wrapper::front::shim::fuzzed::Memory;
 use mcp_wrapper::rpc::object::Object;
@@ -9,11 +7,14 @@ use mcp_wrapper::rpc::{Incoming, Message, Notification, RequestId};
 
 use crate::any::{Any, bytes};
 
+/// What the shim asks by itself at once.
+const N_AT_ONCE_MAX: usize = 256;
+
 pub fn run(data: &[u8]) {
     let mut any = Any(data);
     let mut memory = Memory::default();
-    // The texts of the ids of the client's requests without an answer, its handshakes apart: those are said again.
-    let mut waiting: BTreeSet<String> = BTreeSet::new();
+    // The texts of the ids of the client's requests without an answer, oldest first.
+    let mut waiting: Vec<String> = Vec::new();
     let mut hello: Option<String> = None;
     for _ in 0..64 {
         if any.is_empty() {
@@ -34,11 +35,12 @@ pub fn run(data: &[u8]) {
                         if request.method.as_str() == "initialize" && hello.is_none() {
                             hello = Some(id.clone());
                         }
-                        waiting.insert(id);
+                        waiting.retain(|known| *known != id);
+                        waiting.push(id);
                     }
                     Some(Message::Notification(note)) => {
                         if let Some(id) = taken_back(&note) {
-                            waiting.remove(&id);
+                            waiting.retain(|known| *known != id);
                         }
                     }
                     Some(Message::Response(_)) | None => {}
@@ -50,24 +52,29 @@ pub fn run(data: &[u8]) {
                     && let Some(id) = response.id
                     && passed
                 {
-                    waiting.remove(id.raw().as_str());
+                    let id = id.raw().as_str();
+                    let was_asked = waiting.iter().any(|known| known == id);
+                    waiting.retain(|known| known != id);
+                    // A handshake that was refused does not count.
+                    if was_asked && response.outcome.is_err() && hello.as_deref() == Some(id) {
+                        hello = None;
+                    }
                 }
+                let said = memory.next_lines();
+                assert!(said.len() <= N_AT_ONCE_MAX);
+                said.iter().for_each(|line| drop(read(line)));
             }
             _restart => {
                 let [lost, replay, news] = memory.again();
-                let mut answered = BTreeSet::new();
+                let mut answered = Vec::new();
                 for line in &lost {
                     if let Message::Response(response) = read(line) {
-                        let id = response.id.expect("it is somebody's").raw().as_str().to_owned();
-                        assert!(answered.insert(id), "answered twice: {line:?}");
+                        answered.push(response.id.expect("it is somebody's").raw().as_str().to_owned());
                     }
                 }
-                let kept = hello
-                    .iter()
-                    .filter(|id| waiting.contains(*id))
-                    .cloned()
-                    .collect::<BTreeSet<_>>();
-                assert_eq!(answered, &waiting - &kept);
+                // A handshake without an answer is said again; the others hear of it, oldest first.
+                let (kept, ended) = waiting.into_iter().partition(|id| hello.as_ref() == Some(id));
+                assert_eq!(answered, ended);
                 waiting = kept;
                 replay.iter().chain(&news).for_each(|line| drop(read(line)));
                 assert_eq!(replay.is_empty(), hello.is_none());

@@ -33,6 +33,14 @@ pub(super) async fn greet(front: &Arc<Front>, project_dir: &Path, tasks: &Tasks)
         env!("CARGO_PKG_VERSION"),
         front.url
     ));
+    let settings = front.declarations.settings();
+    if settings.is_of_user {
+        say(&format!(
+            "There is no servers.toml in {}, so servers are declared in {}, or with `mcpctl add`.\n",
+            absolute(project_dir).display(),
+            settings.servers_file.display()
+        ));
+    }
     let (front, snippet) = (Arc::clone(front), snippet(front, project_dir));
     tasks.spawn("banner", async move {
         let settled = settled(&front);
@@ -92,9 +100,11 @@ struct Entry {
 /// The entry for `claude_desktop_config.json`, with absolute paths: a desktop client starts it anywhere.
 fn snippet(front: &Front, project_dir: &Path) -> String {
     let command = std::env::current_exe().unwrap_or_else(|_| "mcp-wrapper".into());
-    let project_dir = std::path::absolute(project_dir).unwrap_or_else(|_| project_dir.to_owned());
-    // What the environment said of our folders, the shim has to hear too.
     let settings = front.declarations.settings();
+    let project_dir = absolute(project_dir);
+    // A folder that has nothing to do with it may get a servers.toml of its own, or go away.
+    let project_dir = home().filter(|_| settings.is_of_user).unwrap_or(project_dir);
+    // What the environment said of our folders, the shim has to hear too.
     let told = [
         ("MCP_DATA_DIR", &settings.data_dir),
         ("MCP_LOG_DIR", &settings.log_dir),
@@ -112,6 +122,16 @@ fn snippet(front: &Front, project_dir: &Path) -> String {
     ];
     let text = pasted(Entry { command, args, env });
     format!("\nFor Claude Desktop, in claude_desktop_config.json:\n{text}\n")
+}
+
+fn absolute(folder: &Path) -> PathBuf {
+    std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned())
+}
+
+/// The person's home folder, where that is no project folder itself.
+fn home() -> Option<PathBuf> {
+    let home = std::env::home_dir().filter(|home| home.is_absolute() && home.is_dir())?;
+    (!home.join("servers.toml").exists()).then_some(home)
 }
 
 /// The whole text to paste. Serialised from types: a JSON value would sort the members of the entry.

@@ -1,7 +1,11 @@
 //! How this daemon keeps its processes together, and that nobody else's are left over.
 
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::sync::Arc;
 
+#[cfg(target_os = "linux")]
+use crate::child::process::Cgroups;
 use crate::child::process::Keeping;
 #[cfg(target_os = "linux")]
 use crate::child::strays::{self, Strays};
@@ -16,6 +20,8 @@ pub(super) struct Kept {
     pub(super) keeping: Keeping,
     #[cfg(target_os = "linux")]
     note: Option<Note>,
+    #[cfg(target_os = "linux")]
+    cgroups: Option<Arc<Cgroups>>,
 }
 
 impl Kept {
@@ -23,15 +29,23 @@ impl Kept {
     #[cfg(target_os = "linux")]
     pub(super) async fn begin(data_dir: &Path) -> Result<Self, String> {
         strays::adopt();
+        let cgroups = Cgroups::take().map(Arc::new);
+        if cgroups.is_some() {
+            tracing::info!("each server gets a cgroup of its own");
+        }
         let note = Note::take_over(data_dir).await?;
         let keeping = match &note {
-            Some(note) => Keeping::leashed(note.daemon()),
+            Some(note) => Keeping::leashed(note.daemon(), cgroups.clone()),
             None => {
                 tracing::warn!("without /proc, processes that leave their group will not be found");
                 Keeping::Grouped
             }
         };
-        Ok(Self { keeping, note })
+        Ok(Self {
+            keeping,
+            note,
+            cgroups,
+        })
     }
 
     /// Here nothing is known of other processes than those of our groups.
@@ -64,8 +78,13 @@ impl Kept {
     /// Nothing should be left.
     pub(super) fn end(self) {
         #[cfg(target_os = "linux")]
-        if let Some(note) = self.note {
-            note.tear_up();
+        {
+            if let Some(note) = self.note {
+                note.tear_up();
+            }
+            if let Some(cgroups) = self.cgroups {
+                cgroups.give_back();
+            }
         }
     }
 }

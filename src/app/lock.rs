@@ -68,7 +68,7 @@ fn refusal(data_dir: &Path, errno: Errno) -> String {
         pid => format!(" (process {pid})"),
     };
     format!(
-        "another mcp-wrapper{who} runs on {shown}; stop it first, or choose another folder with MCP_DATA_DIR"
+        "another mcp-wrapper{who} runs on {shown}; stop it first (`mcpctl shutdown` in its project folder), or choose another folder with MCP_DATA_DIR"
     )
 }
 

@@ -10,13 +10,14 @@ mod leftovers;
 mod limits;
 mod lock;
 mod records;
+mod seal_keys;
 mod signals;
 mod verdicts;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -25,23 +26,26 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bridge::Engine;
+use crate::bridge::seal::Keys;
 use crate::catalog::Catalog;
 use crate::child::hub::Outlet;
 use crate::child::process::Keeping;
 use crate::child::task::Surroundings;
 use crate::child::verdict::Verdicts;
+use crate::config::spec::Autostart;
 use crate::config::{Environment, Settings, read_servers};
 use crate::declare::Declarations;
 use crate::front::http::guard::Guard;
 use crate::front::http::room::Room;
 use crate::front::socket::Door;
 use crate::front::{self, Front, shim, socket, stream};
+use crate::ids::SessionId;
 use crate::registry::Registry;
 use crate::registry::sessions::SessionStore;
 use crate::route::backward::Backward;
 use crate::route::{Listeners, Router};
 use crate::session::{Sessions, keep, sweep};
-use crate::supervise::ProcessManager;
+use crate::supervise::{Entry, ProcessManager};
 use crate::tasks::Tasks;
 use crate::{login_path, telemetry};
 
@@ -89,6 +93,9 @@ pub async fn serve(project_dir: &Path, started: Started) -> ExitCode {
     let _log = telemetry::start(settings.log_level, &settings.log_dir)
         .inspect_err(|problem| tracing::warn!(problem))
         .ok();
+    for warning in settings.warnings() {
+        tracing::warn!("{warning}");
+    }
     match run(settings, project_dir, started).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(Refusal::Locked(text)) => {
@@ -169,7 +176,8 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     };
     let path = path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default());
     let listener = bind(&settings).await.map_err(Refusal::Other)?;
-    let house = House::build(settings, registry, path, kept.keeping.clone(), &listener);
+    let keys = seal_keys::of(&settings.data_dir).map_err(Refusal::Other)?;
+    let house = House::build(settings, registry, path, kept.keeping.clone(), &listener, keys);
     kept.look_after_strays(&house.inner);
     house.recall_lists().await;
     verdicts::recall(
@@ -184,7 +192,7 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
         return Err(Refusal::BadConfig(reloaded.problems.join("\n")));
     }
     // The first client finds the lists that are known, however fast it is.
-    house.front.catalog.rebuild();
+    house.front.catalog.rebuild().await;
     house
         .inner
         .spawn("daemon.pid", lock.note().keep(house.inner.token()));
@@ -223,6 +231,7 @@ impl House {
         path: String,
         keeping: Keeping,
         listener: &TcpListener,
+        keys: Keys,
     ) -> Self {
         let (doors, inner) = (Tasks::new(), Tasks::new());
         let hub = Outlet::default();
@@ -242,7 +251,7 @@ impl House {
         };
         let manager = ProcessManager::new(surroundings);
         let (save, saved) = mpsc::channel(64);
-        let catalog = Catalog::new(manager.directory(), inner.clone(), save);
+        let catalog = Catalog::new(manager.directory(), inner.clone(), save, events.clone());
         let router = Router::new(
             manager.directory(),
             catalog.clone(),
@@ -251,6 +260,8 @@ impl House {
         let sessions = Sessions::new(router.clone());
         let backward = Backward::new(router.clone(), catalog.clone(), inner.clone(), events.clone());
         hub.connect(Arc::new(backward));
+        let engine = Engine::new(router, inner.clone(), keys);
+        inner.spawn("parked calls", sweep_parks(engine.clone(), inner.token()));
         inner.spawn(
             "journal",
             records::journal(registry.clone(), events.subscribe(), inner.token()),
@@ -276,15 +287,18 @@ impl House {
             .local_addr()
             .map_or(settings.port, |address| address.port());
         let front = Front {
-            engine: Engine::new(router, inner.clone()),
+            engine,
             sessions,
             catalog,
             conversations: front::conversation::Conversations::default(),
             guard: Guard::new(&settings),
             tasks: doors.clone(),
             started: Instant::now(),
+            home: SessionId::random(),
+            first: OnceLock::new(),
             url: format!("http://{}/mcp", SocketAddr::new(settings.host, port)),
             closing: CancellationToken::new(),
+            told_to_stop: CancellationToken::new(),
             declarations: Declarations::new(settings, registry, manager.clone()),
             manager,
         };
@@ -345,6 +359,11 @@ impl House {
             Door::open(&data_dir, name).map_err(|error| format!("{}: {error}", data_dir.join(name).display()))
         };
         let (control, lines) = (opened(socket::CONTROL)?, opened(socket::LINES)?);
+        let directory = Arc::clone(&self.front.manager.directory().borrow());
+        let starts = |entry: &&Entry| entry.spec.enabled && entry.spec.policy.autostart == Autostart::Eager;
+        let first = directory.iter().filter(starts);
+        let first = first.map(|entry| entry.spec.name.clone()).collect();
+        self.front.first.get_or_init(|| first);
         let closing = &self.front.closing;
         let network = axum::serve(
             Room::new(listener, self.doors.clone()),
@@ -386,10 +405,15 @@ impl House {
         Ok(())
     }
 
-    /// Lives until a signal says stop.
+    /// Lives until a signal or an operator says stop.
     async fn live(&self, signals: &mut signals::Signals) {
         loop {
-            match signals.next().await {
+            let told = tokio::select! {
+                // Both are cancel-safe.
+                told = signals.next() => told,
+                () = self.front.told_to_stop.cancelled() => signals::Signal::Stop,
+            };
+            match told {
                 signals::Signal::Stop => return,
                 signals::Signal::Reload => {
                     self.front.declarations.reload().await;
@@ -405,6 +429,7 @@ impl House {
             self.front.sessions.n_inflight()
         );
         self.front.closing.cancel();
+        self.front.engine.parks().end_all();
         let deadline = Instant::now() + DRAIN;
         let finished = async {
             while self.front.sessions.n_inflight() > 0 {
@@ -442,6 +467,17 @@ impl House {
         }
         if let Err(error) = self.front.declarations.registry().close().await {
             tracing::warn!(%error, "the registry could not be closed neatly; nothing is lost");
+        }
+    }
+}
+
+/// Takes back parked calls whose clients do not come back.
+async fn sweep_parks(engine: Engine, stop: CancellationToken) {
+    const EVERY: Duration = Duration::from_millis(500);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(EVERY) => engine.parks().sweep(Instant::now()),
         }
     }
 }

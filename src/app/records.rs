@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -84,7 +84,12 @@ pub(super) async fn rebuild(
                 return;
             },
         }
-        catalog.rebuild();
+        // One view for all that has happened meanwhile.
+        while !matches!(events.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = catalog.rebuild() => {}
+        }
     }
 }
 

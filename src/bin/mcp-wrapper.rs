@@ -9,9 +9,23 @@ use mcp_wrapper::app::{self, Started};
 use mcp_wrapper::child::leash;
 use mcp_wrapper::demo;
 
+/// What `--help` says of the environment.
+const ENVIRONMENT: &str = "\
+Environment, also from a file `.env` beside servers.toml:
+  MCP_HOST, MCP_PORT       where it listens; 127.0.0.1 and 8999
+  MCP_AUTH_TOKEN           what clients must show; needed beyond loopback
+  MCP_ALLOWED_HOSTS, MCP_ALLOWED_ORIGINS
+                           further names and browser origins, with commas
+  MCP_SERVERS_FILE         the declared servers; ./servers.toml
+  MCP_DATA_DIR, MCP_LOG_DIR
+                           its folders; ./data and ./logs
+  LOG_LEVEL, DEBUG_MODE    error, warn, info, debug or trace; true for debug
+Where the project folder has no servers.toml and none of MCP_SERVERS_FILE, MCP_DATA_DIR, MCP_LOG_DIR is set,
+~/.config/mcp-wrapper and ~/.local/state/mcp-wrapper are used.";
+
 /// One supervised MCP endpoint in front of many stdio MCP servers.
 #[derive(Debug, Parser)]
-#[command(name = "mcp-wrapper", version, about)]
+#[command(name = "mcp-wrapper", version, about, after_help = ENVIRONMENT)]
 struct Arguments {
     #[command(subcommand)]
     verb: Option<Verb>,

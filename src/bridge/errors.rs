@@ -99,6 +99,11 @@ fn of_child(server: &ServerName, error: &CallError, text: String) -> RpcError {
     RpcError::new(code_of(error), format!("{text}; {advice}")).with_data(data)
 }
 
+/// The code under which a call is refused that a child does not take.
+pub fn refusal_code(error: &CallError) -> i64 {
+    code_of(error)
+}
+
 fn code_of(error: &CallError) -> i64 {
     match error {
         CallError::Gone { .. } | CallError::OtherProcess => code::CHILD_EXITED,
@@ -144,7 +149,8 @@ fn exit_of(cause: &Cause) -> Option<Exit> {
         | Cause::Unresponsive
         | Cause::Memory { .. }
         | Cause::TooManyProcesses { .. }
-        | Cause::Unkillable { .. } => None,
+        | Cause::Unkillable { .. }
+        | Cause::Panicked { .. } => None,
     }
 }
 

@@ -6,10 +6,15 @@
 
 pub mod canonical;
 pub mod errors;
+pub mod exchange;
+mod hints;
 pub mod initialize;
 pub mod ladder;
 pub mod mcp_headers;
 pub mod mirror;
+pub mod modern;
+pub mod offer;
+pub mod parks;
 pub mod seal;
 
 use std::sync::Arc;
@@ -25,6 +30,7 @@ use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Request, RpcError, Text};
 use crate::tasks::Tasks;
 use errors::to_rpc;
+use parks::Parks;
 
 /// How long the answer to a log level waits for the servers that are told it.
 const LEVEL_PATIENCE: Duration = Duration::from_secs(1);
@@ -43,12 +49,26 @@ pub enum Answer {
 pub struct Engine {
     router: Router,
     tasks: Tasks,
+    parks: Parks,
+    offer: Arc<offer::Cache>,
 }
 
 impl Engine {
     /// An engine over this router.
-    pub fn new(router: Router, tasks: Tasks) -> Self {
-        Self { router, tasks }
+    ///
+    /// `keys` seal what clients keep for us.
+    pub fn new(router: Router, tasks: Tasks, keys: seal::Keys) -> Self {
+        Self {
+            parks: Parks::new(router.clone(), keys),
+            offer: Arc::default(),
+            router,
+            tasks,
+        }
+    }
+
+    /// Calls that wait for their clients.
+    pub fn parks(&self) -> &Parks {
+        &self.parks
     }
 
     /// The router.
@@ -58,14 +78,10 @@ impl Engine {
 
     /// Answers what needs no child: at once, without a task or a wait. `None` for everything else.
     pub fn at_once(&self, revision: Revision, request: &Request) -> Option<Outcome> {
-        let kind = match request.method.as_str() {
-            method::PING => return Some(Ok(Raw::empty_object())),
-            method::TOOLS_LIST => Kind::Tools,
-            method::PROMPTS_LIST => Kind::Prompts,
-            method::RESOURCES_LIST => Kind::Resources,
-            method::TEMPLATES_LIST => Kind::Templates,
-            _another => return None,
-        };
+        if request.method.as_str() == method::PING {
+            return Some(Ok(Raw::empty_object()));
+        }
+        let kind = listed_by(request.method.as_str())?;
         Some(
             self.list(kind, revision, request.params.as_ref())
                 .map_err(|error| error.raw()),
@@ -73,21 +89,10 @@ impl Engine {
     }
 
     fn list(&self, kind: Kind, revision: Revision, params: Option<&Raw>) -> Result<Raw, RpcError> {
-        let cursor = params
-            .and_then(Object::of)
-            .and_then(|params| params.get("cursor"));
-        let cursor = match &cursor {
-            None => None,
-            Some(cursor) if cursor.is_null() => None,
-            Some(cursor) => Some(
-                cursor
-                    .as_string()
-                    .ok_or_else(|| RpcError::invalid_params("`cursor` must be a string"))?,
-            ),
-        };
+        let cursor = cursor(params)?;
         let view = self.router.view();
         let page = view.list(kind).page(revision, cursor.as_deref()).cloned();
-        page.ok_or_else(|| RpcError::invalid_params("Invalid cursor: start again without one"))
+        page.ok_or_else(bad_cursor)
     }
 
     /// Answers a request.
@@ -112,7 +117,11 @@ impl Engine {
             }) => Answer::Cancelled,
             Err(error) => {
                 tracing::debug!(method = request.method.as_str(), %error, "a request failed");
-                Answer::Outcome(Err(to_rpc(&error).raw()))
+                let mut told = to_rpc(&error);
+                if let Some(hint) = hints::hint(&error, &self.router) {
+                    told.message = format!("{}; {hint}", told.message);
+                }
+                Answer::Outcome(Err(told.raw()))
             }
         }
     }
@@ -171,6 +180,27 @@ impl Engine {
     }
 }
 
+/// The cursor of a list request.
+fn cursor(params: Option<&Raw>) -> Result<Option<String>, RpcError> {
+    let cursor = params
+        .and_then(Object::of)
+        .and_then(|params| params.get("cursor"))
+        .filter(|cursor| !cursor.is_null());
+    let Some(cursor) = cursor else { return Ok(None) };
+    let text = cursor.as_string().map(std::borrow::Cow::into_owned);
+    text.map(Some)
+        .ok_or_else(|| RpcError::invalid_params("`cursor` must be a string"))
+}
+
+fn bad_cursor() -> RpcError {
+    RpcError::invalid_params("Invalid cursor: start again without one")
+}
+
+/// The kind of list that a method asks for.
+fn listed_by(method: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.method() == method)
+}
+
 /// A member that says where a request goes or whose it is, and stands twice: the server might read the other one.
 fn ambiguous(params: &Raw) -> Option<&'static str> {
     let params = Object::of(params)?;
@@ -199,7 +229,7 @@ pub fn lane_of(session: &crate::session::Session, request: &Request) -> Arc<crat
         request.id.compact(),
         token.map(|token| token.compact()),
     );
-    Arc::new(lane.called_by(session.client.profile().cloned()))
+    Arc::new(lane.called_by(session.client.profile()))
 }
 
 #[cfg(test)]

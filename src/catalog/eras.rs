@@ -4,7 +4,7 @@
 //! on both may be anything. For a client of the former, a schema that is not of an object and the values that it
 //! describes are put under `result` of one (as the TypeScript SDK does): `{"type":"object","properties":{"result":…}}`.
 
-use super::view::without_execution;
+use super::part::without_execution;
 use crate::rpc::Raw;
 use crate::rpc::object::{Object, elements};
 

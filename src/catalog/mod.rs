@@ -1,10 +1,14 @@
 //! What is on offer: the merged, ordered view that every list is served from.
 //!
-//! [`snapshot`] is what one child offers; [`view`] merges all of them, once a change; [`refresh`] fetches a child's
-//! lists when it is ready or says that they changed. A list costs no child a message.
+//! [`snapshot`] is what one child offers; [`part`] is the same as clients see it; [`view`] merges all of them, once a
+//! change; [`refresh`] fetches a child's lists when it is ready or says that they changed; [`merger`] makes one view
+//! of many changes at once. A list costs no child a message.
 
+pub mod changes;
 pub mod eras;
+mod merger;
 pub mod names;
+pub mod part;
 pub mod refresh;
 pub mod snapshot;
 mod trial;

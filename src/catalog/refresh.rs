@@ -8,15 +8,19 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 
+use super::changes::changes;
+use super::merger::Merger;
 use super::names::{self, Naming};
+use super::part::Part;
 use super::snapshot::{Kind, Snapshot, page};
-use super::view::{Part, View};
+use super::view::View;
 use crate::child::handshake::{Handshake, error_text};
 use crate::child::outgoing::Params;
 use crate::child::status::ChildStatus;
-use crate::child::{Call, Child};
+use crate::child::{Call, Child, telling};
+use crate::event::SupervisionEvent;
 use crate::ids::{Generation, ServerName};
 use crate::rpc::Raw;
 use crate::supervise::{Directory, Entry};
@@ -47,7 +51,11 @@ struct Shared {
     directory: watch::Receiver<Arc<Directory>>,
     tasks: Tasks,
     save: mpsc::Sender<Saved>,
+    events: broadcast::Sender<SupervisionEvent>,
     held: Mutex<Held>,
+    merger: Merger,
+    /// Held while a view is made.
+    merged: Mutex<Merged>,
     view: watch::Sender<Arc<View>>,
     refreshed: Notify,
 }
@@ -61,8 +69,33 @@ struct Held {
     on_trial: HashMap<ServerName, (Child, String, Arc<Snapshot>)>,
     /// The last process of which all lists were fetched.
     fresh: HashMap<ServerName, Generation>,
-    /// What the present view was made of.
-    merged: Vec<(ServerName, Naming, Arc<Snapshot>)>,
+}
+
+/// What the present view was made of.
+#[derive(Debug, Default)]
+struct Merged(Vec<Part>);
+
+impl Merged {
+    /// The parts of what is on offer: the present ones, as far as they are of the same.
+    fn parts(&self, offered: Vec<(&Entry, Arc<Snapshot>)>) -> Vec<Part> {
+        let present: HashMap<_, _> = self.0.iter().map(|part| (&part.server, part)).collect();
+        let part = |(entry, snapshot): (&Entry, Arc<Snapshot>)| {
+            let (server, naming) = (&entry.spec.name, Naming::of(&entry.spec));
+            let same = present
+                .get(server)
+                .filter(|part| part.is_of(server, &naming, &snapshot));
+            same.map_or_else(
+                || Part::new(server.clone(), naming.clone(), Arc::clone(&snapshot)),
+                |part| Part::clone(part),
+            )
+        };
+        offered.into_iter().map(part).collect()
+    }
+
+    fn is_of(&self, parts: &[Part]) -> bool {
+        let mut both = parts.iter().zip(&self.0);
+        parts.len() == self.0.len() && both.all(|(a, b)| a.is_of(&b.server, &b.naming, &b.snapshot))
+    }
 }
 
 /// What has to be fetched for one server.
@@ -73,14 +106,22 @@ struct Refresher {
 }
 
 impl Catalog {
-    /// A catalogue without snapshots. Snapshots worth keeping go to `save`.
-    pub fn new(directory: watch::Receiver<Arc<Directory>>, tasks: Tasks, save: mpsc::Sender<Saved>) -> Self {
+    /// A catalogue without snapshots. Snapshots worth keeping go to `save`, changes of lists to `events`.
+    pub fn new(
+        directory: watch::Receiver<Arc<Directory>>,
+        tasks: Tasks,
+        save: mpsc::Sender<Saved>,
+        events: broadcast::Sender<SupervisionEvent>,
+    ) -> Self {
         let (view, _) = watch::channel(Arc::new(View::merge(Vec::new())));
         Self(Arc::new(Shared {
             directory,
             tasks,
             save,
+            events,
             held: Mutex::default(),
+            merger: Merger::default(),
+            merged: Mutex::default(),
             view,
             refreshed: Notify::new(),
         }))
@@ -126,36 +167,27 @@ impl Catalog {
         refresher.bell.notify_one();
     }
 
-    /// Makes the view anew, if what it is made of has changed.
-    pub fn rebuild(&self) {
+    /// Makes the view anew, if what it is made of has changed. When this returns, the view is of what was there when
+    /// it was called, or of something later.
+    ///
+    /// # Cancel safety
+    /// Safe: the view is made all the same.
+    pub async fn rebuild(&self) {
+        let catalog = self.clone();
+        self.0.merger.run(move || catalog.merge()).await;
+    }
+
+    fn merge(&self) {
+        // Never by two at once, so that an older view cannot overtake a newer one.
+        let mut merged = self.0.merged.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = Arc::clone(&self.0.directory.borrow());
-        let mut held = self.held();
-        held.take_over(&directory);
-        held.snapshots
-            .retain(|server, _| directory.get(server.as_str()).is_some());
-        let merged: Vec<_> = directory
-            .iter()
-            .filter_map(|entry| Some((entry, held.offered(entry)?)))
-            .map(named)
-            .collect();
-        let same = merged.len() == held.merged.len()
-            && merged
-                .iter()
-                .zip(&held.merged)
-                .all(|(a, b)| a.0 == b.0 && a.1 == b.1 && Arc::ptr_eq(&a.2, &b.2));
-        if same {
+        let offered = self.held().all_offered(&directory);
+        let parts = merged.parts(offered);
+        if merged.is_of(&parts) {
             return;
         }
-        let part = |(server, naming, snapshot)| Part {
-            server,
-            naming,
-            snapshot,
-        };
-        let view = View::merge(merged.iter().cloned().map(part).collect());
-        held.merged = merged;
-        // Under the lock, so that an older view cannot overtake a newer one.
-        self.0.view.send_replace(Arc::new(view));
-        drop(held);
+        self.0.view.send_replace(Arc::new(View::merge(parts.clone())));
+        *merged = Merged(parts);
     }
 
     async fn refresh_again_and_again(self, server: ServerName, refresher: Arc<Refresher>) {
@@ -220,15 +252,39 @@ impl Catalog {
         for warning in &snapshot.warnings {
             tracing::warn!(%server, warning);
         }
+        let is_same_definition = self.is_held_for(server, &entry.spec.fingerprint);
+        if let Some(before) = before.as_ref().filter(|_| is_same_definition) {
+            self.tell_changes(entry, status.generation, kinds, before, &snapshot);
+        }
         // The same lists of another definition are news too: they are on offer only under the present one.
-        if before.as_deref() != Some(&snapshot) || !self.is_held_for(server, &entry.spec.fingerprint) {
+        if before.as_deref() != Some(&snapshot) || !is_same_definition {
             self.hold(entry, snapshot).await;
         }
-        self.rebuild();
+        self.rebuild().await;
         if kinds.len() == Kind::ALL.len() {
             self.held().fresh.insert(server.clone(), status.generation);
             self.0.refreshed.notify_waiters();
         }
+    }
+
+    /// What one definition offers has changed, since the last look or since the last run.
+    fn tell_changes(
+        &self,
+        entry: &Entry,
+        generation: Generation,
+        kinds: &[Kind],
+        before: &Snapshot,
+        after: &Snapshot,
+    ) {
+        let server = &entry.spec.name;
+        let changed = kinds
+            .iter()
+            .filter_map(|kind| changes(*kind, before.items(*kind), after.items(*kind)));
+        tracing::info_span!("child", %server).in_scope(|| {
+            for what in changed {
+                telling::tell(&self.0.events, server, generation, what);
+            }
+        });
     }
 
     /// Waits until the lists of this process, or of a later one, are fetched.
@@ -341,16 +397,22 @@ impl Held {
         self.on_trial.retain(|_, (child, _, _)| !child.has_ended());
     }
 
+    /// What all servers have on offer now, in the order of their declaration.
+    fn all_offered<'d>(&mut self, directory: &'d Directory) -> Vec<(&'d Entry, Arc<Snapshot>)> {
+        self.take_over(directory);
+        self.snapshots
+            .retain(|server, _| directory.get(server.as_str()).is_some());
+        let all = directory.iter();
+        all.filter_map(|entry| Some((entry, self.offered(entry)?)))
+            .collect()
+    }
+
     /// What a server has on offer now: its last lists, unless it is known to be of no use.
     fn offered(&self, entry: &Entry) -> Option<Arc<Snapshot>> {
         let (fingerprint, snapshot) = self.snapshots.get(&entry.spec.name)?;
         let is_out = matches!(entry.child.status().state, "failed" | "disabled" | "stopped");
         (!is_out && *fingerprint == entry.spec.fingerprint).then(|| Arc::clone(snapshot))
     }
-}
-
-fn named((entry, snapshot): (&Entry, Arc<Snapshot>)) -> (ServerName, Naming, Arc<Snapshot>) {
-    (entry.spec.name.clone(), Naming::of(&entry.spec), snapshot)
 }
 
 const ALL: u8 = 0b1111;

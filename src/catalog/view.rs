@@ -1,15 +1,14 @@
 //! All children's lists as one: serialised once a change, with the tables that lead back. Pure.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
-use super::names::{self, Naming};
-use super::snapshot::{Item, Kind, Snapshot};
+use super::names;
+use super::part::{Offered, Part, TaskSupport};
+use super::snapshot::{Item, Kind};
 use super::uris;
 use crate::ids::ServerName;
 use crate::rpc::Raw;
 use crate::rpc::mcp::Revision;
-use crate::rpc::object::Object;
 
 /// Items on one page: hosts often read the first page only, so a page is long.
 pub const N_PAGE_ITEMS: usize = 2000;
@@ -17,17 +16,6 @@ pub const N_PAGE_ITEMS: usize = 2000;
 const INSTRUCTIONS_BYTES_MAX: usize = 2048;
 /// What all instructions may take, bytes.
 const ALL_INSTRUCTIONS_BYTES_MAX: usize = 8192;
-
-/// One server's part in the view.
-#[derive(Debug, Clone)]
-pub struct Part {
-    /// Whose.
-    pub server: ServerName,
-    /// How its names are exposed.
-    pub naming: Naming,
-    /// What it offers.
-    pub snapshot: Arc<Snapshot>,
-}
 
 /// Where an exposed name or URI leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +39,8 @@ pub struct List {
     owners: HashMap<String, Owner>,
     /// The exposed keys, in order.
     order: Vec<String>,
+    /// How many are whose.
+    n_items: HashMap<ServerName, usize>,
 }
 
 /// All children's lists as one.
@@ -95,6 +85,21 @@ impl View {
             Kind::Resources => &self.resources,
             Kind::Templates => &self.templates,
         }
+    }
+
+    /// An item of a list by its exposed key, as its server wrote it.
+    pub fn item(&self, kind: Kind, exposed: &str) -> Option<&Raw> {
+        let owner = self.list(kind).owner(exposed)?;
+        let items = self.part(&owner.server)?.snapshot.items(kind);
+        let item = items.iter().find(|item| item.key == owner.own)?;
+        Some(&item.raw)
+    }
+
+    /// The page that a cursor of ours names; the first without one.
+    pub fn page_number(cursor: Option<&str>) -> Option<usize> {
+        let Some(cursor) = cursor else { return Some(0) };
+        let number = cursor.strip_prefix("page-")?.parse().ok();
+        number.filter(|number| *number > 0)
     }
 
     /// One server's part.
@@ -169,62 +174,60 @@ impl List {
         let mut list = Self::default();
         let claims = Claims::of(kind, parts);
         let mut items = Vec::new();
-        let mut has_tasks = false;
         for part in parts {
-            for item in part.snapshot.items(kind) {
-                let Some((key, raw)) = list.exposed(kind, part, item, &claims, warnings) else {
+            let mut n_items = 0;
+            for (at, item) in part.snapshot.items(kind).iter().enumerate() {
+                let prepared = part.prepared(kind, at);
+                let Some(offered) = list.exposed(kind, part, item, prepared, &claims, warnings) else {
                     continue;
                 };
-                let (support, raw) = task_support(kind, part, raw);
-                if support == TaskSupport::Required {
-                    list.need_task.insert(key.clone());
+                if offered.tasks == TaskSupport::Required {
+                    list.need_task.insert(offered.key.clone());
                 }
-                has_tasks |= support != TaskSupport::Unsaid;
-                list.owners.insert(
-                    key.clone(),
-                    Owner {
-                        server: part.server.clone(),
-                        own: item.key.clone(),
-                    },
-                );
-                list.order.push(key);
-                items.push(raw);
+                let owner = Owner {
+                    server: part.server.clone(),
+                    own: item.key.clone(),
+                };
+                list.owners.insert(offered.key.clone(), owner);
+                list.order.push(offered.key.clone());
+                items.push(offered);
+                n_items += 1;
             }
+            list.n_items.insert(part.server.clone(), n_items);
         }
-        list.pages = pages(kind, &items);
-        if has_tasks {
-            let older: Vec<Raw> = items.iter().map(without_execution).collect();
-            list.pages_before_tasks = Some(pages(kind, &older));
+        list.pages = pages(kind, items.iter().map(|item| &item.raw));
+        if items.iter().any(|item| item.tasks != TaskSupport::Unsaid) {
+            let older = items
+                .iter()
+                .map(|item| item.before_tasks.as_ref().unwrap_or(&item.raw));
+            list.pages_before_tasks = Some(pages(kind, older));
         }
         list
     }
 
-    /// The exposed key and item, or a warning.
+    /// The item as it is exposed, or a warning.
     fn exposed(
         &self,
         kind: Kind,
         part: &Part,
         item: &Item,
+        prepared: Option<&Offered>,
         claims: &Claims<'_>,
         warnings: &mut Vec<(ServerName, String)>,
-    ) -> Option<(String, Raw)> {
-        let bare = match kind {
-            Kind::Tools | Kind::Prompts => claims.name_of(part, &item.key, warnings),
-            Kind::Resources | Kind::Templates => item.key.clone(),
+    ) -> Option<Offered> {
+        let bare = match prepared {
+            Some(prepared) => claims.name_of(part, &item.key, &prepared.key, warnings),
+            None => item.key.clone(),
         };
         let claimed = claims
             .first_of(&bare)
             .filter(|(claimer, own)| claimer.server != part.server || **own != item.key);
         let taken = self.owners.get(&bare).map(|owner| &owner.server);
         let Some(first) = taken.or(claimed.map(|(claimer, _)| &claimer.server)) else {
-            let raw = if bare == item.key {
-                item.raw.clone()
-            } else {
-                renamed(kind, item, &bare)
-            };
-            return Some((bare, raw));
+            let as_prepared = prepared.filter(|prepared| prepared.key == bare);
+            return Some(as_prepared.map_or_else(|| part.offered(kind, item, bare), Offered::clone));
         };
-        if matches!(kind, Kind::Tools | Kind::Prompts) {
+        if prepared.is_some() {
             let what = kind.member();
             let told = format!(
                 "{what}: `{bare}` is already offered by `{first}`, which comes first; give one of the two servers another prefix, or `{}` an alias",
@@ -234,8 +237,7 @@ impl List {
             return None;
         }
         let key = uris::tagged(&item.key, part.server.as_str());
-        let raw = renamed(kind, item, &key);
-        Some((key, raw))
+        Some(part.offered(kind, item, key))
     }
 
     /// Whose an exposed key is.
@@ -252,10 +254,7 @@ impl List {
 
     /// How many of a server's items are on offer.
     pub fn n_of(&self, server: &ServerName) -> usize {
-        self.owners
-            .values()
-            .filter(|owner| owner.server == *server)
-            .count()
+        self.n_items.get(server).copied().unwrap_or_default()
     }
 
     /// Whether a tool, by its exposed name, runs as a task only.
@@ -265,73 +264,21 @@ impl List {
 
     /// The result of a list request: the first page, or the one that a cursor of ours names.
     pub fn page(&self, revision: Revision, cursor: Option<&str>) -> Option<&Raw> {
-        let at = match cursor {
-            None => 0,
-            Some(cursor) => cursor
-                .strip_prefix("page-")?
-                .parse::<usize>()
-                .ok()
-                .filter(|at| *at > 0)?,
-        };
-        let older = self
+        self.pages(revision).get(View::page_number(cursor)?)
+    }
+
+    /// All pages, for clients of this revision.
+    pub fn pages(&self, revision: Revision) -> &[Raw] {
+        let without_tasks = self
             .pages_before_tasks
             .as_ref()
-            .filter(|_| revision < Revision::V2025_11_25);
-        older.unwrap_or(&self.pages).get(at)
+            .filter(|_| revision != Revision::V2025_11_25);
+        without_tasks.unwrap_or(&self.pages)
     }
 
     /// Whether a client that has read the one has read the other.
     pub fn reads_like(&self, other: &Self) -> bool {
         self.pages == other.pages
-    }
-}
-
-/// What a tool says of tasks, as far as it counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum TaskSupport {
-    /// Nothing.
-    Unsaid,
-    /// It runs as a plain call too, or as one only.
-    Said,
-    /// It runs as a task only.
-    Required,
-}
-
-/// What a tool says of tasks, and the tool. We declare tasks for all servers, so a tool of one that makes none must not
-/// say that it supports them.
-fn task_support(kind: Kind, part: &Part, raw: Raw) -> (TaskSupport, Raw) {
-    let said = || {
-        let execution = Object::of(&raw)?.get("execution")?;
-        Object::of(&execution)?.get_string("taskSupport")
-    };
-    let Some(said) = (if kind == Kind::Tools { said() } else { None }) else {
-        return (TaskSupport::Unsaid, raw);
-    };
-    if !part.snapshot.makes_tasks() {
-        return (TaskSupport::Unsaid, without_execution(&raw));
-    }
-    let support = if said == "required" {
-        TaskSupport::Required
-    } else {
-        TaskSupport::Said
-    };
-    (support, raw)
-}
-
-/// A tool as revisions before tasks know it.
-pub(super) fn without_execution(tool: &Raw) -> Raw {
-    let Some(object) = Object::of(tool) else {
-        return tool.clone();
-    };
-    let Some(execution) = object.get("execution").filter(Raw::is_object) else {
-        return tool.clone();
-    };
-    let rest = Object::of(&execution).map(|execution| execution.without(&["taskSupport"]));
-    match rest {
-        Some(rest) if Object::of(&rest).is_some_and(|rest| !rest.is_empty()) => {
-            object.with("execution", &rest)
-        }
-        _empty => object.without(&["execution"]),
     }
 }
 
@@ -361,10 +308,15 @@ impl<'a> Claims<'a> {
     }
 
     /// The chosen name where there is one and it is free, else the one with the prefix.
-    fn name_of(&self, part: &Part, own: &String, warnings: &mut Vec<(ServerName, String)>) -> String {
-        let prefixed = || names::exposed(part.server.as_str(), &part.naming.prefix, own);
+    fn name_of(
+        &self,
+        part: &Part,
+        own: &str,
+        prefixed: &str,
+        warnings: &mut Vec<(ServerName, String)>,
+    ) -> String {
         let Some(alias) = part.naming.alias(own) else {
-            return prefixed();
+            return prefixed.to_owned();
         };
         match self.first_of(alias) {
             Some((first, _)) if first.server != part.server => {
@@ -373,7 +325,7 @@ impl<'a> Claims<'a> {
                     first.server
                 );
                 warnings.push((part.server.clone(), told));
-                prefixed()
+                prefixed.to_owned()
             }
             _its_own => alias.to_owned(),
         }
@@ -393,20 +345,11 @@ fn idle_aliases(parts: &[Part], warnings: &mut Vec<(ServerName, String)>) {
     }
 }
 
-fn renamed(kind: Kind, item: &Item, key: &str) -> Raw {
-    let object = Object::of(&item.raw);
-    object.map_or_else(
-        || item.raw.clone(),
-        |object| object.with(kind.key(), &Raw::of(&key)),
-    )
-}
-
-fn pages(kind: Kind, items: &[Raw]) -> Vec<Raw> {
+fn pages<'i>(kind: Kind, mut items: impl ExactSizeIterator<Item = &'i Raw>) -> Vec<Raw> {
     let n_pages = items.len().div_ceil(N_PAGE_ITEMS).max(1);
     let page = |n: usize| {
-        let on_it = items.iter().skip(n * N_PAGE_ITEMS).take(N_PAGE_ITEMS);
         let mut text = format!("{{\"{}\":[", kind.member()).into_bytes();
-        for (at, item) in on_it.enumerate() {
+        for (at, item) in items.by_ref().take(N_PAGE_ITEMS).enumerate() {
             if at > 0 {
                 text.push(b',');
             }

@@ -1,5 +1,9 @@
 //! What clients see of several servers: merged lists, names, pages.
 
+use std::sync::Arc;
+
+use super::super::names::Naming;
+use super::super::snapshot::Snapshot;
 use super::*;
 use crate::child::handshake::Handshake;
 
@@ -28,14 +32,11 @@ fn part(server: &str, prefix: &str, tools: &[&str], uris: &[&str], templates: &[
     );
     let template = |u: &&str| format!(r#"{{"uriTemplate":"{u}","name":"n"}}"#);
     snapshot.take(Kind::Templates, &all(templates.iter().map(template).collect()));
-    Part {
-        server: ServerName::parse(server).unwrap(),
-        naming: Naming {
-            prefix: prefix.to_owned(),
-            aliases: Arc::default(),
-        },
-        snapshot: Arc::new(snapshot),
-    }
+    let naming = Naming {
+        prefix: prefix.to_owned(),
+        aliases: Arc::default(),
+    };
+    Part::new(ServerName::parse(server).unwrap(), naming, Arc::new(snapshot))
 }
 
 fn owner(view: &View, uri: &str) -> Option<(String, String)> {
@@ -85,7 +86,7 @@ fn called(mut part: Part, aliases: &[(&str, &str)]) -> Part {
         .iter()
         .map(|(own, exposed)| ((*own).to_owned(), (*exposed).to_owned()));
     part.naming.aliases = Arc::new(pairs.collect());
-    part
+    Part::new(part.server, part.naming, part.snapshot)
 }
 
 fn tools_of(view: &View) -> Vec<(&str, &str, &str)> {
@@ -256,14 +257,11 @@ fn what_a_tool_says_of_tasks_is_shown_to_those_who_know_tasks_and_only_where_it_
         let shake = format!(r#"{{"protocolVersion":"2025-11-25","capabilities":{capabilities}}}"#);
         let mut snapshot = Snapshot::of(&Handshake::read(&Ok(raw(&shake))).unwrap());
         snapshot.take(Kind::Tools, &tools.map(raw));
-        Part {
-            server: ServerName::parse(server).unwrap(),
-            naming: Naming {
-                prefix: server.to_owned(),
-                aliases: Arc::default(),
-            },
-            snapshot: Arc::new(snapshot),
-        }
+        let naming = Naming {
+            prefix: server.to_owned(),
+            aliases: Arc::default(),
+        };
+        Part::new(ServerName::parse(server).unwrap(), naming, Arc::new(snapshot))
     };
     let view = View::merge(vec![
         part("a", r#"{"tasks":{"requests":{"tools":{"call":{}}}}}"#),

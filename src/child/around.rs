@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::handshake::Handshake;
 use super::process::Process;
 use super::state::Sight;
+use super::stop::Stop;
 use crate::event::{Rung, What};
 use crate::ids::Generation;
 
@@ -34,6 +35,7 @@ pub(super) enum Report {
 pub(super) async fn keep(
     mut process: Process,
     mut rungs: mpsc::Receiver<Rung>,
+    mut stop: Stop,
     read: [CancellationToken; 2],
     over: CancellationToken,
     generation: Generation,
@@ -45,6 +47,7 @@ pub(super) async fn keep(
             () = process.ended() => break,
             rung = rungs.recv() => {
                 asked = true;
+                stop.begin();
                 let Some(rung) = rung else {
                     // Nobody supervises it any more.
                     process.ask(Rung::Killed);
@@ -55,6 +58,7 @@ pub(super) async fn keep(
             }
         }
     }
+    stop.begin();
     if !asked {
         // Its children have lost their server.
         process.ask(Rung::Killed);

@@ -5,14 +5,13 @@
 //! one comparison. Nobody waits in here.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::error::CallError;
@@ -23,41 +22,12 @@ use super::modern;
 use super::orphans::Orphans;
 use super::outgoing::{OutLine, Params};
 use super::pending::{Found, Pending, Waiter};
+use super::sending::{ReplyTo, Sending, Witness};
 use crate::event::Cause;
 use crate::ids::{Generation, SessionId, WireId};
 use crate::rpc::message::notification_line;
 use crate::rpc::object::Object;
-use crate::rpc::{Outcome, Raw, Text, mcp};
-
-/// The way back of one call. Dropped unanswered, the caller hears that the child is gone.
-#[derive(Debug)]
-pub struct ReplyTo {
-    /// To the client, for progress.
-    pub lane: Option<Arc<Lane>>,
-    /// The answer.
-    pub answer: oneshot::Sender<Result<Outcome, CallError>>,
-    /// A place among the child's calls in flight; freed with this.
-    pub place: Option<OwnedSemaphorePermit>,
-    /// The last progress value: they must grow (MCP, progress).
-    pub last_progress: f64,
-    /// Who has to see the answer where it is read.
-    pub witness: Option<Arc<dyn Witness>>,
-}
-
-/// Sees an answer before whatever the child says next is read: for answers that later messages refer to.
-pub trait Witness: Send + Sync + fmt::Debug {
-    /// The answer to the call `id` on this link. Never waits.
-    fn answered(&self, link: &Link, id: WireId, outcome: &Outcome);
-
-    /// Whether what the call begins outlives it. Such a call is not taken back on the wire: once its answer has come,
-    /// that says what there is to end ([`Self::answered_late`]).
-    fn is_of_what_outlives(&self) -> bool {
-        false
-    }
-
-    /// The answer has come after all, to a call that nobody waits for any more. Never waits.
-    fn answered_late(&self, _link: &Link, _id: WireId, _outcome: &Outcome) {}
-}
+use crate::rpc::{Outcome, Raw, mcp};
 
 /// Sees the answer to a ping that was sent behind a cancellation.
 #[derive(Debug)]
@@ -67,21 +37,6 @@ impl Witness for Heard {
     fn answered(&self, link: &Link, id: WireId, _any: &Outcome) {
         link.table().given_up.heard(id, Instant::now());
     }
-}
-
-/// One call, before it has an id.
-#[derive(Debug)]
-pub struct Sending {
-    /// Its method.
-    pub method: Text,
-    /// Its parameters.
-    pub params: Params,
-    /// Patience that progress starts anew.
-    pub patience: Duration,
-    /// When it is given up in any case.
-    pub hard_deadline: Instant,
-    /// The way back.
-    pub reply: ReplyTo,
 }
 
 /// The two pipes to one process.
@@ -212,21 +167,8 @@ impl Link {
     /// # Errors
     /// `Gone` when the process is, `Overloaded` when its queue is full.
     pub fn listen(&self, params: Raw) -> Result<Listen, CallError> {
-        let (answer, ended) = oneshot::channel();
         let (ack, acknowledged) = oneshot::channel();
-        let sending = Sending {
-            method: Text::fixed(mcp::method::LISTEN),
-            params: Params::Plain(params),
-            patience: STREAM_PATIENCE,
-            hard_deadline: Instant::now() + STREAM_PATIENCE,
-            reply: ReplyTo {
-                lane: None,
-                answer,
-                place: None,
-                last_progress: f64::NEG_INFINITY,
-                witness: None,
-            },
-        };
+        let (sending, ended) = Sending::ours(mcp::method::LISTEN, Params::Plain(params), STREAM_PATIENCE);
         // Known as a stream before its first message can be read.
         let mut table = self.table();
         let id = self
@@ -398,20 +340,8 @@ impl Link {
 
     /// A request whose answer tells only that the child has heard what was written before.
     fn send_and_see_heard(&self, method: &'static str, params: Params) {
-        let (answer, _nobody_waits) = oneshot::channel();
-        let sending = Sending {
-            method: Text::fixed(method),
-            params,
-            patience: GHOST_KEPT,
-            hard_deadline: Instant::now() + GHOST_KEPT,
-            reply: ReplyTo {
-                lane: None,
-                answer,
-                place: None,
-                last_progress: f64::NEG_INFINITY,
-                witness: Some(Arc::new(Heard)),
-            },
-        };
+        let (mut sending, _nobody_waits) = Sending::ours(method, params, GHOST_KEPT);
+        sending.reply.witness = Some(Arc::new(Heard));
         if self.send(sending).is_err() {
             tracing::debug!(
                 method,
@@ -564,6 +494,11 @@ impl Link {
         self.heard.swap(false, Ordering::Relaxed)
     }
 
+    /// The newest id; 0 before the first.
+    pub(super) fn newest(&self) -> WireId {
+        self.table().calls.newest()
+    }
+
     /// Calls in flight.
     pub fn n_inflight(&self) -> usize {
         self.table().n_inflight()
@@ -665,27 +600,14 @@ fn settle(reply: ReplyTo, outcome: Result<Outcome, CallError>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::child::lane::Lane;
+    use crate::child::sending::Answer;
     use crate::event::Exit;
     use crate::rpc::RequestId;
 
-    fn sending(lane: Option<Arc<Lane>>) -> (Sending, oneshot::Receiver<Result<Outcome, CallError>>) {
-        let (answer, waits) = oneshot::channel();
-        let reply = ReplyTo {
-            lane,
-            answer,
-            place: None,
-            last_progress: f64::NEG_INFINITY,
-            witness: None,
-        };
-        let patience = Duration::from_secs(60);
-        let hard_deadline = Instant::now() + Duration::from_secs(600);
-        let sending = Sending {
-            method: Text::fixed("m"),
-            params: Params::None,
-            patience,
-            hard_deadline,
-            reply,
-        };
+    fn sending(lane: Option<Arc<Lane>>) -> (Sending, Answer) {
+        let (mut sending, waits) = Sending::ours("m", Params::None, Duration::from_secs(60));
+        sending.reply.lane = lane;
         (sending, waits)
     }
 

@@ -1,4 +1,4 @@
-//! Whose answer a line was that is too long to be kept: read from its two ends.
+//! Whose answer a line was that is too long to be kept, or no JSON: read from its two ends.
 //!
 //! Only the members of the message itself count, never what lies inside its payload: a result is full of other
 //! people's ids, and the wrong caller must not be told.
@@ -14,6 +14,35 @@ pub fn answered(head: &[u8], tail: &[u8]) -> Option<u64> {
     all.iter()
         .find(|(key, _)| *key == b"id")
         .and_then(|(_, value)| number(value))
+}
+
+/// Bytes at each end of a line that is no JSON in which its members are looked for.
+const END_BYTES: usize = 4 << 10;
+
+/// The number under `id` of a line that is meant as an answer and is no JSON: cut short, with a raw line break in a
+/// text, with `NaN` for a number.
+///
+/// What else the members seem to be cannot be trusted as in a whole line, so more is asked for: it begins as an object,
+/// has a `result` or an `error`, and no two ids.
+pub fn meant(line: &[u8]) -> Option<u64> {
+    let line = line.trim_ascii();
+    if !line.starts_with(b"{") {
+        return None;
+    }
+    let head = line.get(..END_BYTES).unwrap_or(line);
+    let tail = line.get(line.len().saturating_sub(END_BYTES)..).unwrap_or(line);
+    let mut all = members(head, 0..head.len(), 1);
+    all.extend(members(tail, (0..tail.len()).rev(), -1));
+    let has = |wanted: &[&[u8]]| all.iter().any(|(key, _)| wanted.contains(key));
+    if has(&[b"method"]) || !has(&[b"result", b"error"]) {
+        return None;
+    }
+    let mut ids = all
+        .iter()
+        .filter(|(key, _)| *key == b"id")
+        .map(|(_, value)| number(value));
+    let id = ids.next()??;
+    ids.all(|other| other == Some(id)).then_some(id)
 }
 
 /// Keys of the outermost object, each with the text from its value on. `step` is 1 forwards, -1 backwards.
@@ -85,6 +114,42 @@ mod tests {
         );
         assert_eq!(of(r#"{"result":"{\"id\":5,"#, r#"\"id\":8}"}"#), None);
         assert_eq!(of(r#"{"result":{"a":"#, r#"{"id":8}}}"#), None);
+    }
+
+    #[test]
+    fn an_answer_that_is_no_json_is_still_somebodys() {
+        let of = |line: &str| meant(line.as_bytes());
+        assert_eq!(of(r#"{"jsonrpc":"2.0","id":7,"result":{"x":NaN}}"#), Some(7));
+        assert_eq!(
+            of(r#"{"jsonrpc":"2.0","id":7,"result":{"text":"cut by a line"#),
+            Some(7)
+        );
+        assert_eq!(of(r#" {"result":{"x":undefined,"id":5},"id":7}"#), Some(7));
+        let long = "x".repeat(3 * END_BYTES);
+        assert_eq!(
+            of(&format!(r#"{{"error":{{"message":"{long}\q"}},"id":7}}"#)),
+            Some(7)
+        );
+        assert_eq!(of(&format!(r#"{{"id":7,"result":"{long}\q"}}"#)), Some(7));
+    }
+
+    #[test]
+    fn what_only_looks_like_an_answer_is_nobodys() {
+        for line in [
+            r#"{"id":7,"level":"info","msg":"no answer"#,
+            r#"INFO {"id":7,"result":NaN}"#,
+            r#"[{"id":7,"result":NaN}]"#,
+            r#"{"id":7,"method":"m","result":NaN}"#,
+            r#"{"id":"7","result":NaN}"#,
+            r#"{"id":7.5,"result":NaN}"#,
+            r#"{"id":7,"result":{}}{"id":8,"result":{}}"#,
+            r#"{"result":{"id":7,"x":NaN}}"#,
+            r#"{"id":7"#,
+            "{",
+            "",
+        ] {
+            assert_eq!(meant(line.as_bytes()), None, "{line}");
+        }
     }
 
     #[test]

@@ -20,9 +20,9 @@ impl Mask {
     /// file, which is no secret and is needed to understand what went wrong.
     pub fn of(command: &Command) -> Self {
         let variables = command.env.values().map(Secret::reveal);
+        let both = std::iter::once(command).chain(command.stop.as_deref());
         // The declared command line: the program, then the arguments.
-        let declared = command.shown.iter().skip(1);
-        let arguments = command.args.iter().zip(declared);
+        let arguments = both.flat_map(|command| command.args.iter().zip(command.shown.iter().skip(1)));
         let filled = arguments.map(|(arg, shown)| filled_in(arg, shown));
         let lines = variables.chain(filled).flat_map(str::lines).map(str::trim);
         let is_secret = |text: &&str| text.chars().count() >= CHARS_MIN && !Path::new(text).exists();
@@ -90,6 +90,7 @@ mod tests {
                 "${PLAIN}",
                 "key ${OTHER} is it",
             ]),
+            stop: None,
         })
     }
 

@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
 
 use super::error::CallError;
 use super::handshake::Handshake;
-use super::link::{Link, ReplyTo, Sending};
+use super::link::Link;
 use super::outgoing::Params;
 use super::probe::{self, Finding, Next, Seen};
+use super::sending::Sending;
 use super::verdict::{Verdict, Verdicts, now_ms};
 use crate::config::spec::EraPolicy;
 use crate::ids::{ServerName, WireId};
 use crate::rpc::error::code;
 use crate::rpc::mcp::{Era, method};
 use crate::rpc::message::notification_line;
-use crate::rpc::{Outcome, Raw, Text};
+use crate::rpc::{Outcome, Raw};
 
 /// What is thought of a server that has not shown it yet: not written down, but its next process is spared the question.
 #[derive(Debug, Clone, Default)]
@@ -233,21 +233,7 @@ impl Meeting {
     }
 
     fn ask(&self, method: &'static str, params: Raw) -> Result<Asked, Refused> {
-        let (answer, answered) = oneshot::channel();
-        let reply = ReplyTo {
-            lane: None,
-            answer,
-            place: None,
-            last_progress: f64::NEG_INFINITY,
-            witness: None,
-        };
-        let sending = Sending {
-            method: Text::fixed(method),
-            params: Params::Plain(params),
-            patience: self.start_timeout,
-            hard_deadline: Instant::now() + self.start_timeout,
-            reply,
-        };
+        let (sending, answered) = Sending::ours(method, Params::Plain(params), self.start_timeout);
         let id = self.link.send(sending).map_err(|_unsent| Refused::Gone)?;
         Ok(Asked { id, answer: answered })
     }

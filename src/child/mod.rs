@@ -7,6 +7,8 @@
 mod around;
 pub mod birth;
 pub mod caller;
+#[cfg(target_os = "linux")]
+pub mod cgroup;
 mod doubt;
 pub mod error;
 pub mod ghosts;
@@ -30,9 +32,12 @@ pub mod probe;
 pub mod process;
 pub mod program;
 pub mod reader;
+pub mod sending;
+pub mod stage;
 pub mod state;
 pub mod status;
 pub mod stderr;
+pub mod stop;
 #[cfg(target_os = "linux")]
 pub mod strays;
 pub mod task;
@@ -62,9 +67,10 @@ use crate::rpc::error::code;
 use crate::rpc::{Outcome, Raw, Text};
 use handshake::Handshake;
 use inputs::Numbers;
-use link::{Link, ReplyTo, Sending, Witness};
+use link::Link;
 use outgoing::Params;
 use reader::Noise;
+use sending::{ReplyTo, Sending, Witness};
 use status::{ChildStatus, Gate};
 use stderr::Tail;
 use usage::Footprint;
@@ -199,6 +205,15 @@ impl Child {
     /// Lines on its stdout that are no messages, so far.
     pub fn n_noise_lines(&self) -> u64 {
         self.0.noise.n_lines.load(Ordering::Relaxed)
+    }
+
+    /// Answers under ids that were never given, and further answers to what was answered already, so far.
+    pub fn n_stray_answers(&self) -> (u64, u64) {
+        let noise = &self.0.noise;
+        (
+            noise.n_unasked.load(Ordering::Relaxed),
+            noise.n_repeated.load(Ordering::Relaxed),
+        )
     }
 
     /// Whether both are the same line of processes under the same definition.

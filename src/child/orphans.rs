@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::link::Witness;
+use super::sending::Witness;
 use crate::ids::WireId;
 
 /// Orphans of one process; the oldest goes first.

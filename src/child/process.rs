@@ -20,6 +20,8 @@ use nix::errno::Errno;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 
 #[cfg(target_os = "linux")]
+pub use super::cgroup::Cgroups;
+#[cfg(target_os = "linux")]
 pub use super::leash::order::Bounds;
 use super::program;
 use super::usage::Tree;
@@ -41,6 +43,8 @@ pub enum Keeping {
         daemon: Arc<str>,
         /// Processes made so far: a token is never given twice.
         n_made: Arc<AtomicU64>,
+        /// Where each gets a cgroup of its own, if that is possible.
+        cgroups: Option<Arc<Cgroups>>,
     },
 }
 
@@ -58,6 +62,10 @@ pub struct Tag<'a> {
     /// What the kernel is told to keep it from. Kept where there are leashes.
     #[cfg(target_os = "linux")]
     pub bounds: Bounds,
+    /// Memory of its whole tree, bytes, for the kernel to keep where it can.
+    pub memory_max: Option<u64>,
+    /// Processes of its whole tree, likewise.
+    pub processes_max: u32,
 }
 
 /// A running process, or one that has ended and is not reaped yet.
@@ -85,10 +93,11 @@ pub struct Pipes {
 #[cfg(target_os = "linux")]
 impl Keeping {
     /// Below leashes, by the name of a daemon.
-    pub fn leashed(daemon: &str) -> Self {
+    pub fn leashed(daemon: &str, cgroups: Option<Arc<Cgroups>>) -> Self {
         Self::Leashed {
             daemon: Arc::from(daemon),
             n_made: Arc::default(),
+            cgroups,
         }
     }
 }
@@ -112,11 +121,19 @@ impl Process {
                 Ok((Self(Kept::Grouped(process)), pipes))
             }
             #[cfg(target_os = "linux")]
-            Keeping::Leashed { daemon, n_made } => {
+            Keeping::Leashed {
+                daemon,
+                n_made,
+                cgroups,
+            } => {
                 let serial = n_made.fetch_add(1, Ordering::Relaxed);
                 let token = format!("{daemon}/{}/{}/{serial}", tag.server, tag.generation);
-                let order = order(command, &file, path, token, tag);
-                let (process, pipes) = Leashed::spawn(&order).await.map_err(|why| failed(&file, why))?;
+                let leaf = cgroups.as_ref().and_then(|cgroups| leaf(cgroups, &token, tag));
+                let mut order = order(command, &file, path, token, tag);
+                order.cgroup = leaf.as_ref().map(|leaf| leaf.folder().to_owned());
+                let limited = leaf.map(|leaf| (leaf, tag.memory_max.unwrap_or_default()));
+                let spawned = Leashed::spawn(&order, limited);
+                let (process, pipes) = spawned.await.map_err(|why| failed(&file, why))?;
                 Ok((Self(Kept::Leashed(process)), pipes))
             }
         }
@@ -223,7 +240,16 @@ fn order(
         eof_grace: tag.eof_grace,
         term_grace: tag.term_grace,
         bounds: tag.bounds,
+        cgroup: None,
     }
+}
+
+/// A cgroup for a process. Without one, its limits are measured.
+#[cfg(target_os = "linux")]
+fn leaf(cgroups: &Cgroups, token: &str, tag: Tag<'_>) -> Option<super::cgroup::Leaf> {
+    let made = cgroups.leaf(token, tag.memory_max, tag.processes_max);
+    made.inspect_err(|error| tracing::warn!(%error, "no cgroup can be made for the server"))
+        .ok()
 }
 
 #[cfg(target_os = "linux")]
@@ -268,6 +294,7 @@ mod tests {
             env: BTreeMap::new(),
             cwd: None,
             shown: Vec::new(),
+            stop: None,
         };
         let tag = Tag {
             server: "a",
@@ -279,6 +306,8 @@ mod tests {
                 core_dumps: false,
                 nice: 0,
             },
+            memory_max: None,
+            processes_max: 1_000,
         };
         // The binary of these tests is no leash; `tests/it/trees.rs` tries that.
         let spawned = Process::spawn(&command, "/usr/bin:/bin", &Keeping::Grouped, tag);

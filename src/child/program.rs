@@ -90,7 +90,12 @@ pub fn find(command: &Command, path: &str) -> Result<PathBuf, String> {
             }
         }
     }
-    Err(refused.unwrap_or_else(|| format!("`{program}`: command not found in PATH ({path})")))
+    Err(refused.unwrap_or_else(|| not_found(program, path)))
+}
+
+/// The sentence for a program that is in none of the folders.
+pub fn not_found(program: &str, path: &str) -> String {
+    format!("`{program}`: command not found in PATH ({path})")
 }
 
 fn check_folder(folder: &Path) -> Result<(), String> {
@@ -143,6 +148,7 @@ mod tests {
             env: BTreeMap::from([("DECLARED".to_owned(), Secret::new("x"))]),
             cwd: cwd.map(PathBuf::from),
             shown: Vec::new(),
+            stop: None,
         }
     }
 

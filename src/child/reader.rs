@@ -4,6 +4,7 @@
 //! stop it. Lines that are no messages are counted and skipped. Reading errors in a row are met with patience:
 //! the n-th waits 2^n seconds, at most 30; a good line resets the count; too many hand the child to its restart.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -55,6 +56,10 @@ impl Patience {
 pub struct Noise {
     /// Lines on stdout that are no messages.
     pub n_lines: AtomicU64,
+    /// Answers under ids that were never given, or under none.
+    pub n_unasked: AtomicU64,
+    /// Further answers to what was answered already.
+    pub n_repeated: AtomicU64,
 }
 
 /// How reading came to its end.
@@ -166,8 +171,9 @@ impl Reader {
         self.link.hear();
         match message {
             Message::Response(Response { id, outcome }) => {
-                let known = id.as_ref().and_then(RequestId::as_u64);
-                if !known.is_some_and(|id| self.link.answer(WireId(id), Ok(outcome))) {
+                let known = id.as_ref().and_then(RequestId::as_u64).map(WireId);
+                if !known.is_some_and(|id| self.link.answer(id, Ok(outcome))) {
+                    self.stray(known);
                     tracing::debug!(?id, "an answer to nothing that was asked");
                 }
             }
@@ -183,6 +189,17 @@ impl Reader {
             }
             Message::Request(request) => self.request(request),
         }
+    }
+
+    /// An answer that nobody waits for: to what was asked and is answered already, or to what was never asked.
+    fn stray(&self, id: Option<WireId>) {
+        let was_asked = id.is_some_and(|id| id != WireId(0) && id <= self.link.newest());
+        let count = if was_asked {
+            &self.noise.n_repeated
+        } else {
+            &self.noise.n_unasked
+        };
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Progress of a call in flight has found its way. What is left may be progress of a task, which outlives the
@@ -281,8 +298,11 @@ impl Reader {
             .clone()
             .filter(|_| malformed.is_response || has_no_method(line));
         let id = own.or_else(|| recovered_id(line));
+        let id = id.as_ref().and_then(RequestId::as_u64);
+        let is_json = malformed.error.code != code::PARSE_ERROR;
+        let id = id.or_else(|| if is_json { None } else { long_line::meant(line) });
         let why = malformed.error.message.clone();
-        if let Some(id) = id.as_ref().and_then(RequestId::as_u64)
+        if let Some(id) = id
             && self
                 .link
                 .answer(WireId(id), Err(CallError::BadAnswer { why: why.clone() }))
@@ -335,24 +355,38 @@ fn recovered_id(line: &Bytes) -> Option<RequestId> {
 pub fn shown(line: &[u8]) -> String {
     const CHARS_MAX: usize = 200;
     let text = String::from_utf8_lossy(line.get(..4 * CHARS_MAX).unwrap_or(line)).into_owned();
-    let mut shown: String = text.chars().take(CHARS_MAX).flat_map(escaped).collect();
+    let mut shown = String::new();
+    escape_onto(&mut shown, &text, CHARS_MAX);
     if text.chars().count() > CHARS_MAX || line.len() > 4 * CHARS_MAX {
         shown.push('…');
     }
     shown
 }
 
-/// One character as it may stand in a log or on a terminal.
-pub fn escaped(character: char) -> Box<dyn Iterator<Item = char>> {
-    let code = u32::from(character);
-    if character.is_control() && character != '\t' {
-        return Box::new(format!("\\x{code:02x}").chars().collect::<Vec<_>>().into_iter());
+/// Adds the first characters of a text as they may stand in a log or on a terminal.
+pub(super) fn escape_onto(shown: &mut String, text: &str, n_chars_max: usize) {
+    // Nearly every line is printable ASCII throughout, and is copied in one piece.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~' | b'\t');
+    if text.len() <= n_chars_max && text.bytes().all(is_plain) {
+        shown.push_str(text);
+        return;
     }
-    // They turn the direction of what follows, and so can show a line as another one.
-    if matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
-        return Box::new(format!("\\u{{{code:x}}}").chars().collect::<Vec<_>>().into_iter());
+    for character in text.chars().take(n_chars_max) {
+        let code = u32::from(character);
+        // Writing to a String cannot fail.
+        if character.is_control() && character != '\t' {
+            write!(shown, "\\x{code:02x}").unwrap_or_default();
+        } else if is_turning(character) {
+            write!(shown, "\\u{{{code:x}}}").unwrap_or_default();
+        } else {
+            shown.push(character);
+        }
     }
-    Box::new(std::iter::once(character))
+}
+
+/// Whether it turns the direction of what follows, and so can show a line as another one.
+fn is_turning(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -12,12 +12,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::child::hub::Outlet;
-use crate::child::link::{ReplyTo, Sending};
 use crate::child::outgoing::{OutLine, Params};
+use crate::child::sending::{Answer, Sending};
 use crate::ids::{Generation, Instance, ServerName};
-use crate::rpc::{Outcome, Text};
-
-type Answer = oneshot::Receiver<Result<Outcome, CallError>>;
 
 /// A reader with everything around it.
 struct Fixture {
@@ -57,22 +54,7 @@ fn fixture() -> Fixture {
 impl Fixture {
     /// Puts a call in flight: the first has the id 1.
     fn call(&self) -> Answer {
-        let (answer, answered) = oneshot::channel();
-        let reply = ReplyTo {
-            lane: None,
-            answer,
-            place: None,
-            last_progress: f64::NEG_INFINITY,
-            witness: None,
-        };
-        let patience = Duration::from_secs(60);
-        let sending = Sending {
-            method: Text::fixed("tools/call"),
-            params: Params::None,
-            patience,
-            hard_deadline: Instant::now() + patience,
-            reply,
-        };
+        let (sending, answered) = Sending::ours("tools/call", Params::None, Duration::from_secs(60));
         self.link.send(sending).unwrap();
         answered
     }
@@ -86,6 +68,7 @@ impl Fixture {
             to_child: self.to_child,
             hub: self.hub,
             n_noise: self.noise.n_lines.load(Ordering::Relaxed),
+            noise: self.noise,
             shown: std::mem::take(&mut self.shown.lock().unwrap()),
             _link: self.link,
         };
@@ -105,6 +88,7 @@ struct Rest {
     to_child: mpsc::Receiver<OutLine>,
     hub: mpsc::Receiver<(Instance, FromChild)>,
     n_noise: u64,
+    noise: Arc<Noise>,
     shown: Vec<String>,
     _link: Arc<Link>,
 }
@@ -174,6 +158,11 @@ async fn a_second_answer_and_an_answer_to_nothing_change_nothing() {
     assert_eq!(result(&mut first), "1");
     assert!(is_open(&mut second), "\"2\" is not the id 2");
     assert_eq!(rest.n_noise, 0);
+    let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    assert_eq!(
+        (count(&rest.noise.n_repeated), count(&rest.noise.n_unasked)),
+        (1, 2)
+    );
 }
 
 #[tokio::test]
@@ -192,6 +181,23 @@ async fn an_answer_that_is_no_valid_message_is_told_to_its_caller() {
         assert!(is_bad(answer), "{answer:?}");
     }
     assert_eq!(rest.n_noise, 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_json_is_told_to_its_caller() {
+    let all = fixture();
+    let (mut first, mut second, mut third) = (all.call(), all.call(), all.call());
+    let rest = all
+        .read_text(
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"x\":NaN}}\n\
+            {\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"text\":\"a raw\n\
+            line break\"}}\n\
+            {\"id\":3,\"level\":\"info\",\n",
+        )
+        .await;
+    assert!(is_bad(&mut first) && is_bad(&mut second));
+    assert!(is_open(&mut third), "a line of a log is no answer");
+    assert_eq!(rest.n_noise, 2, "the rest of the second, and the log");
 }
 
 #[tokio::test]

@@ -10,7 +10,8 @@
 //! | ready | it takes calls | Exited, StdoutClosed, Broken, ProbesFailed, OverLimit, Stop, Restart, Idle |
 //! | unresponsive | it missed its probes; new calls wait | Traffic, Hung, deadline (not confirmed), and as ready |
 //! | draining | no new calls; those in flight may finish | Drained, OverLimit, deadline |
-//! | stopping | asked to go: stdin closed, SIGTERM, SIGKILL | TreeGone, deadline (next rung) |
+//! | stopping | asked to go: stdin closed, SIGTERM, SIGKILL | TreeGone, deadline (next rung, after the last: unkillable) |
+//! | unkillable | killed, and not gone after a second; shown as failed | TreeGone |
 //! | backoff | gone by itself, will be started again | deadline, Start, Restart |
 //! | failed | gone too often, or cannot be started | deadline (one more attempt), Start, Restart |
 //!
@@ -19,18 +20,16 @@
 //! without want or permission no process is started, and one that runs is on its way out.
 //! No IO, no clock: `now` is an argument.
 
-mod place;
-
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 pub use super::inputs::{Action, Input, Sight};
+pub use super::stage::State;
 use crate::config::spec::{Autostart, Policy, RestartWhen};
 use crate::event::{Cause, Exit, Rung};
 use crate::ids::Generation;
 use crate::retry::RestartDelays;
-pub use place::State;
 
 /// A child that was ready for this long is restarted at once after its first failure.
 const PROVEN_AFTER: Duration = Duration::from_secs(10);
@@ -123,6 +122,21 @@ impl Machine {
         self.given = self.given.max(generation);
     }
 
+    /// Whether this process, or the next, is the one attempt after too many failures.
+    pub fn is_on_probation(&self) -> bool {
+        self.on_probation
+    }
+
+    /// Its task lost its way, and cannot trust what was decided last: the process, if there is one, is being killed.
+    /// `TreeGone` says when it is gone, or that there was none.
+    pub fn lose(&mut self, now: Instant, why: Cause) {
+        self.state = State::Stopping {
+            rung: Rung::Killed,
+            deadline: now + KILL_GRACE,
+            why,
+        };
+    }
+
     /// Begins its life: what `autostart` says.
     pub fn begin(&mut self) -> Vec<Action> {
         if self.state == State::Stopped {
@@ -174,7 +188,7 @@ impl Machine {
                 self.spawn()
             }
             // It has to go first; then it rises again.
-            State::Draining { .. } | State::Stopping { .. } => {
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } => {
                 self.restart_asked = self.enabled;
                 Vec::new()
             }
@@ -202,7 +216,7 @@ impl Machine {
                 self.forgive();
                 self.spawn()
             }
-            State::Draining { .. } | State::Stopping { .. } => {
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } => {
                 self.restart_asked = true;
                 Vec::new()
             }
@@ -238,6 +252,7 @@ impl Machine {
             | State::Unresponsive { .. }
             | State::Draining { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -256,6 +271,7 @@ impl Machine {
             | State::Spawning
             | State::Handshaking { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => self.lower(now, Cause::ShuttingDown),
         }
@@ -279,7 +295,7 @@ impl Machine {
                 };
                 Vec::new()
             }
-            State::Stopping { .. } => Vec::new(),
+            State::Stopping { .. } | State::Unkillable { .. } => Vec::new(),
         }
     }
 
@@ -408,13 +424,16 @@ impl Machine {
                 self.restart_asked = true;
                 self.drain(now, Cause::OtherEra)
             }
-            State::Draining { .. } | State::Stopping { .. } if gone => self.tree_gone(now),
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } if gone => {
+                self.tree_gone(now)
+            }
             State::Disabled
             | State::Stopped
             | State::Idle
             | State::Spawning
             | State::Draining { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -428,7 +447,7 @@ impl Machine {
                 self.fall(now, Cause::Exited { exit }, Some(ready_for))
             }
             // It was asked to go, and did.
-            State::Draining { .. } | State::Stopping { .. } => self.tree_gone(now),
+            State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. } => self.tree_gone(now),
             State::Disabled
             | State::Stopped
             | State::Idle
@@ -452,6 +471,7 @@ impl Machine {
             | State::Idle
             | State::Spawning
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -479,6 +499,7 @@ impl Machine {
             | State::Handshaking { .. }
             | State::Draining { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -501,6 +522,7 @@ impl Machine {
             | State::Spawning
             | State::Draining { .. }
             | State::Stopping { .. }
+            | State::Unkillable { .. }
             | State::Backoff { .. }
             | State::Failed { .. } => Vec::new(),
         }
@@ -528,7 +550,9 @@ impl Machine {
 
     /// The process that we asked to go is gone.
     fn tree_gone(&mut self, now: Instant) -> Vec<Action> {
-        let (State::Stopping { why, .. } | State::Draining { why, .. }) = &self.state else {
+        let (State::Stopping { why, .. } | State::Draining { why, .. } | State::Unkillable { why, .. }) =
+            &self.state
+        else {
             return Vec::new();
         };
         let why = why.clone();
@@ -587,10 +611,21 @@ impl Machine {
                 ..
             } => self.ask(now, Rung::Terminated, why),
             State::Stopping {
-                rung: Rung::Terminated | Rung::Killed,
+                rung: Rung::Terminated,
                 why,
                 ..
             } => self.ask(now, Rung::Killed, why),
+            // The kernel holds it, or something that it has started. No other is made beside it.
+            State::Stopping {
+                rung: Rung::Killed,
+                why,
+                ..
+            }
+            | State::Unkillable { why, .. } => {
+                let again_at = now + KILL_GRACE;
+                self.state = State::Unkillable { again_at, why };
+                vec![Action::Ask(Rung::Killed)]
+            }
             State::Backoff { .. } => self.spawn(),
             State::Failed { .. } => {
                 self.on_probation = true;
@@ -650,7 +685,7 @@ impl Machine {
             why: why.clone(),
         };
         match std::mem::replace(&mut self.state, stopping) {
-            State::Stopping { .. } => vec![Action::Ask(rung)],
+            State::Stopping { .. } | State::Unkillable { .. } => vec![Action::Ask(rung)],
             State::Disabled
             | State::Stopped
             | State::Idle

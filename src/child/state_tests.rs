@@ -443,18 +443,61 @@ fn whoever_uses_too_much_finishes_its_calls_and_is_replaced_and_that_is_a_failur
 }
 
 #[test]
-fn each_rung_is_harder_and_the_last_is_repeated() {
+fn each_rung_is_harder_and_what_survives_the_last_is_shown_as_failed_and_killed_again() {
     let policy = policy();
     let mut child = at("stopping", policy.clone());
     assert_eq!(child.wake(), [Action::Ask(Rung::Terminated)]);
     assert_eq!(child.waits(), Some(policy.term_grace));
-    for _ in 0..3 {
+    for state in ["stopping", "failed", "failed"] {
         assert_eq!(child.wake(), [Action::Ask(Rung::Killed)]);
         assert_eq!(child.waits(), Some(KILL_GRACE));
+        assert_eq!(child.name(), state);
     }
-    assert_eq!(child.name(), "stopping");
     child.see(Sight::TreeGone);
     assert_eq!(child.name(), "stopped");
+}
+
+#[test]
+fn beside_a_process_that_cannot_be_killed_no_other_is_made() {
+    for order in [Input::Start, Input::Restart, Input::Demand, Input::Enable] {
+        let mut child = at("ready", policy());
+        child.see(Sight::StdoutClosed);
+        for _ in 0..4 {
+            child.wake();
+        }
+        assert!(matches!(child.machine.state(), State::Unkillable { .. }));
+        assert_eq!(child.put(order.clone()), [], "{order:?}");
+        assert!(child.machine.state().has_process());
+        child.see(Sight::TreeGone);
+        let is_asked = matches!(order, Input::Start | Input::Restart);
+        assert_eq!(child.name(), if is_asked { "spawning" } else { "backoff" });
+    }
+}
+
+#[test]
+fn after_a_panic_of_its_task_it_is_started_again_as_after_any_failure() {
+    let cause = Cause::Panicked {
+        what: "oh".to_owned(),
+    };
+    for state in [
+        "spawning",
+        "handshaking",
+        "ready",
+        "draining",
+        "backoff",
+        "failed",
+    ] {
+        let mut child = at(state, policy());
+        let wanted = child.machine.is_wanted();
+        child.machine.lose(child.now, cause.clone());
+        child.see(Sight::TreeGone);
+        assert_eq!(
+            child.name(),
+            if wanted { "backoff" } else { "stopped" },
+            "{state}"
+        );
+        assert_eq!(child.machine.last_cause(), Some(&cause));
+    }
 }
 
 #[test]
@@ -648,6 +691,8 @@ enum Op {
     Pass(u64),
     /// Time passes until the machine wants to be woken.
     Wake,
+    /// The child's task panics.
+    Panic,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -667,6 +712,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (any::<prop::sample::Index>(), 1_u64..5).prop_map(|(sight, age)| Op::Stale(sight, age)),
         1 => (0_u64..400_000).prop_map(Op::Pass),
         3 => Just(Op::Wake),
+        1 => Just(Op::Panic),
     ]
 }
 
@@ -780,6 +826,16 @@ impl World {
                 self.step(Input::Woke)
             }
             Op::Wake => self.wake(),
+            Op::Panic => {
+                let what = "oh".to_owned();
+                self.machine.lose(self.now, Cause::Panicked { what });
+                (self.making, self.pending) = (false, false);
+                if self.alive {
+                    self.asked = Some(Rung::Killed);
+                    return self.check();
+                }
+                self.step(Input::Seen(self.newest, Sight::TreeGone))
+            }
         }
     }
 
@@ -893,7 +949,7 @@ impl World {
         prop_assert_eq!(self.machine.generation(), self.newest);
         prop_assert_eq!(matches!(state, State::Spawning), self.making);
         prop_assert_eq!(
-            matches!(state, State::Stopping { .. }),
+            matches!(state, State::Stopping { .. } | State::Unkillable { .. }),
             self.alive && self.asked.is_some()
         );
         prop_assert!(
@@ -906,7 +962,7 @@ impl World {
         } else {
             let going = matches!(
                 state,
-                State::Spawning | State::Draining { .. } | State::Stopping { .. }
+                State::Spawning | State::Draining { .. } | State::Stopping { .. } | State::Unkillable { .. }
             );
             prop_assert!(rests || going, "not wanted, and {:?}", state);
         }

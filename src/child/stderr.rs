@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +16,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::mask::Mask;
-use super::reader::escaped;
+use super::reader::escape_onto;
 
 /// Longest line that is kept, characters; the rest of it is dropped.
 pub const LINE_CHARS_MAX: usize = 16 * 1024;
+/// No more is held of a line before it is cut: that many characters need no more, bytes.
+const LINE_BYTES_MAX: usize = 4 * LINE_CHARS_MAX;
+/// What is read at once at most, bytes.
+const READ_BYTES: usize = 16 * 1024;
 /// What the ring holds at most, bytes.
 pub const RING_BYTES_MAX: usize = 256 * 1024;
 /// So many old files are kept, `<name>.log.1` and on.
@@ -126,10 +130,10 @@ pub struct Log {
 
 /// Reads until the stream ends. Says once when more comes than is kept.
 pub async fn drain(mut stderr: impl AsyncRead + Unpin, log: Log, on_flood: impl FnOnce()) {
-    let mut lines = Lines::new(log.mask.clone());
+    let mut lines = Lines::default();
     let mut budget = Budget::new(Instant::now());
     let mut on_flood = Some(on_flood);
-    let mut buffer = vec![0; 16 * 1024];
+    let mut buffer = vec![0; READ_BYTES];
     loop {
         let n = match stderr.read(&mut buffer).await {
             Ok(0) => break,
@@ -140,45 +144,75 @@ pub async fn drain(mut stderr: impl AsyncRead + Unpin, log: Log, on_flood: impl 
                 break;
             }
         };
-        let fresh = lines.feed(buffer.get(..n).unwrap_or_default());
-        keep(fresh, &log, &mut budget).await;
+        let mut kept = Kept::default();
+        let now = Instant::now();
+        let fresh = buffer.get(..n).unwrap_or_default();
+        lines.feed(fresh, |line| kept.take(line, now, &log, &mut budget));
+        kept.write(&log).await;
         if budget.n_dropped > 0
             && let Some(on_flood) = on_flood.take()
         {
             on_flood();
         }
     }
-    let rest = lines.rest();
-    keep(rest, &log, &mut budget).await;
+    let mut kept = Kept::default();
+    lines.end(|line| kept.take(line, Instant::now(), &log, &mut budget));
+    kept.write(&log).await;
 }
 
-async fn keep(fresh: Vec<String>, log: &Log, budget: &mut Budget) {
-    let tail = &log.tail;
-    let mut text = String::new();
-    for line in fresh {
-        if !budget.allows(Instant::now(), line.len()) {
-            continue;
+/// Lines as they are kept, of one piece of what was read.
+#[derive(Debug, Default)]
+struct Kept(String);
+
+impl Kept {
+    /// Keeps a line, while there is room in the present second. What is dropped costs no more than finding its end.
+    fn take(&mut self, line: &[u8], now: Instant, log: &Log, budget: &mut Budget) {
+        if budget.is_spent(now) {
+            budget.n_dropped += 1;
+            return;
+        }
+        let shown = shown(line, &log.mask);
+        if !budget.allows(shown.len()) {
+            return;
         }
         if let Some(n_dropped) = budget.dropped() {
-            let note = format!(
-                "[mcp-wrapper: {n_dropped} lines dropped, more than {BYTES_PER_SECOND_MAX} bytes a second]"
+            self.push(
+                &format!(
+                    "[mcp-wrapper: {n_dropped} lines dropped, more than {BYTES_PER_SECOND_MAX} bytes a second]"
+                ),
+                &log.tail,
             );
-            tail.push(&note);
-            text.push_str(&note);
-            text.push('\n');
         }
-        tail.push(&line);
-        text.push_str(&line);
-        text.push('\n');
+        self.push(&shown, &log.tail);
     }
-    if text.is_empty() {
-        return;
+
+    fn push(&mut self, line: &str, tail: &Tail) {
+        tail.push(line);
+        self.0.push_str(line);
+        self.0.push('\n');
     }
-    let (file, bytes_max) = (log.file.clone(), log.bytes_max / u64::from(N_OLD_FILES + 1));
-    let written = tokio::task::spawn_blocking(move || append(&file, text.as_bytes(), bytes_max)).await;
-    if let Ok(Err(error)) = written {
-        tracing::debug!(%error, "a child's log file cannot be written; its lines are kept in memory only");
+
+    async fn write(self, log: &Log) {
+        let text = self.0;
+        if text.is_empty() {
+            return;
+        }
+        let (file, bytes_max) = (log.file.clone(), log.bytes_max / u64::from(N_OLD_FILES + 1));
+        let written = tokio::task::spawn_blocking(move || append(&file, text.as_bytes(), bytes_max)).await;
+        if let Ok(Err(error)) = written {
+            tracing::debug!(%error, "a child's log file cannot be written; its lines are kept in memory only");
+        }
     }
+}
+
+/// A line without secrets, escaped, and no longer than is kept.
+fn shown(line: &[u8], mask: &Mask) -> String {
+    let text = String::from_utf8_lossy(line);
+    // Before it is cut or escaped: either would hide the secret from us, and not from a reader.
+    let text = mask.hide(&text);
+    let mut shown = String::with_capacity(text.len().min(LINE_CHARS_MAX));
+    escape_onto(&mut shown, &text, LINE_CHARS_MAX);
+    shown
 }
 
 fn append(file: &Path, text: &[u8], bytes_max: u64) -> std::io::Result<()> {
@@ -214,52 +248,59 @@ fn rotate(file: &Path) -> std::io::Result<()> {
     std::fs::rename(file, numbered(1))
 }
 
-/// Bytes to escaped lines of bounded length. Pure.
-#[derive(Debug)]
+/// Bytes to lines of bounded length, whatever the chunks in which they come. Pure.
+#[derive(Debug, Default)]
 struct Lines {
+    /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
-    mask: Mask,
 }
 
 impl Lines {
-    fn new(mask: Mask) -> Self {
-        let partial = Vec::new();
-        Self { partial, mask }
-    }
-
-    fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
-        let mut found = Vec::new();
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let room = (4 * LINE_CHARS_MAX).saturating_sub(self.partial.len());
-            self.partial
-                .extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
+    /// Hands over each line that is complete, without white space at its end; blank ones are none.
+    fn feed(&mut self, mut bytes: &[u8], mut take: impl FnMut(&[u8])) {
+        while !bytes.is_empty() {
+            // The standard library's fastest search; reading memory cannot fail.
+            let mut after = bytes;
+            let n = after.skip_until(b'\n').unwrap_or(bytes.len());
+            let (piece, rest) = bytes.split_at(n.min(bytes.len()));
+            bytes = rest;
+            if self.partial.is_empty() && piece.ends_with(b"\n") {
+                hand_over(piece, &mut take);
+                continue;
+            }
+            let room = LINE_BYTES_MAX.saturating_sub(self.partial.len());
+            self.partial.extend_from_slice(piece.get(..room).unwrap_or(piece));
             if piece.ends_with(b"\n") {
-                found.extend(self.rest());
+                self.end(&mut take);
             }
         }
-        found
     }
 
-    fn rest(&mut self) -> Vec<String> {
-        let line = std::mem::take(&mut self.partial);
-        if line.trim_ascii().is_empty() {
-            return Vec::new();
-        }
-        let text = String::from_utf8_lossy(line.trim_ascii_end());
-        // Before it is cut or escaped: either would hide the secret from us, and not from a reader.
-        let text = self.mask.hide(&text);
-        vec![text.chars().take(LINE_CHARS_MAX).flat_map(escaped).collect()]
+    /// Hands over what is there of a line without its end.
+    fn end(&mut self, mut take: impl FnMut(&[u8])) {
+        hand_over(&self.partial, &mut take);
+        self.partial.clear();
+        // One long line is no reason to hold so much from now on.
+        self.partial.shrink_to(LINE_CHARS_MAX);
+    }
+}
+
+fn hand_over(line: &[u8], take: &mut impl FnMut(&[u8])) {
+    let line = line.get(..LINE_BYTES_MAX).unwrap_or(line).trim_ascii_end();
+    if !line.is_empty() {
+        take(line);
     }
 }
 
 /// For the fuzz targets.
 #[cfg(fuzzing)]
 pub mod fuzzed {
-    /// The lines of a stream that comes in these chunks.
+    /// The lines of a stream that comes in these chunks, as they are kept.
     pub fn lines<'a>(chunks: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
-        let mut lines = super::Lines::new(super::Mask::default());
-        let mut found: Vec<String> = chunks.flat_map(|chunk| lines.feed(chunk)).collect();
-        found.extend(lines.rest());
+        let (mut lines, mut found) = (super::Lines::default(), Vec::new());
+        let mut take = |line: &[u8]| found.push(super::shown(line, &super::Mask::default()));
+        chunks.for_each(|chunk| lines.feed(chunk, &mut take));
+        lines.end(take);
         found
     }
 }
@@ -281,11 +322,16 @@ impl Budget {
         }
     }
 
-    fn allows(&mut self, now: Instant, n_bytes: usize) -> bool {
+    /// Whether nothing more is kept in this second, which a new one changes.
+    fn is_spent(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.second) >= Duration::from_secs(1) {
             self.second = now;
             self.n_bytes = 0;
         }
+        self.n_bytes > BYTES_PER_SECOND_MAX
+    }
+
+    fn allows(&mut self, n_bytes: usize) -> bool {
         self.n_bytes += n_bytes;
         let allowed = self.n_bytes <= BYTES_PER_SECOND_MAX;
         if !allowed {
@@ -301,31 +347,63 @@ impl Budget {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// The lines of these chunks as they are kept, with what is left at the end.
+    fn kept(chunks: &[&[u8]]) -> Vec<String> {
+        let (mut lines, mut found) = (Lines::default(), Vec::new());
+        let mut take = |line: &[u8]| found.push(shown(line, &Mask::default()));
+        for chunk in chunks {
+            lines.feed(chunk, &mut take);
+        }
+        lines.end(take);
+        found
+    }
 
     #[test]
     fn lines_are_escaped_and_bounded_and_half_lines_wait() {
-        let mut lines = Lines::new(Mask::default());
-        assert_eq!(lines.feed(b"a\x1b[31mb\r\n\nhal"), ["a\\x1b[31mb"]);
-        assert_eq!(lines.feed(b"f\n"), ["half"]);
+        assert_eq!(kept(&[b"a\x1b[31mb\r\n\nhal", b"f\n"]), ["a\\x1b[31mb", "half"]);
         assert_eq!(
-            lines.feed("a\u{202e}b\u{2066}\n".as_bytes()),
-            ["a\\u{202e}b\\u{2066}"]
+            kept(&["a\tb\u{202e}c\u{2066}\n".as_bytes()]),
+            ["a\tb\\u{202e}c\\u{2066}"]
         );
-        assert_eq!(
-            lines.feed(&[vec![b'x'; 200_000], b"\n".to_vec()].concat())[0].len(),
-            LINE_CHARS_MAX
-        );
-        assert!(lines.rest().is_empty());
+        let long = [vec![b'x'; 200_000], b"\nb\n".to_vec()].concat();
+        for n_chunk in [1_000, 300_000] {
+            let lines = kept(&long.chunks(n_chunk).collect::<Vec<_>>());
+            assert_eq!((lines[0].len(), lines[1].as_str()), (LINE_CHARS_MAX, "b"));
+        }
+        assert!(kept(&[b" \t\n", b"\n"]).is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn the_chunks_make_no_difference_and_nothing_harmful_is_left(
+            pieces in prop::collection::vec(prop_oneof!["[a-z\n\r\t ]{0,9}", ".{0,3}", "[\u{1b}\u{202a}-\u{202e}é]{1,2}"], 0..40),
+            n_chunk in 1_usize..20,
+        ) {
+            let text = pieces.concat();
+            let lines = kept(&text.as_bytes().chunks(n_chunk).collect::<Vec<_>>());
+            prop_assert_eq!(&lines, &kept(&[text.as_bytes()]));
+            let is_harmful = |c: char| (c.is_control() && c != '\t') || ('\u{202a}'..='\u{202e}').contains(&c);
+            prop_assert!(!lines.concat().contains(is_harmful), "{:?}", lines);
+            // What is harmless is kept as it is.
+            if !text.contains(|c: char| is_harmful(c) && c != '\n') && !text.contains(['\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}']) {
+                let expected: Vec<_> = text.lines().map(|line| line.trim_end_matches([' ', '\t', '\r', '\u{c}'])).filter(|line| !line.is_empty()).collect();
+                prop_assert_eq!(lines, expected);
+            }
+        }
     }
 
     #[test]
     fn a_flood_is_cut_and_counted() {
         let start = Instant::now();
         let mut budget = Budget::new(start);
-        assert!(budget.allows(start, BYTES_PER_SECOND_MAX));
-        assert!(!budget.allows(start, 1));
-        assert!(budget.allows(start + Duration::from_secs(1), 1));
+        assert!(!budget.is_spent(start) && budget.allows(BYTES_PER_SECOND_MAX));
+        assert!(!budget.is_spent(start) && !budget.allows(1));
+        assert!(budget.is_spent(start));
+        assert!(!budget.is_spent(start + Duration::from_secs(1)) && budget.allows(1));
         assert_eq!((budget.dropped(), budget.dropped()), (Some(1), None));
     }
 
@@ -384,6 +462,7 @@ mod tests {
             env: [("KEY".to_owned(), crate::config::spec::Secret::new(secret))].into(),
             cwd: None,
             shown: Vec::new(),
+            stop: None,
         };
         let log = Log {
             tail: Arc::default(),

@@ -2,7 +2,7 @@
 //!
 //! It has no opinions. Calls do not pass through it: they use the [`Link`] that it publishes.
 
-mod pipes;
+mod attendants;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,7 +26,8 @@ use super::process::{Pipes, Process, Tag};
 use super::reader::Noise;
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
-use super::stderr::Tail;
+use super::stderr::{Log, Tail};
+use super::stop::Stop;
 use super::telling::{self, millis};
 use super::usage::{Footprint, Tree};
 use super::watch::Sign;
@@ -35,6 +36,8 @@ use crate::config::is_runner;
 use crate::config::spec::{Launch, Policy, ServerSpec};
 use crate::event::{Cause, Rung, What};
 use crate::ids::{Generation, Instance, ServerName};
+use crate::tasks::unless_panicked;
+use attendants::broken;
 
 /// Controls that may wait for a child's task.
 const N_CONTROLS_MAX: usize = 64;
@@ -42,6 +45,8 @@ const N_CONTROLS_MAX: usize = 64;
 const N_REPORTS_MAX: usize = 64;
 /// Lines of stderr told with the end of a process.
 const N_STDERR_LINES_TOLD: usize = 20;
+/// From a panic of a child's task until it is taken up again: should it panic at once, it does little else meanwhile.
+const PANIC_REST: Duration = Duration::from_secs(1);
 /// Characters of a child's own words that are told.
 const N_CHARS_TOLD: usize = 1_000;
 
@@ -77,6 +82,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         finishing: None,
         cause: None,
         n_failures: 0,
+        on_probation: false,
     });
     let retired = CancellationToken::new();
     let tail: Arc<Tail> = Arc::default();
@@ -107,7 +113,11 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
             Launch::Broken { .. } => Mask::default(),
         },
         run: None,
+        stopped: set_already(),
         entered: Instant::now(),
+        stuck: None,
+        ending: false,
+        panic: None,
     };
     let span = tracing::info_span!("child", server = %instance);
     surroundings
@@ -184,7 +194,21 @@ struct Runner {
     footprint: Arc<Footprint>,
     mask: Mask,
     run: Option<Run>,
+    /// Set when what is run at the end of the last process has ended.
+    stopped: CancellationToken,
     entered: Instant,
+    /// Why it is shown as failed though its process is there.
+    stuck: Option<Cause>,
+    /// It is to end when no process is left.
+    ending: bool,
+    panic: Option<Panic>,
+}
+
+/// What broke this task, and is still to be dealt with.
+#[derive(Debug)]
+struct Panic {
+    cause: Cause,
+    had_process: bool,
 }
 
 /// Everything that can wake a child's task. Closed: what is not here cannot happen.
@@ -197,26 +221,37 @@ enum Event {
 }
 
 impl Runner {
-    /// Lives until it is told to go down, or nobody holds a handle, and no process is left.
+    /// Lives until it is told to go down, or nobody holds a handle, and no process is left. A panic on the way costs the
+    /// process, and is told as the cause of its end.
     async fn live(mut self, after: Vec<Child>, listed: CancellationToken) {
         for before in after {
             before.ended().await;
         }
         listed.cancelled().await;
-        let is_trial = self.is_trial;
-        let actions = self.step(|machine| {
-            if is_trial {
-                machine.step(Instant::now(), Input::Start)
-            } else {
-                machine.begin()
-            }
-        });
-        self.carry_out(actions);
-        self.tell_state();
-        let mut ending = false;
-        while !ending || self.machine.state().has_process() {
-            let event = self.next_event(ending).await;
-            ending |= matches!(
+        let mut has_begun = false;
+        while let Err(what) = unless_panicked(self.go_on(std::mem::replace(&mut has_begun, true))).await {
+            tracing::error!(what, "a child's task panicked; this is a bug in mcp-wrapper");
+            let cause = Cause::Panicked { what };
+            let run = self.run.take();
+            // Dropped, the run ends its process: whatever was decided last cannot be trusted.
+            let had_process = run.is_some_and(|run| {
+                run.link.close(&cause, None);
+                true
+            });
+            self.panic = Some(Panic { cause, had_process });
+            tokio::time::sleep(PANIC_REST).await;
+        }
+    }
+
+    async fn go_on(&mut self, has_begun: bool) {
+        if has_begun {
+            self.recover();
+        } else {
+            self.begin();
+        }
+        while !self.ending || self.machine.state().has_process() {
+            let event = self.next_event(self.ending).await;
+            self.ending |= matches!(
                 event,
                 Event::Abandoned | Event::Control(Control::Shutdown | Control::Retire | Control::Yield)
             );
@@ -230,7 +265,11 @@ impl Runner {
             self.carry_out(actions);
             self.take_back_the_start();
             let has_changed = *self.machine.state() != before;
-            if has_changed {
+            let was_stuck = self.stuck.is_some();
+            self.note_stuck();
+            // That its failures are forgotten, or that it is asked harder to go, is no other state for people.
+            let has_moved = self.machine.state().name() != before.name();
+            if has_moved && !(was_stuck && self.stuck.is_some()) {
                 self.entered = Instant::now();
             }
             // First how it is, then what happened: who hears of it looks.
@@ -242,6 +281,53 @@ impl Runner {
                 self.announce();
             }
         }
+        self.stopped.cancelled().await;
+    }
+
+    fn begin(&mut self) {
+        let is_trial = self.is_trial;
+        let actions = self.step(|machine| {
+            if is_trial {
+                machine.step(Instant::now(), Input::Start)
+            } else {
+                machine.begin()
+            }
+        });
+        self.carry_out(actions);
+        self.tell_state();
+    }
+
+    /// After a panic: the process goes as one that had to be killed, and another comes as after any failure.
+    fn recover(&mut self) {
+        let Some(Panic { cause, had_process }) = self.panic.take() else {
+            return;
+        };
+        self.machine.lose(Instant::now(), cause);
+        if !had_process {
+            // Nobody will report its end.
+            self.tell_gone(&Sight::TreeGone);
+            let gone = Input::Seen(self.machine.generation(), Sight::TreeGone);
+            let before = self.machine.state().clone();
+            let actions = self.step(|machine| machine.step(Instant::now(), gone));
+            self.carry_out(actions);
+            self.tell_change(&before);
+        }
+        self.entered = Instant::now();
+        self.tell_state();
+    }
+
+    /// Says who it is that does not go, as soon as that is so.
+    fn note_stuck(&mut self) {
+        let is_stuck = matches!(self.machine.state(), State::Unkillable { .. });
+        self.stuck = match self.stuck.take() {
+            known @ Some(_) if is_stuck => known,
+            _not_before if is_stuck => {
+                let tree = self.run.as_ref().map(|run| run.tree);
+                let (pid, state) = tree.map(Tree::survivor).unwrap_or_default();
+                Some(Cause::Unkillable { pid, state })
+            }
+            _not_now => None,
+        };
     }
 
     /// Lets the machine decide; a process that it makes has a number that no other of its line has had.
@@ -377,7 +463,10 @@ impl Runner {
     fn ask_for_a_start(&self, generation: Generation) {
         let starts = Arc::clone(&self.surroundings.starts);
         let reports = self.reports_in.clone();
+        let stopped = self.stopped.clone();
         self.surroundings.tasks.spawn("start permit", async move {
+            // It might end the next process instead.
+            stopped.cancelled().await;
             let permit = tokio::select! {
                 permit = starts.acquire_owned() => permit,
                 // The child's task has ended.
@@ -406,6 +495,8 @@ impl Runner {
                 core_dumps: self.policy.core_dumps,
                 nice: self.policy.nice,
             },
+            memory_max: self.policy.memory_max,
+            processes_max: self.policy.processes_max,
         };
         let Surroundings { path, keeping, .. } = &self.surroundings;
         match Process::spawn(command, path, keeping, tag).await {
@@ -448,10 +539,19 @@ impl Runner {
         let read = [read_to_end, words_read.clone()];
         self.spawn_log(pipes.stderr, over.clone(), words_read);
         self.spawn_limits(tree, over.clone());
-        let reports = self.reports_in.clone();
-        self.task(
-            "child process",
-            keep(process, asked, read, over.clone(), generation, reports),
+        let stop = self.stop();
+        self.stopped = stop.ended();
+        self.spawn_keeper(
+            tree,
+            keep(
+                process,
+                asked,
+                stop,
+                read,
+                over.clone(),
+                generation,
+                self.reports_in.clone(),
+            ),
         );
         let spawned = Instant::now();
         let (handshake, rung, start) = (None, None, Some(permit));
@@ -473,6 +573,26 @@ impl Runner {
             rung,
             start,
         });
+    }
+
+    fn log(&self) -> Log {
+        let folder = self.surroundings.log_dir.join("children");
+        Log {
+            tail: Arc::clone(&self.tail),
+            file: folder.join(format!("{}.log", self.name)),
+            bytes_max: self.policy.log_bytes_max,
+            mask: self.mask.clone(),
+        }
+    }
+
+    /// What is to be run at the end of the present process.
+    fn stop(&self) -> Stop {
+        let command = match &self.launch {
+            Launch::Command(command) => command.stop.as_deref(),
+            Launch::Broken { .. } => None,
+        };
+        let generation = self.machine.generation();
+        Stop::new(command, &self.name, generation, &self.surroundings, || self.log())
     }
 
     // === What the machine decides ===
@@ -612,7 +732,8 @@ impl Runner {
             | State::Ready { .. }
             | State::Unresponsive { .. }
             | State::Draining { .. }
-            | State::Stopping { .. } => None,
+            | State::Stopping { .. }
+            | State::Unkillable { .. } => None,
         }
     }
 
@@ -637,7 +758,11 @@ impl Runner {
             pid: self.run.as_ref().map(|run| run.pid),
             handshake: self.run.as_ref().and_then(|run| run.handshake.clone()),
             finishing: self.finishing(),
-            cause: self.machine.last_cause().filter(|_| !is_ready).cloned(),
+            cause: match &self.stuck {
+                Some(stuck) => Some(stuck.clone()),
+                None => self.machine.last_cause().filter(|_| !is_ready).cloned(),
+            },
+            on_probation: self.machine.is_on_probation() && has_process,
             n_failures: self.machine.n_failures(),
         };
         self.publish.send_replace(status);
@@ -657,7 +782,7 @@ impl Runner {
             (State::Failed { retry_at, .. }, _) => Gate::Shut {
                 retry_at: Some(*retry_at),
             },
-            (State::Disabled | State::Stopped, _) => Gate::Shut { retry_at: None },
+            (State::Disabled | State::Stopped | State::Unkillable { .. }, _) => Gate::Shut { retry_at: None },
             (
                 State::Spawning
                 | State::Handshaking { .. }
@@ -683,6 +808,13 @@ impl Runner {
             }),
             State::Stopped | State::Disabled | State::Idle => self.tell(What::Stopped),
             State::Unresponsive { .. } => self.tell(What::Unresponsive),
+            State::Unkillable { .. } if matches!(before, State::Unkillable { .. }) => {}
+            State::Unkillable { .. } => {
+                if let Some(cause) = self.stuck.clone() {
+                    let retry_ms = None;
+                    self.tell(What::Failed { cause, retry_ms });
+                }
+            }
             State::Ready { .. } if matches!(before, State::Unresponsive { .. }) => {
                 self.tell(What::Responsive)
             }
@@ -697,7 +829,10 @@ impl Runner {
     /// The end of a process is told before the machine moves on, with the cause as it will see it.
     fn tell_gone(&self, sight: &Sight) {
         let cause = match (self.machine.state(), sight) {
-            (State::Stopping { why, .. } | State::Draining { why, .. }, _) => why.clone(),
+            (
+                State::Stopping { why, .. } | State::Draining { why, .. } | State::Unkillable { why, .. },
+                _,
+            ) => why.clone(),
             (_, Sight::StartOver { .. }) => Cause::OtherEra,
             (State::Handshaking { .. }, Sight::Exited(exit)) => Cause::ExitedInHandshake { exit: *exit },
             (_, Sight::Exited(exit)) => Cause::Exited { exit: *exit },
@@ -724,9 +859,22 @@ impl Runner {
         );
     }
 
+    /// A task around the present process. Without it the process is of no use, so a panic costs that.
     fn task(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.surroundings.tasks.spawn(name, task.in_current_span());
+        let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
+        let guarded = async move {
+            if let Err(what) = unless_panicked(task).await {
+                report(&reports, generation, broken(name, &what)).await;
+            }
+        };
+        self.surroundings.tasks.spawn(name, guarded.in_current_span());
     }
+}
+
+fn set_already() -> CancellationToken {
+    let token = CancellationToken::new();
+    token.cancel();
+    token
 }
 
 async fn sleep_until(at: Option<Instant>) {

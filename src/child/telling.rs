@@ -46,6 +46,7 @@ fn log(event: &SupervisionEvent) {
         | What::Asked { .. }
         | What::Stopped
         | What::Unpinged
+        | What::ListChanged { .. }
         | What::TookOver
         | What::Responsive => tracing::info!(generation, "{what}"),
     }

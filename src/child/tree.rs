@@ -5,7 +5,7 @@
 //! then it moves to the nearest subreaper above it, which is ours again.
 
 use std::collections::HashSet;
-use std::io::Read;
+use std::io::{self, Read};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -41,21 +41,47 @@ pub enum Token {
     Leash(String),
 }
 
-/// All processes that can be seen now.
+/// All processes that can be seen now; none where `/proc` cannot be read.
 pub fn all() -> Vec<Seen> {
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    let pids = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(one).collect()
+    look().unwrap_or_default()
+}
+
+/// All processes there are now.
+///
+/// # Errors
+/// `/proc` or a process in it cannot be read, as when no more files may be open: who is missing need not be gone.
+pub fn look() -> io::Result<Vec<Seen>> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        match std::fs::read(format!("/proc/{pid}/stat")) {
+            Ok(stat) => all.extend(parse(pid, &String::from_utf8_lossy(&stat))),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
+}
+
+/// Whether this error of a file in `/proc` says that its process has ended meanwhile.
+pub fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::SRCH.raw_os_error())
 }
 
 /// One process, if it is there.
 pub fn one(pid: i32) -> Option<Seen> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     parse(pid, &String::from_utf8_lossy(&stat))
+}
+
+/// The state of a process as `ps` shows it, if it is there.
+pub fn state_of(pid: i32) -> Option<char> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// Reads one line of `/proc/PID/stat` (man 5 `proc_pid_stat`): after the name, which may contain anything, in

@@ -31,6 +31,40 @@ pub struct Tree {
     pub leash: Option<i32>,
 }
 
+impl Tree {
+    /// One of its processes that is still there, and its state as `ps` shows it: the server itself, if it is that.
+    /// Where nothing can be seen, the server itself. Reads `/proc`.
+    pub(super) fn survivor(self) -> (u32, Option<char>) {
+        let found = self.look_for_a_survivor();
+        found.unwrap_or((u32::try_from(self.leader).unwrap_or_default(), None))
+    }
+
+    /// Whether something of it is there, as far as can be seen. Reads `/proc`.
+    pub(super) fn is_there(self) -> bool {
+        self.look_for_a_survivor().is_some()
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn look_for_a_survivor(self) -> Option<(u32, Option<char>)> {
+        None
+    }
+
+    #[cfg(target_os = "linux")]
+    fn look_for_a_survivor(self) -> Option<(u32, Option<char>)> {
+        use super::tree;
+        let all = tree::all();
+        let members = match self.leash {
+            Some(leash) => tree::below(&all, leash),
+            None => tree::with_descendants(&all, |seen| seen.pid == self.leader),
+        };
+        // Among the dead are those that somebody's debugger keeps.
+        let order = |seen: &&tree::Seen| (seen.is_dead, seen.pid != self.leader);
+        let survivor = members.iter().min_by_key(order)?;
+        let pid = u32::try_from(survivor.pid).ok()?;
+        Some((pid, tree::state_of(survivor.pid)))
+    }
+}
+
 /// What was seen last, for status.
 #[derive(Debug, Default)]
 pub struct Footprint {

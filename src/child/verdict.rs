@@ -260,6 +260,7 @@ mod tests {
             env: [("K".to_owned(), crate::config::spec::Secret::new("1"))].into(),
             cwd: Some(folder.path().to_owned()),
             shown: Vec::new(),
+            stop: None,
         };
         std::fs::write(&script, "one").unwrap();
         let one = fingerprint(&command, "/usr/bin:/bin");

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::doubt::{Doubt, Finding, Look, Pong, Step};
 use super::limits::measure;
-use super::link::{Link, ReplyTo, Sending};
+use super::link::Link;
 use super::outgoing::Params;
+use super::sending::Sending;
 use super::state::Sight;
 use super::usage::{Census, Tree};
 use crate::config::spec::Policy;
 use crate::event::What;
+use crate::rpc::Raw;
 use crate::rpc::error::code;
 use crate::rpc::object::Object;
-use crate::rpc::{Raw, Text};
 
 /// How often an idle child is looked at again.
 const IDLE_TICK: Duration = Duration::from_millis(100);
@@ -111,23 +111,7 @@ async fn look(link: &Link, ping: bool, patience: Duration, tree: Tree, census: &
 }
 
 async fn pinged(link: &Link, patience: Duration) -> Pong {
-    let (answer, answered) = oneshot::channel();
-    let reply = ReplyTo {
-        lane: None,
-        answer,
-        place: None,
-        last_progress: f64::NEG_INFINITY,
-        witness: None,
-    };
-    let method = Text::fixed(link.are_you_there());
-    let hard_deadline = Instant::now() + patience;
-    let sending = Sending {
-        method,
-        params: Params::None,
-        patience,
-        hard_deadline,
-        reply,
-    };
+    let (sending, answered) = Sending::ours(link.are_you_there(), Params::None, patience);
     if link.send(sending).is_err() {
         // Its queue is full, or it is gone: both are seen elsewhere.
         tokio::time::sleep(patience).await;
@@ -188,7 +172,7 @@ mod tests {
                 assert!(link.answer(id, Ok(Ok(Raw::empty_object()))));
             }
         };
-        let (said, idle) = oneshot::channel();
+        let (said, idle) = tokio::sync::oneshot::channel();
         let mut said = Some(said);
         let say = || {
             if let Some(said) = said.take() {

@@ -111,29 +111,13 @@ mod tests {
     /// Three calls, the second of which is written in part only; then `stdin` fails or stalls.
     async fn told_to_the_callers(stalls: bool) -> Vec<bool> {
         use crate::child::CallError;
-        use crate::child::link::{ReplyTo, Sending};
         use crate::child::outgoing::Params;
-        use crate::rpc::Text;
+        use crate::child::sending::Sending;
 
         let (link, queue) = Link::new(Generation(1), 4);
         let mut waits = Vec::new();
         for _ in 0..3 {
-            let (answer, answered) = tokio::sync::oneshot::channel();
-            let reply = ReplyTo {
-                lane: None,
-                answer,
-                place: None,
-                last_progress: f64::NEG_INFINITY,
-                witness: None,
-            };
-            let patience = Duration::from_secs(60);
-            let sending = Sending {
-                method: Text::fixed("m"),
-                params: Params::None,
-                patience,
-                hard_deadline: tokio::time::Instant::now() + patience,
-                reply,
-            };
+            let (sending, answered) = Sending::ours("m", Params::None, Duration::from_secs(60));
             link.send(sending).unwrap();
             waits.push(answered);
         }

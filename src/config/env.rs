@@ -58,6 +58,11 @@ impl Environment {
         })
     }
 
+    /// The names in the `.env`.
+    pub(super) fn dotenv_names(&self) -> impl Iterator<Item = &str> {
+        self.dotenv.keys().map(String::as_str)
+    }
+
     /// The value of a variable.
     pub fn lookup(&self, name: &str) -> Option<String> {
         (self.real)(name).or_else(|| self.dotenv.get(name).map(|value| value.reveal().to_owned()))

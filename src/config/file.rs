@@ -203,11 +203,12 @@ impl Walk<'_> {
                 self.fault(&key.span(), path, unknown_key(name, only_defaults));
                 continue;
             };
-            let json = known.normal(json_of(value.get_ref()));
+            let json = json_of(value.get_ref());
             if let Some(what) = known.fault_of(&json) {
                 self.fault(&key.span(), path, what);
                 continue;
             }
+            let json = known.normal(json);
             if known.is_template() {
                 self.check_templates(&path, value);
             }

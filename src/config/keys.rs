@@ -27,6 +27,8 @@ pub(super) struct Key {
 
 #[derive(Debug)]
 enum Kind {
+    /// A program, without its arguments.
+    Program,
     Text,
     Texts,
     Variables,
@@ -34,6 +36,7 @@ enum Kind {
     Prefix,
     Aliases,
     Roots,
+    CommandLine,
     Transport,
     Choice(&'static [&'static str]),
     /// A duration no shorter than this.
@@ -87,10 +90,11 @@ const fn policy(name: &'static str, kind: Kind) -> Key {
 
 /// All keys, in the order of the documentation.
 pub(super) const KEYS: &[Key] = &[
-    own("command", Kind::Text),
+    own("command", Kind::Program),
     own("args", Kind::Texts),
     own("env", Kind::Variables),
     own("cwd", Kind::Text),
+    own("stop_command", Kind::CommandLine),
     own("enabled", Kind::Flag),
     own("prefix", Kind::Prefix),
     own("aliases", Kind::Aliases),
@@ -213,6 +217,7 @@ impl Key {
     /// What is wrong with a value, and what would be right. Says no value of a variable or an argument.
     pub(super) fn fault_of(&self, value: &Value) -> Option<String> {
         match &self.kind {
+            Kind::Program => program_fault(value).or_else(|| text_fault(value)),
             Kind::Text => text_fault(value),
             Kind::Texts => texts_fault(value),
             Kind::Variables => variables_fault(value),
@@ -222,6 +227,7 @@ impl Key {
             Kind::Prefix => prefix_fault(value),
             Kind::Aliases => names::aliases_fault(value),
             Kind::Roots => roots_fault(value),
+            Kind::CommandLine => command_line_fault(value),
             Kind::Transport => transport_fault(value),
             Kind::Choice(words) => choice_fault(value, words),
             Kind::Time(least) => time_fault(value, *least),
@@ -261,12 +267,41 @@ impl Key {
 
     /// Whether `${VAR}` is replaced in its texts.
     pub(super) fn is_template(&self) -> bool {
-        matches!(self.name, "command" | "args" | "env" | "cwd" | "roots")
+        matches!(
+            self.name,
+            "command" | "args" | "env" | "cwd" | "roots" | "stop_command"
+        )
     }
 }
 
 fn spelled(word: &str) -> String {
     word.to_ascii_lowercase().replace('_', "-")
+}
+
+/// The first of several words where a program alone was wanted. A path may hold spaces, a name in the PATH does not.
+pub fn first_of_words(program: &str) -> Option<&str> {
+    let (first, rest) = program.trim().split_once(char::is_whitespace)?;
+    let is_name = !first.contains(['/', '$', '~']) && !rest.trim().is_empty();
+    is_name.then_some(first)
+}
+
+/// Says the first word only: what follows may hold a secret.
+fn program_fault(value: &Value) -> Option<String> {
+    let rule = "the program stands here alone; its arguments go into args";
+    match value {
+        Value::String(text) => first_of_words(text).map(|first| {
+            format!(
+                "{rule}: write command = {first:?} and args = [\"…\", \"…\"], one text for each other word"
+            )
+        }),
+        Value::Array(words) => {
+            let first = words.first().and_then(Value::as_str).unwrap_or("npx");
+            Some(format!(
+                "{rule}: write command = {first:?} and args = [\"…\", \"…\"] with the other words"
+            ))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    }
 }
 
 fn text_fault(value: &Value) -> Option<String> {
@@ -338,6 +373,14 @@ fn roots_fault(value: &Value) -> Option<String> {
     }
     let is_empty = folders.iter().any(|folder| folder.as_str() == Some(""));
     texts_fault(value).or_else(|| is_empty.then(|| "a folder must not be empty".to_owned()))
+}
+
+fn command_line_fault(value: &Value) -> Option<String> {
+    let names_no_program = || matches!(value.pointer("/0").and_then(Value::as_str), None | Some(""));
+    texts_fault(value).or_else(|| {
+        names_no_program()
+            .then(|| "must begin with a program, such as [\"docker\", \"stop\", \"name\"]".to_owned())
+    })
 }
 
 fn transport_fault(value: &Value) -> Option<String> {
@@ -447,6 +490,7 @@ mod tests {
         for key in KEYS.iter().filter(|key| !key.in_defaults) {
             let value = match key.name {
                 "args" | "roots" => json!([]),
+                "stop_command" => json!(["x"]),
                 "env" | "aliases" => json!({}),
                 "enabled" => json!(true),
                 _ => json!("stdio"),
@@ -454,6 +498,29 @@ mod tests {
             assert_eq!(key.fault_of(&value), None, "{}", key.name);
             let said: serde_json::Map<_, _> = [(key.name.to_owned(), value)].into_iter().collect();
             serde_json::from_value::<RawServer>(Value::Object(said)).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_program_is_one_word_or_a_path() {
+        let key = find("command").unwrap();
+        for good in [
+            "npx",
+            "/opt/My Tools/run",
+            "./a b",
+            "~/a b",
+            "${HOME}/a b",
+            "${X} y",
+            "npx ",
+        ] {
+            assert_eq!(key.fault_of(&json!(good)), None, "{good}");
+        }
+        for bad in [json!("npx -y @x/y --key=s3cret"), json!(["npx", "-y", "s3cret"])] {
+            let told = key.fault_of(&bad).unwrap();
+            assert!(
+                told.contains(r#"command = "npx" and args = ["#) && !told.contains("s3cret"),
+                "{told}"
+            );
         }
     }
 

@@ -1,10 +1,13 @@
-//! What a person probably meant by a name that we do not know.
+//! What a person probably meant by a name that we do not know. Pure.
 
 /// The name that was probably meant. Spelling with `-`, `_` or capitals does not count as a difference.
-pub(super) fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let given = folded(given);
     let allowed = (given.len() / 3).clamp(1, 3);
+    let n_chars = given.chars().count();
     known
+        // Most differ in length alone by more, and are not compared.
+        .filter(|name| name.chars().count().abs_diff(n_chars) <= allowed + n_marks(name))
         .map(|name| (distance(&given, &folded(name)), name))
         .filter(|(distance, _)| *distance <= allowed)
         .min_by_key(|(distance, _)| *distance)
@@ -22,6 +25,11 @@ pub(super) fn foreign_name(given: &str) -> Option<&'static str> {
         "disabled" | "disable" | "active" => Some("enabled"),
         _ => None,
     }
+}
+
+/// Characters that [`folded`] leaves out.
+fn n_marks(name: &str) -> usize {
+    name.bytes().filter(|byte| matches!(byte, b'-' | b'_')).count()
 }
 
 fn folded(name: &str) -> String {

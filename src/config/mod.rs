@@ -7,7 +7,7 @@ mod env;
 mod expand;
 mod file;
 mod keys;
-mod meant;
+pub mod meant;
 mod names;
 pub mod raw;
 mod resolve;
@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 pub use env::Environment;
 pub use file::{ServersFile, parse_servers, read_servers};
+pub use keys::first_of_words;
 pub use names::EXPOSED_CHARS_MAX;
 pub use raw::{RawPolicy, RawServer};
 pub use resolve::{RUNNERS, is_runner, resolve};

@@ -28,6 +28,9 @@ pub struct RawServer {
     /// The folder it runs in; may hold `${VAR}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
+    /// Program and arguments to run when its process has to go; may hold `${VAR}`. See [`super::spec::Command::stop`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_command: Option<Vec<String>>,
     /// Whether it is wanted at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
@@ -256,7 +259,7 @@ mod tests {
     #[test]
     fn a_server_survives_the_registry() {
         let text = r#"{"command":"a","args":["b"],"env":{"K":"v"},"cwd":"/","enabled":false,"prefix":"",
-            "aliases":{"a.b":"c"},"roots":["~/x"],"type":"stdio","restart":"on-failure","idle_stop":"never","call_timeout":"1m 30s","fail_burst":3,
+            "aliases":{"a.b":"c"},"roots":["~/x"],"stop_command":["a","b"],"type":"stdio","restart":"on-failure","idle_stop":"never","call_timeout":"1m 30s","fail_burst":3,
             "backoff_jitter":0.1,"message_bytes_max":1024,"memory_max":"512MiB","log_bytes_max":1048576}"#;
         let raw: RawServer = serde_json::from_str(text).unwrap();
         assert_eq!(raw.policy.call_timeout, Some(TimeSpan(Duration::from_secs(90))));

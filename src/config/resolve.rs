@@ -48,7 +48,7 @@ fn launch_of(name: &ServerName, raw: &RawServer, env: &Environment) -> (Launch, 
     let declared = raw.command.clone().unwrap_or_default();
     let args = raw.args.clone().unwrap_or_default();
     let variables = raw.env.clone().unwrap_or_default();
-    let command = Command {
+    let mut command = Command {
         program: env
             .path(&filled("command", &declared))
             .to_string_lossy()
@@ -65,7 +65,20 @@ fn launch_of(name: &ServerName, raw: &RawServer, env: &Environment) -> (Launch, 
             .collect::<BTreeMap<_, _>>(),
         cwd: raw.cwd.as_ref().map(|cwd| env.path(&filled("cwd", cwd))),
         shown: std::iter::once(declared).chain(args).collect(),
+        stop: None,
     };
+    let stop = raw.stop_command.as_deref().and_then(<[_]>::split_first);
+    command.stop = stop.map(|(program, args)| {
+        Box::new(Command {
+            program: env
+                .path(&filled("stop_command", program))
+                .to_string_lossy()
+                .into_owned(),
+            args: args.iter().map(|arg| filled("stop_command", arg)).collect(),
+            shown: raw.stop_command.clone().unwrap_or_default(),
+            ..command.clone()
+        })
+    });
     let roots = raw.roots.iter().flatten();
     let roots = roots
         .map(|folder| file_uri(&env.path(&filled("roots", folder))))
@@ -189,6 +202,28 @@ mod tests {
             panic!("{broken:?}")
         };
         assert!(why.contains("roots: variable NO"), "{why}");
+    }
+
+    #[test]
+    fn the_command_for_the_end_has_the_same_variables_and_folder() {
+        let spec = resolved(
+            r#"{"command":"x","args":["a"],"env":{"T":"${TOKEN}"},"cwd":"/w","stop_command":["~/kill","${TOKEN}"]}"#,
+            "{}",
+        );
+        let Launch::Command(command) = &spec.launch else {
+            panic!("{spec:?}")
+        };
+        let stop = command.stop.as_deref().unwrap();
+        assert_eq!(
+            (stop.program.as_str(), stop.args.as_slice()),
+            ("/home/me/kill", &["hunter2hunter2".to_owned()][..])
+        );
+        assert_eq!((&stop.env, &stop.cwd), (&command.env, &command.cwd));
+        assert_eq!(stop.shown, ["~/kill", "${TOKEN}"]);
+        let broken = resolved(r#"{"command":"x","stop_command":[""]}"#, "{}");
+        assert!(
+            matches!(&broken.launch, Launch::Broken { why } if why.contains("stop_command: must begin with"))
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use tracing::Level;
 
 use super::spec::Secret;
-use super::{ConfigError, ConfigErrors, Environment};
+use super::{ConfigError, ConfigErrors, Environment, meant};
 
 /// Fewest characters of `MCP_AUTH_TOKEN`: shorter ones can be guessed.
 const AUTH_TOKEN_CHARS_MIN: usize = 16;
@@ -37,6 +37,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Where the `.env` is, or would be: to read it again when the servers file changes.
     pub dotenv_file: PathBuf,
+    /// Whether the person's own folders are used, because the project folder declares nothing.
+    pub is_of_user: bool,
 }
 
 impl Settings {
@@ -82,6 +84,7 @@ impl Settings {
             allowed_origins: read.list("MCP_ALLOWED_ORIGINS"),
             environment: environment.clone(),
             dotenv_file,
+            is_of_user: !is_project,
         };
         read.check_exposure(&settings);
         if read.errors.is_empty() {
@@ -90,7 +93,44 @@ impl Settings {
             Err(ConfigErrors(read.errors))
         }
     }
+
+    /// What in the `.env` is probably a slip: it would be nobody's variable, and nobody would say so.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut slips = self.environment.dotenv_names().filter_map(|name| {
+            let is_ours = name.starts_with("MCP_") && !VARIABLES.contains(&name);
+            let meant = meant::nearest(name, VARIABLES.iter().copied()).filter(|_| is_ours)?;
+            Some((name, meant))
+        });
+        let Some(first) = slips.next() else {
+            return Vec::new();
+        };
+        // What a server's definition names is that server's.
+        let servers = super::read_text(&self.servers_file).unwrap_or_default();
+        let told = |(name, meant): (&str, &str)| {
+            let file = self.dotenv_file.display();
+            format!("{file}: {name} is no variable of mcp-wrapper; did you mean {meant}?")
+        };
+        std::iter::once(first)
+            .chain(slips)
+            .filter(|(name, _)| !servers.contains(name))
+            .map(told)
+            .collect()
+    }
 }
+
+/// The variables that are read here.
+const VARIABLES: &[&str] = &[
+    "MCP_HOST",
+    "MCP_PORT",
+    "MCP_DATA_DIR",
+    "MCP_LOG_DIR",
+    "MCP_SERVERS_FILE",
+    "MCP_AUTH_TOKEN",
+    "MCP_ALLOWED_HOSTS",
+    "MCP_ALLOWED_ORIGINS",
+    "LOG_LEVEL",
+    "DEBUG_MODE",
+];
 
 /// Whose folders are used when nothing is said.
 #[derive(Clone, Copy)]

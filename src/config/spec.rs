@@ -281,6 +281,10 @@ pub struct Command {
     pub cwd: Option<PathBuf>,
     /// Program and arguments as declared, with `${VAR}` unreplaced: what people may see of them.
     pub shown: Vec<String>,
+    /// What is run when its process has to go, or has gone by itself: for what it has started elsewhere, a container or
+    /// a service, where no signal of ours arrives. With the same variables, in the same folder; it has no such command
+    /// itself.
+    pub stop: Option<Box<Self>>,
 }
 
 impl fmt::Debug for Command {
@@ -376,6 +380,7 @@ mod tests {
                         env: BTreeMap::new(),
                         cwd: None,
                         shown,
+                        stop: None,
                     })
                 },
                 policy: Policy {

@@ -13,7 +13,7 @@ use crate::ids::ServerName;
     name = "mcpctl",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no daemon is running."
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong command line, 3 no daemon is running.\n\nEnvironment, as the daemon reads it, also from a file `.env` beside servers.toml: MCP_DATA_DIR (where its control\nsocket and the registry are), MCP_SERVERS_FILE, MCP_LOG_DIR. `mcp-wrapper --help` tells of all."
 )]
 pub struct Cli {
     /// Print one JSON value instead of text for people.
@@ -56,6 +56,11 @@ pub enum Verb {
     /// Replace the processes of servers by fresh ones.
     #[command(after_help = "Example:\n  mcpctl restart files")]
     Restart(Names),
+    /// End the daemon and all its servers. Calls in flight may finish first.
+    #[command(
+        after_help = "A desktop client that is still connected starts the daemon again when it next says something.\n\nExample:\n  mcpctl shutdown"
+    )]
+    Shutdown,
     /// Show the daemon and what its servers do.
     #[command(after_help = "Example:\n  mcpctl status\n  mcpctl status files")]
     Status(MaybeName),

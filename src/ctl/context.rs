@@ -12,6 +12,7 @@ use super::words;
 use crate::api::{Reloaded, ServerStatus};
 use crate::config::{Environment, Settings, read_servers};
 use crate::ids::ServerName;
+use crate::place;
 use crate::registry::{Registry, RegistryError};
 
 /// Patience for a change of processes: a package runner may have to download first.
@@ -44,6 +45,14 @@ impl Context {
             client: Client::new(settings.data_dir.clone()),
             settings,
         })
+    }
+
+    /// Whether this daemon still holds the data folder. Another one may hold it already.
+    pub(super) fn is_held_by(&self, pid: u32) -> bool {
+        let data_dir = &self.settings.data_dir;
+        let holder = std::fs::read_to_string(data_dir.join("daemon.pid")).unwrap_or_default();
+        let is_another = holder.trim().parse().is_ok_and(|holder: u32| holder != pid);
+        place::is_held(data_dir) && !is_another
     }
 
     /// The registry, also while a daemon writes to it.

@@ -63,12 +63,74 @@ pub(super) fn uses(server: &ServerStatus) -> Option<String> {
     Some(format!("{} MiB in {n} process{plural}", bytes.div_ceil(1 << 20)))
 }
 
+/// `2 processes of clients`, where clients do not share one.
+pub(super) fn n_owned(server: &ServerStatus) -> Option<String> {
+    let n = server.n_owned?;
+    let plural = if n == 1 { "" } else { "es" };
+    Some(format!("{n} process{plural} of clients"))
+}
+
+/// The same, and each of them.
+pub(super) fn owned(server: &ServerStatus) -> Option<String> {
+    let total = n_owned(server)?;
+    let each = server.owned.iter().map(|it| {
+        let pid = it.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+        let calls = match it.n_inflight {
+            0 => String::new(),
+            n => format!(", {} in flight", counted(n, "call")),
+        };
+        format!(
+            "{} {} for {}{pid}{calls}",
+            it.owner,
+            it.state,
+            duration(it.state_ms)
+        )
+    });
+    let n_more = server
+        .n_owned
+        .unwrap_or_default()
+        .saturating_sub(server.owned.len());
+    let more = (n_more > 0).then(|| format!("and {n_more} more"));
+    let all: Vec<String> = each.chain(more).collect();
+    Some(if all.is_empty() {
+        total
+    } else {
+        format!("{total}: {}", all.join("; "))
+    })
+}
+
 /// `; tried again in 5s`, if so.
 pub(super) fn next_try(server: &ServerStatus) -> String {
     server
         .next_try_ms
         .map(|ms| format!("; tried again in {}", duration(ms)))
         .unwrap_or_default()
+}
+
+/// What callers get from it now, where that is not simply its answers.
+pub(super) fn calls(server: &ServerStatus) -> Option<String> {
+    let is_plain = server.calls.is_empty() || server.state == "ready" && !server.on_probation;
+    if is_plain {
+        return None;
+    }
+    let probation = if server.on_probation {
+        "; this process is the one attempt after too many failures"
+    } else {
+        ""
+    };
+    Some(format!("{}{probation}", server.calls))
+}
+
+/// Its answers that nobody waited for, if there were any.
+pub(super) fn stray_answers(server: &ServerStatus) -> Option<String> {
+    let (unasked, repeated) = (server.n_unasked_answers, server.n_repeated_answers);
+    let told = match (unasked, repeated) {
+        (0, 0) => return None,
+        (n, 0) => format!("{n} to nothing that was asked"),
+        (0, n) => format!("{n} to what was answered already"),
+        (n, m) => format!("{n} to nothing that was asked, {m} to what was answered already"),
+    };
+    Some(format!("{told}; nobody got them"))
 }
 
 /// Whether a server does not do what is wanted of it, as it is declared now.
@@ -136,8 +198,14 @@ pub(super) mod tests {
             memory_bytes: None,
             n_processes: None,
             n_inflight: 0,
+            n_owned: None,
+            owned: Vec::new(),
             n_failures: 0,
             n_noise_lines: 0,
+            n_unasked_answers: 0,
+            n_repeated_answers: 0,
+            calls: String::new(),
+            on_probation: false,
             cause: None,
             next_try_ms: None,
             trial: None,

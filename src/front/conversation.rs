@@ -7,14 +7,19 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::Shared;
+use super::listen::Listening;
+use crate::bridge::exchange::{Peer, Step};
+use crate::bridge::ladder::{self, Asked};
+use crate::bridge::modern::{Begun, Reply};
 use crate::bridge::{Answer, lane_of};
+use crate::child::Lane;
 use crate::ids::SessionId;
 use crate::route::CallContext;
 use crate::rpc::error::code;
-use crate::rpc::mcp::method;
+use crate::rpc::mcp::{Era, method};
 use crate::rpc::message::{Malformed, response_line};
 use crate::rpc::object::Object;
 use crate::rpc::{Incoming, Message, Notification, Outcome, Raw, Request, RequestId, Response, RpcError};
@@ -93,7 +98,9 @@ impl Conversation {
     }
 
     async fn message(&self, message: Message) {
+        let era = ladder::era_of(&message, None);
         match message {
+            Message::Request(request) if era == Era::Modern => self.request_without_handshake(request).await,
             Message::Request(request) => self.request(request).await,
             Message::Notification(notification) => notified(&self.front, &self.session, &notification),
             Message::Response(response) => answered(&self.session, &response),
@@ -107,22 +114,8 @@ impl Conversation {
         if let Some(outcome) = self.front.engine.at_once(self.session.revision(), &request) {
             return self.answer(&request.id, &outcome).await;
         }
-        if self.front.closing.is_cancelled() {
-            let error = RpcError::new(
-                code::SHUTTING_DOWN,
-                "mcp-wrapper is going down; try again in a moment",
-            );
-            return self.answer(&request.id, &Err(error.raw())).await;
-        }
-        if self.session.is_in_flight(&request.id) {
-            let error =
-                RpcError::invalid_request("Invalid request: a request with this id is in flight already");
-            return self.answer(&request.id, &Err(error.raw())).await;
-        }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            let text = format!("{N_REQUESTS_MAX} requests of this client are in flight already");
-            let error = RpcError::new(code::OVERLOADED, text);
-            return self.answer(&request.id, &Err(error.raw())).await;
+        let Some(place) = self.admit(&request).await else {
+            return;
         };
         let lane = lane_of(&self.session, &request);
         let in_flight = self.session.begin(Arc::clone(&lane));
@@ -138,6 +131,104 @@ impl Conversation {
             .await;
             drop((in_flight, place));
         });
+    }
+
+    /// A place among the requests in flight; `None` when it was refused.
+    async fn admit(&self, request: &Request) -> Option<OwnedSemaphorePermit> {
+        let error = if self.front.closing.is_cancelled() {
+            RpcError::new(
+                code::SHUTTING_DOWN,
+                "mcp-wrapper is going down; try again in a moment",
+            )
+        } else if self.session.is_in_flight(&request.id) {
+            RpcError::invalid_request("Invalid request: a request with this id is in flight already")
+        } else if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Some(place);
+        } else {
+            let text = format!("{N_REQUESTS_MAX} requests of this client are in flight already");
+            RpcError::new(code::OVERLOADED, text)
+        };
+        self.answer(&request.id, &Err(error.raw())).await;
+        None
+    }
+
+    /// A request that says itself all that is needed to understand it (2026-07-28).
+    async fn request_without_handshake(&self, request: Request) {
+        let asked = match ladder::climb_request(&request, None) {
+            Ok(asked) => asked,
+            Err(refused) => return self.answer(&request.id, &Err(refused.error.raw())).await,
+        };
+        let Some(place) = self.admit(&request).await else {
+            return;
+        };
+        let id = request.id.compact();
+        let peer = Peer {
+            principal: Arc::from("line"),
+            home: self.session.id.clone(),
+            connection: Some(self.session.id.clone()),
+        };
+        match self.front.engine.begin(&peer, request, asked.clone(), None) {
+            Err(refused) => self.answer(&id, &Err(refused.error.raw())).await,
+            Ok(Begun::Answered(outcome)) => self.answer(&id, &outcome).await,
+            Ok(Begun::Going(reply)) => self.go(id, reply, place),
+            Ok(Begun::Listen(params)) => self.listen(peer, asked, id, params, place),
+        }
+    }
+
+    fn go(&self, id: RequestId, mut reply: Box<Reply>, place: OwnedSemaphorePermit) {
+        let in_flight = reply
+            .lane()
+            .map(|lane| self.session.begin_as(id.clone(), lane, true));
+        let this = self.clone();
+        self.front.tasks.spawn("client request", async move {
+            loop {
+                match reply.step().await {
+                    Step::Said(line) => this.send(line).await,
+                    Step::Answered { said, outcome } => {
+                        for line in said {
+                            this.send(line).await;
+                        }
+                        this.answer(&id, &outcome).await;
+                        break;
+                    }
+                    Step::Lost(_) | Step::Dropped => break,
+                }
+            }
+            drop((in_flight, place));
+        });
+    }
+
+    fn listen(
+        &self,
+        peer: Peer,
+        asked: Asked,
+        id: RequestId,
+        params: Option<Raw>,
+        place: OwnedSemaphorePermit,
+    ) {
+        let lane = Arc::new(Lane::new(self.session.id.clone(), id.clone(), None));
+        let in_flight = self.session.begin(Arc::clone(&lane));
+        let this = self.clone();
+        self.front.tasks.spawn("stream of changes", async move {
+            match Listening::open(&this.front, &peer, asked, id.clone(), params.as_ref()).await {
+                Ok((listening, first)) => this.tell_of_changes(listening, first, &lane).await,
+                Err(error) => this.answer(&id, &Err(error.raw())).await,
+            }
+            drop((in_flight, place));
+        });
+    }
+
+    async fn tell_of_changes(&self, mut listening: Listening, first: Bytes, lane: &Lane) {
+        let mut next = first;
+        loop {
+            self.send(next).await;
+            next = tokio::select! {
+                // "The receiver MUST NOT send a response" (MCP, cancellation).
+                () = lane.cancelled() => return,
+                () = self.front.closing.cancelled() => return self.send(listening.end()).await,
+                line = listening.next() => line,
+            };
+        }
     }
 
     /// Carries out one request: everything that belongs to it goes out before its answer.
@@ -212,8 +303,10 @@ pub fn handshake(front: &Shared, session: &Session, request: &Request) -> Option
         method::PING => Some(Ok(Raw::empty_object())),
         _another if session.is_greeted() => None,
         another => {
-            let text = format!("Invalid request: `{another}` came before `initialize`");
-            Some(Err(RpcError::invalid_request(text).raw()))
+            tracing::debug!(session = %session.id, method = another, "a request before `initialize`, without metadata");
+            // A client of either era learns from it what is missing.
+            let refused = ladder::climb_request(request, None).err()?;
+            Some(Err(refused.error.raw()))
         }
     }
 }

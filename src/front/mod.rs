@@ -5,17 +5,21 @@
 
 pub mod conversation;
 pub mod http;
+pub mod listen;
 pub mod shim;
 pub mod socket;
 pub mod stream;
 
-use std::sync::Arc;
+use std::collections::HashSet;
+use std::sync::{Arc, OnceLock};
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::bridge::Engine;
 use crate::catalog::Catalog;
 use crate::declare::Declarations;
+use crate::ids::{ServerName, SessionId};
 use crate::session::Sessions;
 use crate::supervise::ProcessManager;
 use crate::tasks::Tasks;
@@ -46,10 +50,16 @@ pub struct Front {
     pub tasks: Tasks,
     /// When the daemon was started.
     pub started: Instant,
+    /// To whom it belongs what clients without a session leave behind for longer than a request.
+    pub home: SessionId,
+    /// The servers that start with the daemon; set before its doors open.
+    pub first: OnceLock<HashSet<ServerName>>,
     /// The URL of the MCP endpoint.
     pub url: String,
     /// Cancelled when no new request is taken any more.
-    pub closing: tokio_util::sync::CancellationToken,
+    pub closing: CancellationToken,
+    /// Cancelled when somebody asks for the end of the daemon.
+    pub told_to_stop: CancellationToken,
 }
 
 /// A [`Front`] as handlers share it.

@@ -23,6 +23,9 @@ const N_READERS_MAX: u32 = 4;
 const READER_WAIT: Duration = Duration::from_secs(2);
 /// The write-ahead log is cut back to this after a checkpoint.
 const JOURNAL_BYTES_MAX: i64 = 64 << 20;
+/// What one connection keeps of the file in memory, KiB. SQLite's own 2,000 would be filled by the journal, a page with
+/// every few dozen events, for days. The connections of a process share what all of them may keep: some 400 KiB.
+const CACHE_KIB_MAX: i64 = 64;
 /// First version without the WAL-reset bug, which damages files that two connections write.
 ///
 /// Source: <https://www.sqlite.org/wal.html#walresetbug>.
@@ -92,6 +95,8 @@ fn flags() -> OpenFlags {
 fn settings_of_all(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // A negative number counts KiB, a positive one pages.
+    connection.pragma_update(None, "cache_size", -CACHE_KIB_MAX)?;
     connection.pragma_update(None, "trusted_schema", false)
 }
 
@@ -215,6 +220,7 @@ pub(super) mod tests {
         for of in [&connection, &*reader] {
             assert_eq!((number(of, "foreign_keys"), number(of, "trusted_schema")), (1, 0));
             assert_eq!(number(of, "busy_timeout"), 950);
+            assert_eq!(number(of, "cache_size"), -CACHE_KIB_MAX);
         }
         let mode: String = connection
             .query_row("PRAGMA journal_mode", [], |row| row.get(0))

@@ -46,11 +46,19 @@ impl Registry {
             let newest: i64 = transaction.query_row("SELECT max(seq) FROM journal", [], |row| row.get(0))?;
             let n_new = i64::try_from(rows.len()).unwrap_or(i64::MAX);
             if newest / ROWS_BETWEEN_COUNTS != newest.saturating_sub(n_new) / ROWS_BETWEEN_COUNTS {
-                transaction.execute(
-                    "DELETE FROM journal WHERE seq <= (SELECT max(seq) FROM (\
-                     SELECT seq, sum(length(event)) OVER (ORDER BY seq DESC) AS n FROM journal) WHERE n > ?1)",
-                    [JOURNAL_BYTES_MAX],
-                )?;
+                // Counted first without a table of all sums, which would take memory that is never given back.
+                let n_bytes: i64 =
+                    transaction.query_row("SELECT coalesce(sum(length(event)), 0) FROM journal", [], |row| row.get(0))?;
+                if n_bytes > i64::from(JOURNAL_BYTES_MAX) {
+                    transaction.execute(
+                        "DELETE FROM journal WHERE seq <= (SELECT max(seq) FROM (\
+                         SELECT seq, sum(length(event)) OVER (ORDER BY seq DESC) AS n FROM journal) WHERE n > ?1)",
+                        [JOURNAL_BYTES_MAX],
+                    )?;
+                }
+                // Counting has read all of it. SQLite would keep what it has read, and one page more with every few
+                // dozen events: the bound of the cache of one connection is not kept where others share it.
+                transaction.execute_batch("PRAGMA shrink_memory")?;
             }
             Ok(())
         })

@@ -114,6 +114,20 @@ impl SessionStore {
         self.with("recalling sessions", work).await
     }
 
+    /// Breaks the file for tests, so that no change can be applied, or mends it.
+    #[cfg(test)]
+    pub(crate) async fn set_broken(&self, is_broken: bool) {
+        let (from, to) = if is_broken {
+            ("sessions", "away")
+        } else {
+            ("away", "sessions")
+        };
+        let work = move |connection: &mut Connection| {
+            connection.execute_batch(&format!("ALTER TABLE {from} RENAME TO {to}"))
+        };
+        self.with("breaking it", work).await.unwrap();
+    }
+
     async fn with<T: Send + 'static>(
         &self,
         doing: &'static str,

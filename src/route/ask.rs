@@ -34,6 +34,25 @@ pub fn for_client(
     }
 }
 
+/// What a client has to declare to be asked this, as in its capabilities.
+pub fn needed(asked: &str, params: Option<&Raw>) -> Raw {
+    let object = params.and_then(Object::of);
+    let has = |key| object.as_ref().is_some_and(|params| params.get(key).is_some());
+    let mode = object.as_ref().and_then(|params| params.get_string("mode"));
+    let needed = match asked {
+        method::SAMPLE if has("tools") || has("toolChoice") => {
+            serde_json::json!({ "sampling": { "tools": {} } })
+        }
+        method::SAMPLE => serde_json::json!({ "sampling": {} }),
+        method::ELICIT if mode.as_deref() == Some("url") => {
+            serde_json::json!({ "elicitation": { "url": {} } })
+        }
+        method::ELICIT => serde_json::json!({ "elicitation": { "form": {} } }),
+        _roots => serde_json::json!({ "roots": {} }),
+    };
+    Raw::of(&needed)
+}
+
 fn sampling(params: Option<&Raw>, client: &Profile) -> Result<Option<Raw>, RpcError> {
     client
         .capability("sampling")

@@ -94,8 +94,9 @@ impl Asks {
             &asking.instance.server,
             asked,
             asking.request.params.as_ref(),
-            profile,
+            &profile,
         )
+        .inspect_err(|_refused| client.note_lacked(ask::needed(asked, asking.request.params.as_ref())))
         .map_err(Refusal::error)?
         .map(|params| named_for_client(&params, task.as_ref()));
         let url = params.as_ref().and_then(Object::of);

@@ -1,10 +1,11 @@
 //! One client as children see it: what it can do, what waits for it, what it is asked.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::outbox::Outbox;
 use super::questions::Questions;
 pub use crate::child::caller::Profile;
+use crate::rpc::Raw;
 
 /// One client. A session leaves it with the router under its id.
 #[derive(Debug, Default)]
@@ -13,7 +14,9 @@ pub struct ClientSide {
     pub outbox: Outbox,
     /// What children ask it.
     pub questions: Questions,
-    profile: OnceLock<Arc<Profile>>,
+    profile: RwLock<Option<Arc<Profile>>>,
+    /// What a server wanted of it and it has not declared, as in `clientCapabilities`.
+    lacked: Mutex<Option<Raw>>,
 }
 
 impl ClientSide {
@@ -21,7 +24,7 @@ impl ClientSide {
     pub fn of_request(profile: Arc<Profile>) -> Self {
         Self {
             questions: Questions::collected(),
-            profile: OnceLock::from(profile),
+            profile: RwLock::new(Some(profile)),
             ..Self::default()
         }
     }
@@ -33,11 +36,34 @@ impl ClientSide {
 
     /// The handshake. `false` when it was done before.
     pub fn introduce(&self, profile: Profile) -> bool {
-        self.profile.set(Arc::new(profile)).is_ok()
+        let mut known = self.profile.write().unwrap_or_else(PoisonError::into_inner);
+        let is_first = known.is_none();
+        if is_first {
+            *known = Some(Arc::new(profile));
+        }
+        is_first
+    }
+
+    /// A server wanted something of it that it has not declared.
+    pub fn note_lacked(&self, needed: Raw) {
+        *self.lacked.lock().unwrap_or_else(PoisonError::into_inner) = Some(needed);
+    }
+
+    /// What a server wanted of it last that it has not declared.
+    pub fn lacked(&self) -> Option<Raw> {
+        self.lacked.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A further request of a client without a handshake continues this one, and says anew what the client is.
+    pub fn say_anew(&self, profile: Arc<Profile>) {
+        *self.profile.write().unwrap_or_else(PoisonError::into_inner) = Some(profile);
     }
 
     /// What the client said of itself, once it has.
-    pub fn profile(&self) -> Option<&Arc<Profile>> {
-        self.profile.get()
+    pub fn profile(&self) -> Option<Arc<Profile>> {
+        self.profile
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }

@@ -12,7 +12,7 @@ use crate::ids::{Instance, OwnerKey, SessionId};
 use crate::rpc::mcp::LogLevel;
 
 /// Before a client has set a level it hears this and worse.
-const LEVEL_UNTIL_SET: LogLevel = LogLevel::Warning;
+pub(super) const LEVEL_UNTIL_SET: LogLevel = LogLevel::Warning;
 /// Resources that one session may subscribe to.
 pub const N_SUBSCRIPTIONS_MAX: usize = 10_000;
 
@@ -25,6 +25,8 @@ pub struct Listeners(Mutex<Wants>);
 
 #[derive(Debug, Default)]
 struct Wants {
+    /// The lowest level that children were told of.
+    told: Option<LogLevel>,
     sessions: HashMap<SessionId, Session>,
     resources: HashMap<Resource, Subscribed>,
 }
@@ -117,6 +119,22 @@ impl Listeners {
         // A request that names no level gets no messages (MCP 2026-07-28, logging).
         let until_set = (!known.client.is_of_one_request()).then_some(LEVEL_UNTIL_SET);
         known.level.or(until_set).is_some_and(|wanted| wanted <= level)
+    }
+
+    /// Whether children have to be told of a level because they were told of none as low; noted as told.
+    pub fn is_lower_than_told(&self, level: Option<LogLevel>) -> bool {
+        let mut wants = self.wants();
+        let is_lower = level.is_some_and(|level| wants.told.is_none_or(|told| level < told));
+        if is_lower {
+            wants.told = level;
+        }
+        is_lower
+    }
+
+    /// Children are told of the lowest level of now.
+    pub fn note_told(&self) {
+        let lowest = self.lowest_level();
+        self.wants().told = lowest;
     }
 
     /// The lowest level that any session has asked for: what children have to be set to.
@@ -298,6 +316,13 @@ impl Listeners {
             return None;
         };
         Some((id.clone(), Arc::clone(&session.client)))
+    }
+
+    /// Requests of clients without a session that are being worked on, or tell of changes.
+    pub fn n_requests(&self) -> usize {
+        let wants = self.wants();
+        let all = wants.sessions.values();
+        all.filter(|session| session.client.is_of_one_request()).count()
     }
 
     /// All clients.

@@ -12,6 +12,7 @@ pub mod backward;
 pub mod client;
 pub mod context;
 pub mod error;
+mod levels;
 pub mod listeners;
 mod listening;
 pub mod modern;

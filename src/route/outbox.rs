@@ -81,6 +81,22 @@ impl Outbox {
         waiting.messages.pop_front()
     }
 
+    /// Waits for the next changed resource: its exposed URI. All else is left where it is.
+    ///
+    /// # Cancel safety
+    /// Safe: a change is taken only when this returns.
+    pub async fn next_updated(&self) -> String {
+        loop {
+            let rung = self.bell.notified();
+            let next = self.waiting().updated.pop_first();
+            if let Some(uri) = next {
+                self.bell.notify_one();
+                return uri;
+            }
+            rung.await;
+        }
+    }
+
     /// Waits for the next message.
     ///
     /// # Cancel safety

@@ -10,13 +10,12 @@ use super::error::RouteError;
 use super::router::Router;
 use crate::child::Child;
 use crate::child::handshake::Persona;
-use crate::child::outgoing::Params;
 use crate::config::spec::Sharing;
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::message::notification_line;
 use crate::rpc::{Raw, mcp};
 use crate::supervise::Entry;
-use crate::supervise::instances::{Instances, TooMany};
+use crate::supervise::instances::TooMany;
 
 impl Router {
     /// The child that works for the caller: the shared one, or the caller's own, which starts if it is not there.
@@ -58,7 +57,7 @@ impl Router {
     }
 
     fn profile(&self, session: &SessionId) -> Option<Arc<Profile>> {
-        self.listeners.client(session)?.profile().cloned()
+        self.listeners.client(session)?.profile()
     }
 
     /// One line of processes, if it is still there.
@@ -87,34 +86,6 @@ impl Router {
     /// One server's entry.
     pub fn entry(&self, server: &ServerName) -> Option<Entry> {
         self.directory.borrow().get(server.as_str()).cloned()
-    }
-
-    /// Tells every child that can log the lowest level that any session wants which it serves.
-    pub async fn spread_level(&self) {
-        let directory = Arc::clone(&self.directory.borrow());
-        for entry in directory.iter() {
-            self.set_level(&entry.child).await;
-            for owned in entry.instances.iter().flat_map(Instances::children) {
-                self.set_level(&owned).await;
-            }
-        }
-    }
-
-    /// Tells one child, if it can log and anybody whom it serves has set a level.
-    pub async fn set_level(&self, child: &Child) {
-        let can = child
-            .status()
-            .handshake
-            // Whoever keeps nothing of its clients is told the level with each request.
-            .is_some_and(|handshake| handshake.can("logging") && !handshake.is_modern());
-        let lowest = match &child.instance().owner {
-            None => self.listeners.lowest_level(),
-            Some(owner) => self.listeners.lowest_level_of(owner),
-        };
-        if let Some(level) = lowest.filter(|_| can) {
-            let params = Params::Plain(Raw::of(&serde_json::json!({ "level": level })));
-            drop(self.ours(child, mcp::method::SET_LEVEL, params).await);
-        }
     }
 }
 

@@ -17,7 +17,7 @@ use super::related;
 use super::task_table::Belongs;
 use crate::child::Lane;
 use crate::child::link::Link;
-use crate::ids::{Generation, Instance};
+use crate::ids::{Generation, Instance, ServerName};
 use crate::rpc::error::code;
 use crate::rpc::mcp::method;
 use crate::rpc::message::{notification_line, request_line, response_line};
@@ -41,6 +41,10 @@ pub struct Questions {
 pub struct Collected {
     /// Our id of it.
     pub id: u64,
+    /// The server that asks.
+    pub server: ServerName,
+    /// The process of it that asks.
+    pub generation: Generation,
     /// What it asks for: the method.
     pub asked: String,
     /// Its parameters.
@@ -155,6 +159,8 @@ impl Questions {
         let mut later: Vec<Collected> = later
             .map(|(id, question)| Collected {
                 id: *id,
+                server: question.instance.server.clone(),
+                generation: question.back.generation().unwrap_or_default(),
                 asked: question.asked.clone(),
                 params: question.params.clone(),
             })

@@ -192,11 +192,11 @@ impl Router {
                 RpcError::new(code::INTERNAL_ERROR, "the client that could answer is gone").raw(),
             ));
         };
-        if let Some(folders) = folders_for(entry, profile, need) {
+        if let Some(folders) = folders_for(entry, &profile, need) {
             drop(answer.send(Ok(folders)));
             return Ok(answered);
         }
-        let params = for_client(entry, profile, need)?;
+        let params = for_client(entry, &profile, need)?;
         let url = params.as_ref().and_then(Object::of);
         if let Some(id) = url.and_then(|params| params.get_string("elicitationId")) {
             self.urls().note(child.instance(), id, &lane.session);

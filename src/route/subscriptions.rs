@@ -114,9 +114,14 @@ impl Router {
         present.is_some_and(|link| link.is_modern())
     }
 
-    /// A session is gone: children are told of resources that nobody wants to hear of any more.
+    /// A session is gone: children are told of resources that nobody wants to hear of any more, and of the log level
+    /// that is low enough for those who are left.
     pub async fn forget(&self, session: &SessionId) {
         let tasks = self.task_table().remove_session(session);
+        let levels = match self.listeners.state_of(session) {
+            (Some(_level), _) => self.levels(),
+            (None, _) => Vec::new(),
+        };
         let orphaned = self.listeners.remove(session);
         self.provenance().forget(session);
         let own_process = OwnerKey::session(session);
@@ -127,6 +132,7 @@ impl Router {
         let telling = async {
             self.abandon(&tasks).await;
             self.unsubscribe_all(orphaned).await;
+            self.raise_levels(levels).await;
         };
         if tokio::time::timeout(TELLING, telling).await.is_err() {
             tracing::debug!(%session, "servers were not told of everything that a session has left");

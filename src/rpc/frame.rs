@@ -16,6 +16,10 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 /// How much room is made for one read, bytes: a pipe hands over at most its 64 KiB.
 const READ_BYTES: usize = 16 * 1024;
 
+/// A line longer than this takes its room along when it goes, bytes. Otherwise each server would keep the room of its
+/// longest line as long as it lives.
+const LONG_BYTES: usize = 64 * 1024;
+
 /// What came out of the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
@@ -95,6 +99,10 @@ impl Splitter {
                 return Ok(None);
             };
             let line = self.buffer.split_to(at + 1).freeze();
+            if line.len() > LONG_BYTES {
+                // What came after it with the same read: as much as a pipe hands over, at most.
+                self.buffer = BytesMut::from(self.buffer.as_ref());
+            }
             self.n_scanned = 0;
             if let Some(line) = self.complete(line.slice(..at)) {
                 return Ok(Some(line));
@@ -234,6 +242,27 @@ mod tests {
                 "chunks of {n_chunk}"
             );
         }
+    }
+
+    #[test]
+    fn the_room_of_a_long_line_goes_with_the_line() {
+        let mut splitter = Splitter::new(16 << 20, 16 << 20);
+        for _piece in 0..400 {
+            splitter.room().extend_from_slice(&[b'x'; 10_000]);
+            assert_eq!(splitter.next_line(), Ok(None));
+        }
+        splitter.room().extend_from_slice(b"\nshort");
+        let line = splitter.next_line().unwrap();
+        assert!(matches!(line, Some(Line::Whole(line)) if line.len() == 4_000_000));
+        assert_eq!(splitter.next_line(), Ok(None));
+        let n_short = 100_000;
+        for _line in 0..n_short {
+            splitter.room().extend_from_slice(b" line\nshort");
+            assert!(splitter.next_line().unwrap().is_some());
+        }
+        assert_eq!(splitter.rest(), b"short");
+        let capacity = splitter.room().capacity();
+        assert!(capacity <= LONG_BYTES, "{capacity} bytes are kept for 5");
     }
 
     #[test]

@@ -78,15 +78,26 @@ impl Session {
         self.initialized.load(Ordering::Acquire)
     }
 
-    /// Notes a request in flight, until the guard is dropped.
+    /// Notes a request in flight, until the guard is dropped. One that comes after the end is cancelled at once.
     pub fn begin(self: &Arc<Self>, lane: Arc<Lane>) -> InFlight {
+        self.begin_as(lane.request.clone(), lane, false)
+    }
+
+    /// The same under an id that is not the lane's own, or for a lane that lives on when the guard is dropped.
+    pub fn begin_as(self: &Arc<Self>, id: RequestId, lane: Arc<Lane>, lives_on: bool) -> InFlight {
         self.inflight()
-            .entry(lane.request.clone())
+            .entry(id.clone())
             .or_default()
             .push(Arc::clone(&lane));
+        // It has ended meanwhile: whoever ends it says so first, and then looks who is in flight.
+        if self.over.is_cancelled() {
+            lane.cancel();
+        }
         InFlight {
             session: Arc::clone(self),
+            id,
             lane,
+            lives_on,
         }
     }
 
@@ -148,18 +159,22 @@ impl Session {
 #[derive(Debug)]
 pub struct InFlight {
     session: Arc<Session>,
+    id: RequestId,
     lane: Arc<Lane>,
+    lives_on: bool,
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
         // Nobody carries its messages to the client any more, and an answer to what it asked concerns nobody.
-        drop(self.lane.finish());
+        if !self.lives_on {
+            drop(self.lane.finish());
+        }
         let mut inflight = self.session.inflight();
-        if let Some(lanes) = inflight.get_mut(&self.lane.request) {
+        if let Some(lanes) = inflight.get_mut(&self.id) {
             lanes.retain(|lane| !Arc::ptr_eq(lane, &self.lane));
             if lanes.is_empty() {
-                inflight.remove(&self.lane.request);
+                inflight.remove(&self.id);
             }
         }
     }
@@ -196,6 +211,17 @@ mod tests {
         assert!(session.is_in_flight(&RequestId::number(1)));
         drop(first);
         assert!(!session.is_in_flight(&RequestId::number(1)));
+    }
+
+    #[test]
+    fn a_request_that_comes_after_the_end_is_cancelled() {
+        let session = Arc::new(Session::new(Instant::now()));
+        let (before, after) = (lane(&session, 1), lane(&session, 2));
+        let _first = session.begin(Arc::clone(&before));
+        assert!(!before.is_cancelled());
+        session.end();
+        let _second = session.begin(Arc::clone(&after));
+        assert!(before.is_cancelled() && after.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]

@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::sessions::Sessions;
+use super::sessions::{N_SESSIONS_MAX, Sessions};
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::registry::sessions::{KeptSession, SessionChange, SessionStore};
 use crate::route::client::Profile;
@@ -21,6 +22,11 @@ use crate::rpc::mcp::{LogLevel, Revision};
 
 /// How long an answer waits until what it promises is written down. A slow disk must not stop clients.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// From a failed attempt to the next, unless something changes before.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// Changes that wait for the next attempt; more are forgotten, and the log says so.
+const N_WAITING_MAX: usize = 4 * N_SESSIONS_MAX;
 
 /// Which sessions have changed since they were written down.
 #[derive(Debug)]
@@ -60,7 +66,7 @@ impl Keeper {
         changed.n_changes
     }
 
-    /// Waits until the change is written down, but not long.
+    /// Waits until the change is written down, or could not be; but not long.
     pub async fn written(&self, number: u64) {
         let mut n_written = self.n_written.subscribe();
         drop(tokio::time::timeout(PATIENCE, n_written.wait_for(|n| *n >= number)).await);
@@ -71,6 +77,19 @@ impl Keeper {
         (std::mem::take(&mut changed.ids), changed.n_changes)
     }
 
+    /// These could not be written down: the next attempt does it.
+    fn put_back(&self, ids: HashSet<SessionId>) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        let n_free = N_WAITING_MAX.saturating_sub(changed.ids.len());
+        if ids.len() > n_free {
+            tracing::warn!(
+                n = ids.len() - n_free,
+                "too many sessions wait to be written down"
+            );
+        }
+        changed.ids.extend(ids.into_iter().take(n_free));
+    }
+
     /// From now on nothing is written down.
     pub fn close(&self) {
         self.changed.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
@@ -79,12 +98,15 @@ impl Keeper {
 
 /// Writes sessions down behind their changes, until told to stop; then the last ones, and no more.
 pub async fn run(sessions: Sessions, store: SessionStore, stop: CancellationToken) {
+    let mut again_at = None;
     loop {
         let is_last = tokio::select! {
             biased;
             () = sessions.keeper().bell.notified() => false,
             () = stop.cancelled() => true,
+            () = sleep_until(again_at) => false,
         };
+        again_at = None;
         if is_last {
             sessions.keeper().close();
         }
@@ -93,12 +115,21 @@ pub async fn run(sessions: Sessions, store: SessionStore, stop: CancellationToke
         if !changes.is_empty()
             && let Err(error) = store.apply(changes).await
         {
-            tracing::warn!(%error, "sessions could not be written down; after a restart their clients begin anew");
+            tracing::warn!(%error, "sessions could not be written down; until they are, a restart ends them");
+            sessions.keeper().put_back(ids);
+            again_at = Some(Instant::now() + AGAIN_AFTER);
         }
         sessions.keeper().n_written.send_replace(number);
         if is_last {
             return;
         }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -125,7 +156,7 @@ fn change(sessions: &Sessions, id: &SessionId) -> SessionChange {
     SessionChange::Put(KeptSession {
         id: id.as_str().to_owned(),
         state,
-        idle_ms: i64::try_from(session.idle_ms(tokio::time::Instant::now())).unwrap_or(i64::MAX),
+        idle_ms: i64::try_from(session.idle_ms(Instant::now())).unwrap_or(i64::MAX),
     })
 }
 
@@ -345,6 +376,41 @@ mod tests {
         let recalled = store.recall(1_000_000).await.unwrap();
         assert_eq!(recalled.len(), 1);
         assert_eq!(recalled[0].id, kept.id.as_str());
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_down_is_so_with_the_next_change_and_without_one_soon() {
+        let sessions = sessions();
+        let folder = tempfile::tempdir().unwrap();
+        let store = SessionStore::open(folder.path()).await.unwrap();
+        let stop = CancellationToken::new();
+        let running = run(sessions.clone(), store.clone(), stop.clone());
+        let changing = async {
+            for with_a_change in [true, false] {
+                let [one, two] = [greeted(&sessions), greeted(&sessions)];
+                store.set_broken(true).await;
+                let number = sessions.keeper().changed(&one.id);
+                let mut n_written = sessions.keeper().n_written.subscribe();
+                n_written.wait_for(|n| *n >= number).await.unwrap();
+                store.set_broken(false).await;
+                if with_a_change {
+                    sessions.keep(&two);
+                }
+                let is_there = async || {
+                    let recalled = store.recall(1_000_000).await.unwrap();
+                    recalled.iter().any(|kept| kept.id == one.id.as_str())
+                };
+                while !is_there().await {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+            stop.cancel();
+        };
+        let both = async { tokio::join!(running, changing) };
+        let patience = 6 * AGAIN_AFTER;
+        tokio::time::timeout(patience, both)
+            .await
+            .expect("never written down");
     }
 
     #[test]

@@ -179,7 +179,8 @@ impl Sessions {
 
     /// Requests in flight, of all together.
     pub fn n_inflight(&self) -> usize {
-        self.all().values().map(|session| session.n_inflight()).sum()
+        let with_session: usize = self.all().values().map(|session| session.n_inflight()).sum();
+        with_session + self.0.listeners.n_requests()
     }
 
     /// Whether there is none.
@@ -242,13 +243,15 @@ impl Sessions {
     pub(super) fn for_tests() -> Self {
         let (_keep, directory) = watch::channel(Arc::default());
         let (save, _saved) = tokio::sync::mpsc::channel(1);
-        let catalog = crate::catalog::Catalog::new(directory.clone(), crate::tasks::Tasks::new(), save);
+        let (events, _nobody_listens) = tokio::sync::broadcast::channel(1);
+        let tasks = crate::tasks::Tasks::new();
+        let catalog = crate::catalog::Catalog::new(directory.clone(), tasks, save, events);
         Self::new(Router::new(directory, catalog, Arc::new(Listeners::default())))
     }
 }
 
 /// The notifications due from one view to the next.
-fn changed(before: &View, after: &View) -> Vec<&'static str> {
+pub fn changed(before: &View, after: &View) -> Vec<&'static str> {
     let differs = |kind: Kind| !before.list(kind).reads_like(after.list(kind));
     let mut methods = Vec::new();
     if differs(Kind::Tools) {

@@ -48,6 +48,7 @@ trap leave EXIT
 # fixture_start REVISION
 fixture_start() {
   fixture_url=""
+  : >"$scratch/fixture.txt"
   "$here/.venv/bin/python" "$(fixture_of "$1")" --http 0 </dev/null >"$scratch/fixture.txt" 2>&1 &
   fixture_pid=$!
   wait_until "$READY_SECONDS" fixture_said_where || true

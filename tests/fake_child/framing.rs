@@ -27,6 +27,28 @@ pub(crate) fn run(world: &World, id: &str, deed: &str, members: &Members<'_>, ar
             world.write(b"\xff\xfe\x1b[31m no text");
             world.answer_text(id, arguments);
         }
+        // Answers that are no JSON: what some languages write for a number that is none, a raw line break in a text,
+        // and an end that is missing.
+        "not_a_number" => {
+            let line =
+                format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{"content":[],"_meta":{{"x/y":NaN}}}}}}"#);
+            world.write(line.as_bytes());
+        }
+        "raw_line_break" => {
+            let line = format!(
+                "{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":{{\"content\":[],\"x\":\"two\nlines\"}}}}"
+            );
+            world.write(line.as_bytes());
+        }
+        "cut_short" => {
+            let answer = answer();
+            world.write(&answer[..answer.len() - 3]);
+        }
+        // The beginning of a line of a log that is no answer, though it has the id of the call.
+        "log_like" => {
+            world.write(format!(r#"{{"level":"info","id":{id},"msg":NaN}}"#).as_bytes());
+            world.answer_text(id, arguments);
+        }
         "nul_bytes" => {
             world.write(b"\0\0\0\0");
             world.answer_text(id, arguments);

@@ -1,6 +1,9 @@
 //! Subscriptions of 2026-07-28: each `subscriptions/listen` names what it wants to hear, is acknowledged, and hears it with
 //! its own id, until the client cancels it or the server ends it.
 //!
+//! What there is to hear comes of the deeds `grow`, `shrink`, `updated` (`uri`) and `changed` (`what`: `tools`, `prompts` or
+//! `resources`, whose list is as it was); `end_listens` ends all (`how`: `result`, `cancelled` or `both`).
+//!
 //! | line of the journal | what it says |
 //! | --- | --- |
 //! | `listen 7 {…}` | opened, with what was asked for |

@@ -85,6 +85,7 @@ fn hear_sigterm(world: Arc<World>, term: SigSet) {
             term.wait().expect("SIGTERM can be waited for");
             world.journal.note("signal TERM");
             if !world.options.ignore_sigterm {
+                thread::sleep(world.options.term_delay);
                 world.leave(143);
             }
         }
@@ -110,6 +111,9 @@ fn misbehave_at_start(world: &World) {
         world.leave(code);
     }
     thread::sleep(options.start_delay);
+    while options.gate.as_ref().is_some_and(|gate| !gate.exists()) {
+        thread::sleep(Duration::from_millis(5));
+    }
     if options.bom {
         world.write_unfinished("\u{feff}".as_bytes());
     }

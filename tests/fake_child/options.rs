@@ -57,6 +57,10 @@ pub(crate) struct Options {
     pub(crate) ignore_eof: bool,
     /// `--ignore-sigterm`: only notes it.
     pub(crate) ignore_sigterm: bool,
+    /// `--term-delay MS`: from SIGTERM to its end.
+    pub(crate) term_delay: Duration,
+    /// `--gate FILE`: waits at its start until there is such a file.
+    pub(crate) gate: Option<PathBuf>,
     /// `--start-delay MS`: before it reads anything.
     pub(crate) start_delay: Duration,
     /// `--hang-handshake`: never answers `initialize`.
@@ -144,6 +148,8 @@ impl Options {
             effects: None,
             ignore_eof: false,
             ignore_sigterm: false,
+            term_delay: Duration::ZERO,
+            gate: None,
             start_delay: Duration::ZERO,
             hang_handshake: false,
             exit_at_start: None,
@@ -276,6 +282,8 @@ impl Options {
             "--instructions" => self.instructions = Some(value),
             "--journal" => self.journal = Some(value.into()),
             "--effects" => self.effects = Some(value.into()),
+            "--term-delay" => self.term_delay = Duration::from_millis(number(flag, &value)?),
+            "--gate" => self.gate = Some(value.into()),
             "--start-delay" => self.start_delay = Duration::from_millis(number(flag, &value)?),
             "--exit-at-start" => self.exit_at_start = Some(number(flag, &value)?),
             "--exit-in-handshake" => self.exit_in_handshake = Some(number(flag, &value)?),

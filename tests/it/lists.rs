@@ -172,22 +172,25 @@ async fn a_child_that_does_not_come_up_fails_no_list() {
 #[tokio::test]
 async fn the_lists_of_the_last_run_are_there_before_the_child_is_and_a_call_waits_for_it() {
     let setup = Setup::new(&[]);
-    let slow = |ms: &str| fake("a").tools("echo,two").arg("--start-delay", ms);
-    setup.declare(&[slow("3000")]);
+    let gate = setup.path().join("gate");
+    std::fs::write(&gate, "").unwrap();
+    let gated = fake("a").tools("echo,two");
+    setup.declare(&[gated.arg("--gate", &gate.display().to_string())]);
     let daemon = setup.start().await;
     daemon.ready("a").await;
-    let daemon = daemon.end_but_keep().await.start().await;
+    let setup = daemon.end_but_keep().await;
+    std::fs::remove_file(&gate).unwrap();
+    let daemon = setup.start().await;
     let client = daemon.http().await;
     assert_eq!(tools(&client).await, ["a__echo", "a__two"]);
-    assert_eq!(
-        daemon.server("a").await["state"],
-        "handshaking",
-        "too late for this test"
-    );
-    assert_eq!(
-        text_of(&client.call("a__two", json!({ "w": 1 })).await),
-        r#"{"w":1}"#
-    );
+    daemon.in_state("a", "handshaking").await;
+    let mut line = LineClient::greeted(&daemon.setup).await;
+    line.send(&call(1, "a__two", json!({ "w": 1 }))).await;
+    let ping = r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
+    assert_eq!(line.ask_json(ping).await["id"], 2, "the call waits");
+    assert_eq!(daemon.server("a").await["state"], "handshaking");
+    std::fs::write(&gate, "").unwrap();
+    assert_eq!(text_of(&line.next_json().await), r#"{"w":1}"#);
     daemon.end().await;
 }
 

@@ -9,6 +9,8 @@
 )]
 mod aliases;
 mod batches;
+mod cgroup;
+mod circuits;
 mod control;
 mod crash;
 mod crossing;
@@ -26,6 +28,7 @@ mod lists;
 mod matrix;
 mod mcpctl;
 mod modern_child;
+mod newcomers;
 mod noise;
 mod outlive;
 mod probe;
@@ -41,6 +44,7 @@ mod sharing;
 mod shim;
 mod shutdown;
 mod sse_door;
+mod stop_command;
 mod stories;
 mod streamable;
 mod subscriptions;

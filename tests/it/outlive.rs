@@ -146,24 +146,9 @@ async fn updated(stream: &mut Reply) -> Value {
     }
 }
 
-/// What comes on the line until an answer, and that.
-async fn until_answer(client: &mut LineClient, id: u64) -> (Vec<Value>, Value) {
-    let mut before = Vec::new();
-    loop {
-        let next = client.next_json().await;
-        if next["id"] == id && next.get("method").is_none() {
-            return (before, next);
-        }
-        before.push(next);
-    }
-}
-
 #[tokio::test]
 async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
-    // Started once before, so that the lists are written down: a subscription is said again to a daemon that may not
-    // have heard from its servers yet.
-    let daemon = again(Daemon::start(&[watched()]).await, Signal::SIGTERM).await;
-    daemon.ready("a").await;
+    let daemon = Daemon::start(&[watched()]).await;
     let mut client = LineClient::launch(&daemon.setup);
     client
         .introduce(able("2025-11-25", &json!({ "elicitation": {} }), "it"))
@@ -178,7 +163,7 @@ async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
     let old_question = client.ask_json(&call(3, "a__ask", asks.clone())).await;
     assert_eq!(old_question["method"], "elicitation/create");
     let daemon = again(daemon, Signal::SIGKILL).await;
-    let (mut heard, lost) = until_answer(&mut client, 3).await;
+    let (mut heard, lost) = client.until_answer(3).await;
     assert_eq!(lost["error"]["data"]["reason"], "daemon_restarted", "{lost}");
     // The stale answer reaches nobody; the next question is another one.
     client
@@ -202,7 +187,7 @@ async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
             question["id"]
         ))
         .await;
-    let (more, answer) = until_answer(&mut client, 4).await;
+    let (more, answer) = client.until_answer(4).await;
     heard.extend(more);
     assert!(text_of(&answer).contains("accept"), "{answer}");
     let told = |method: &str| heard.iter().filter(|said| said["method"] == method).count();
@@ -216,7 +201,7 @@ async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
         "{heard:?}"
     );
     client.send(&call(5, "a__log", json!({ "level": "debug" }))).await;
-    let (logged, _) = until_answer(&mut client, 5).await;
+    let (logged, _) = client.until_answer(5).await;
     assert!(
         logged.iter().any(|said| said["params"]["data"] == "message 1"),
         "its level is still set: {logged:?}"
@@ -231,12 +216,54 @@ async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
 }
 
 #[tokio::test]
+async fn subscriptions_of_a_client_of_the_shim_come_back_although_the_next_daemon_has_yet_to_hear_of_the_resources()
+ {
+    // More than are said again at once.
+    const N: u64 = 300;
+    let uris: Vec<String> = (1..=N).map(|n| format!("x://{n}")).collect();
+    let daemon = Daemon::start(&[fake("a").tools("updated").arg("--resources", &uris.join(","))]).await;
+    let mut client = LineClient::launch(&daemon.setup);
+    client.greet("2025-11-25").await;
+    for (id, uri) in (1..).zip(&uris) {
+        client
+            .send(&request(id, "resources/subscribe", json!({ "uri": uri })))
+            .await;
+        let (_, answer) = client.until_answer(id).await;
+        assert!(answer["result"].is_object(), "{answer}");
+    }
+    let port = daemon.address.rsplit(':').next().unwrap().to_owned();
+    let setup = daemon.killed().await;
+    // The lists are forgotten.
+    for file in ["registry.db", "registry.db-wal", "registry.db-shm"] {
+        std::fs::remove_file(setup.path().join("data").join(file)).ok();
+    }
+    let daemon = setup.variable("MCP_PORT", &port).start().await;
+    let n_subscribed = || {
+        let journal = daemon.setup.journal("a");
+        u64::try_from(
+            journal
+                .iter()
+                .filter(|line| line.starts_with("subscribe "))
+                .count(),
+        )
+        .unwrap()
+    };
+    crate::harness::until("each resource subscribed to again", async || {
+        (n_subscribed() >= 2 * N).then_some(())
+    })
+    .await;
+    assert_eq!(n_subscribed(), 2 * N, "once each");
+    client.finish().await;
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn a_client_of_the_shim_that_speaks_gets_a_daemon_where_none_comes_back() {
     let daemon = Daemon::start(&[fake("a").tools("echo")]).await;
     let mut client = LineClient::greeted(&daemon.setup).await;
     let setup = daemon.end_but_keep().await;
     client.send(&call(1, "a__echo", json!({ "n": 1 }))).await;
-    let (_, answer) = until_answer(&mut client, 1).await;
+    let (_, answer) = client.until_answer(1).await;
     assert_eq!(text_of(&answer), r#"{"n":1}"#);
     let pid = std::fs::read_to_string(setup.path().join("data/daemon.pid")).unwrap();
     let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Daemon, HttpClient, LineClient, call, fake, names_of, request, text_of};
+use crate::harness::{Daemon, HttpClient, LineClient, call, fake, names_of, request, text_of, until};
 
 async fn resources(client: &HttpClient) -> Vec<String> {
     names_of(
@@ -221,5 +221,50 @@ async fn log_messages_go_to_the_caller_who_asked_for_their_level() {
         .ask_json(&request(5, "logging/setLevel", json!({ "level": "loud" })))
         .await;
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn the_log_level_of_a_server_rises_when_the_session_that_wanted_the_lowest_ends() {
+    let daemon = Daemon::start(&[fake("a")]).await;
+    let [low, high] = [daemon.http().await, daemon.http().await];
+    for (client, level) in [(&low, "debug"), (&high, "error")] {
+        let set = client
+            .request("logging/setLevel", json!({ "level": level }))
+            .await;
+        assert!(set["result"].is_object(), "{set}");
+    }
+    let last_told = || {
+        let journal = daemon.setup.journal("a");
+        let is_it = |line: &&String| line.starts_with("in ") && line.contains("logging/setLevel");
+        journal.iter().rfind(is_it).cloned().unwrap_or_default()
+    };
+    assert!(last_told().contains("debug"), "{}", last_told());
+    for (client, level) in [(&low, "error"), (&high, "warning")] {
+        assert_eq!(client.mcp("DELETE", &[], "").await.status, 204);
+        until(format!("level {level}"), async || {
+            last_told().contains(level).then_some(())
+        })
+        .await;
+    }
+    let n_told = daemon
+        .setup
+        .journal("a")
+        .iter()
+        .filter(|line| line.contains("setLevel"))
+        .count();
+    // Who has set no level changes none.
+    let plain = daemon.http().await;
+    text_of(&plain.post(&call(1, "a__echo", json!({}))).await.json().await);
+    let pinged = plain.ask(&request(2, "ping", json!({}))).await;
+    assert!(pinged.contains("result"), "{pinged}");
+    assert_eq!(plain.mcp("DELETE", &[], "").await.status, 204);
+    let after = daemon
+        .setup
+        .journal("a")
+        .iter()
+        .filter(|line| line.contains("setLevel"))
+        .count();
+    assert_eq!(after, n_told);
     daemon.end().await;
 }

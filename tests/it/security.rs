@@ -6,7 +6,7 @@ use crate::harness::http::{BOTH, JSON};
 use crate::harness::{HttpClient, Setup, fake, greeting, request, text_of};
 
 const TOKEN: &str = "0123456789abcdef-right";
-const ROUTES: [(&str, &str); 10] = [
+const ROUTES: [(&str, &str); 11] = [
     ("GET", "/"),
     ("GET", "/health"),
     ("GET", "/health/ready"),
@@ -17,6 +17,7 @@ const ROUTES: [(&str, &str); 10] = [
     ("POST", "/messages"),
     ("GET", "/api/servers"),
     ("POST", "/api/call"),
+    ("POST", "/api/shutdown"),
 ];
 
 #[tokio::test]
@@ -66,6 +67,7 @@ async fn control_over_the_network_is_refused_where_there_is_no_token() {
     for (verb, path) in [
         ("GET", "/api/servers"),
         ("POST", "/api/servers/a/stop"),
+        ("POST", "/api/shutdown"),
         ("POST", "/api/call"),
         ("GET", "/api/daemon"),
     ] {

@@ -132,3 +132,25 @@ async fn a_line_that_is_no_message_is_answered_and_the_next_one_too() {
     assert_eq!(client.ask_json(unknown).await["error"]["code"], -32601);
     daemon.end().await;
 }
+
+#[tokio::test]
+async fn a_daemon_that_takes_a_client_in_and_ends_at_once_is_not_asked_without_a_pause() {
+    let setup = Setup::new(&[]);
+    let data = setup.path().join("data");
+    std::fs::create_dir_all(&data).unwrap();
+    let door = tokio::net::UnixListener::bind(data.join("mcp.sock")).unwrap();
+    let client = LineClient::launch(&setup);
+    let shut_at_once = async || drop(door.accept().await.unwrap());
+    shut_at_once().await;
+    let since = tokio::time::Instant::now();
+    for _again in 0..4 {
+        shut_at_once().await;
+    }
+    // 50 + 100 + 200 + 400 ms, but for what the first one took.
+    let waited = since.elapsed().as_millis();
+    assert!(waited >= 500, "five clients in {waited} ms");
+    drop(door);
+    std::fs::remove_file(data.join("mcp.sock")).unwrap();
+    let (_, code) = client.finish().await;
+    assert_eq!(code, 0, "the end of stdin is heard in a pause, too");
+}

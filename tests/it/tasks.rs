@@ -33,18 +33,6 @@ fn id_of(made: &Value) -> String {
         .to_owned()
 }
 
-/// What comes on the line until the answer to `id`, and that.
-async fn until(client: &mut LineClient, id: u64) -> (Vec<Value>, Value) {
-    let mut before = Vec::new();
-    loop {
-        let next = client.next_json().await;
-        if next["id"] == id && next.get("method").is_none() {
-            return (before, next);
-        }
-        before.push(next);
-    }
-}
-
 async fn line(daemon: &Daemon, revision: &str) -> LineClient {
     let mut client = LineClient::launch(&daemon.setup);
     client
@@ -73,7 +61,7 @@ async fn a_task_is_made_watched_and_its_result_fetched_under_our_id() {
             json!({ "progress": 2, "log": "boo", "n": 1e15 }),
         ))
         .await;
-    let (mut heard, made) = until(&mut client, 1).await;
+    let (mut heard, made) = client.until_answer(1).await;
     let ours = id_of(&made);
     assert!(ours != "task-1" && ours.len() >= 32, "{made}");
     assert_eq!(
@@ -82,7 +70,7 @@ async fn a_task_is_made_watched_and_its_result_fetched_under_our_id() {
         "what is not ours stays: {made}"
     );
     client.send(&on(2, "tasks/result", &ours)).await;
-    let (more, result) = until(&mut client, 2).await;
+    let (more, result) = client.until_answer(2).await;
     heard.extend(more);
     assert_eq!(result["result"]["_meta"][RELATED], json!({ "taskId": ours }));
     assert!(text_of(&result).contains("\"boo\""), "{result}");
@@ -196,7 +184,7 @@ async fn what_a_task_asks_reaches_its_owner_even_while_calls_of_others_are_in_fl
         daemon.setup.called("a", "hang").await;
         let mut client = line(&daemon, "2025-11-25").await;
         client.send(&making(1, "a__may_work", asks)).await;
-        let (mut heard, made) = until(&mut client, 1).await;
+        let (mut heard, made) = client.until_answer(1).await;
         let ours = id_of(&made);
         client.send(&on(2, "tasks/result", &ours)).await;
         let question = loop {
@@ -213,7 +201,7 @@ async fn what_a_task_asks_reaches_its_owner_even_while_calls_of_others_are_in_fl
                 r#"{{"jsonrpc":"2.0","id":{id},"result":{{"action":"decline","_meta":{{"{RELATED}":{{"taskId":"{ours}"}}}}}}}}"#
             ))
             .await;
-        let (_, result) = until(&mut client, 2).await;
+        let (_, result) = client.until_answer(2).await;
         assert!(text_of(&result).contains("Sure?"), "{result}");
         let heard = daemon.setup.noted("a", "heard ").await;
         assert!(
@@ -277,7 +265,7 @@ async fn a_tool_that_runs_as_a_task_only_is_driven_for_clients_that_want_none() 
                 question["id"]
             ))
             .await;
-        let (heard, result) = until(&mut client, 7).await;
+        let (heard, result) = client.until_answer(7).await;
         assert!(
             text_of(&result).contains("Sure?") && result["result"].get("_meta").is_none(),
             "{result}"

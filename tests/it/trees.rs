@@ -20,7 +20,7 @@ const ALL: (&str, usize) = (
     13,
 );
 /// After a stop has returned, everything is gone within this.
-const AFTER_STOP: Duration = Duration::from_secs(1);
+pub(crate) const AFTER_STOP: Duration = Duration::from_secs(1);
 /// After the daemon was killed.
 const AFTER_KILL: Duration = Duration::from_secs(8);
 
@@ -34,15 +34,15 @@ fn number_of(variable: &str, default: usize) -> usize {
 // === What /proc says ===
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Seen {
-    pid: i32,
+pub(crate) struct Seen {
+    pub(crate) pid: i32,
     parent: i32,
     start: u64,
-    state: String,
-    name: String,
+    pub(crate) state: String,
+    pub(crate) name: String,
 }
 
-fn seen(pid: i32) -> Option<Seen> {
+pub(crate) fn seen(pid: i32) -> Option<Seen> {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat).into_owned();
     let (before, after) = stat.rsplit_once(") ")?;
@@ -62,7 +62,7 @@ fn everybody() -> Vec<Seen> {
     pids.filter_map(seen).collect()
 }
 
-fn below(root: i32) -> Vec<Seen> {
+pub(crate) fn below(root: i32) -> Vec<Seen> {
     let all = everybody();
     let mut inside = HashSet::from([root]);
     loop {
@@ -83,11 +83,11 @@ fn below(root: i32) -> Vec<Seen> {
 
 /// Everything below a process at one moment.
 #[derive(Debug)]
-struct Tree(Vec<Seen>);
+pub(crate) struct Tree(pub(crate) Vec<Seen>);
 
 impl Tree {
     /// Waits until so many live there that the fake children do not need.
-    async fn grown(root: i32, n_relatives: usize) -> Self {
+    pub(crate) async fn grown(root: i32, n_relatives: usize) -> Self {
         let is_relative = |one: &Seen| one.name == "sleep" && one.state != "Z" || one.state == "T";
         until(format!("{n_relatives} relatives"), async || {
             let all = below(root);
@@ -97,12 +97,12 @@ impl Tree {
         .await
     }
 
-    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Seen> {
+    pub(crate) fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Seen> {
         self.0.iter().filter(move |one| one.name == name)
     }
 
     /// Those that are there still; zombies count.
-    fn left(&self) -> Vec<Seen> {
+    pub(crate) fn left(&self) -> Vec<Seen> {
         let still = |one: &Seen| seen(one.pid).filter(|now| now.start == one.start);
         self.0.iter().filter_map(still).collect()
     }
@@ -113,7 +113,7 @@ impl Tree {
     }
 
     /// Checks that within a time nothing is there, not even dead.
-    async fn is_gone_within(&self, bound: Duration) {
+    pub(crate) async fn is_gone_within(&self, bound: Duration) {
         let begun = Instant::now();
         while !self.left().is_empty() {
             assert!(begun.elapsed() < bound, "left after {bound:?}: {:?}", self.left());
@@ -140,11 +140,11 @@ fn relatives(name: &str, kinds: &str) -> Fake {
     fake(name).arg("--family", kinds)
 }
 
-async fn tree_of(daemon: &Daemon, n_relatives: usize) -> Tree {
+pub(crate) async fn tree_of(daemon: &Daemon, n_relatives: usize) -> Tree {
     Tree::grown(daemon.pid().as_raw(), n_relatives).await
 }
 
-fn end_hard(pid: i32) {
+pub(crate) fn end_hard(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
 }
 
@@ -398,7 +398,7 @@ async fn p14_a_process_has_its_pipes_and_nothing_else_of_ours() {
 
 #[tokio::test]
 async fn p14_a_server_begins_with_no_signal_blocked_and_none_ignored_by_us() {
-    let setup = Setup::new(&[]);
+    let setup = Setup::new(&[fake("b")]);
     let mark = format!("{MARK}={}", setup.mark);
     let told = setup.path().join("status");
     let script = format!(
@@ -412,12 +412,18 @@ async fn p14_a_server_begins_with_no_signal_blocked_and_none_ignored_by_us() {
         .await;
     assert_eq!(added.code, 0, "{added:?}");
     daemon.ready("a").await;
+    daemon.ready("b").await;
     let status = std::fs::read_to_string(told).unwrap();
     let bits = |field: &str| {
         let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
     };
     assert_eq!(bits("SigBlk"), 0);
+    // A shell may unblock them for what it starts; so the program itself is looked at, that has blocked SIGTERM alone.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child_pid("b").await)).unwrap();
+    let line = status.lines().find(|line| line.starts_with("SigBlk")).unwrap();
+    let blocked = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+    assert_eq!(blocked, 1 << (Signal::SIGTERM as i32 - 1), "{line}");
     // Others may be ignored wherever these tests are started.
     let (hup, int, pipe, term, chld) = (1, 2, 13, 15, 17);
     for signal in [hup, int, pipe, term, chld] {

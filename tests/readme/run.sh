@@ -277,12 +277,8 @@ run_blocks() {
   done 3<"$scratch/order"
 }
 
-# The reader fills in the process number that `mcpctl status` prints.
 stop_by() {
-  local number
-  number=$(as_reader mcpctl status | sed -nE '1s/.*  process ([0-9]+)$/\1/p') || true
-  sed "s/NUMBER/${number:-NUMBER}/" "$1" >"$1.filled"
-  run_sh "$1.filled" "$2 (stop)" "$3"
+  run_sh "$1" "$2 (stop)" "$3"
   if wait_until 30 daemon_is_gone; then passed "$2: the daemon is gone"; else failed "$2: the daemon still runs"; fi
 }
 

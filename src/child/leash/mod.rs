@@ -22,6 +22,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ use rustix::process::{
 };
 use tokio::time::Instant;
 
-use super::tree;
+use super::{cgroup, tree};
 use crate::event::Rung;
 use order::{Bounds, HEAD_BYTES, KILL, ORDER_BYTES_MAX, Order, TERMINATE, Word};
 use rungs::Rungs;
@@ -67,6 +68,8 @@ struct Leash {
     /// The server itself; `None` when it has ended.
     leader: Option<i32>,
     rungs: Rungs,
+    /// That of the server, where it has one.
+    cgroup: Option<PathBuf>,
     kill_pause: Duration,
 }
 
@@ -85,9 +88,12 @@ impl Leash {
             .open("/dev/null")?;
         nix::unistd::dup2_stdin(&null)?;
         let (order, stdin) = receive(&mut daemon)?;
-        let deaths = listen()?;
+        let deaths = deaths()?;
         let rungs = Rungs::new(order.eof_grace, order.term_grace);
+        let cgroup = order.cgroup.clone();
         let started = start(order, stdin);
+        // Not before: a process inherits the mask of who makes it. A death until now is found by the first `reap`.
+        grow_deaf()?;
         // The pipes are the server's: with a copy here nobody would see their end.
         nix::unistd::dup2_stdout(&null)?;
         nix::unistd::dup2_stderr(&null)?;
@@ -108,6 +114,7 @@ impl Leash {
             deaths,
             leader: Some(leader),
             rungs,
+            cgroup,
             kill_pause: KILL_PAUSE,
         };
         leash.tell(Word::Runs(leader));
@@ -124,6 +131,7 @@ impl Leash {
                 Some(Rung::Terminated) => tree::terminate(&Self::tree()),
                 Some(Rung::Killed) => {
                     tree::kill(&Self::tree());
+                    self.cgroup.as_deref().inspect(|leaf| cgroup::kill(leaf));
                     self.rungs.look_again_at(now + self.kill_pause);
                     self.kill_pause = (self.kill_pause * 2).min(KILL_PAUSE_MAX);
                 }
@@ -238,25 +246,22 @@ fn close_inherited() {
     }
 }
 
-/// Deaths are read, and what asks us to end is not heard at all: the leash ends with its tree. The server gets an
-/// empty mask: the standard library empties it, and gives SIGPIPE its default back, in every process it makes.
-fn listen() -> io::Result<SignalFd> {
-    let mut deaf = SigSet::empty();
-    for signal in [
-        Signal::SIGCHLD,
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-    ] {
-        deaf.add(signal);
-    }
-    deaf.thread_block()?;
+/// Where deaths are read, once SIGCHLD is blocked.
+fn deaths() -> io::Result<SignalFd> {
     let deaths = SigSet::from(Signal::SIGCHLD);
     Ok(SignalFd::with_flags(
         &deaths,
         SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC,
     )?)
+}
+
+/// From here on what asks us to end is not heard at all: the leash ends with its tree.
+fn grow_deaf() -> io::Result<()> {
+    let mut deaf = SigSet::from(Signal::SIGCHLD);
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
+        deaf.add(signal);
+    }
+    Ok(deaf.thread_block()?)
 }
 
 /// The order, and the stdin of the server to be.
@@ -282,7 +287,10 @@ fn receive(daemon: &mut UnixStream) -> io::Result<(Order, OwnedFd)> {
     Order::decode(&bytes).zip(stdin).ok_or_else(bad)
 }
 
-/// Starts the server in a group of its own, in our session.
+/// Starts the server in a group of its own, in our session, with no signal blocked.
+///
+/// The standard library gives SIGPIPE its default back, but hands on the mask as it is; and who starts the daemon
+/// may have blocked signals.
 fn start(order: Order, stdin: OwnedFd) -> io::Result<i32> {
     let mut command = Command::new(&order.file);
     command
@@ -298,7 +306,8 @@ fn start(order: Order, stdin: OwnedFd) -> io::Result<i32> {
         command.current_dir(cwd);
     }
     bound(order.bounds);
-    let child = expendable(|| command.spawn())?;
+    SigSet::empty().thread_set_mask()?;
+    let child = cgroup::inside(order.cgroup.as_deref(), || expendable(|| command.spawn()))?;
     let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
     give_way(pid, order.bounds.nice);
     Ok(pid)

@@ -31,6 +31,8 @@ pub(in crate::child) struct Order {
     /// When the daemon is gone: from SIGTERM to SIGKILL.
     pub(in crate::child) term_grace: Duration,
     pub(in crate::child) bounds: Bounds,
+    /// The cgroup in which the server is to be, where it has one.
+    pub(in crate::child) cgroup: Option<PathBuf>,
 }
 
 /// Limits that the kernel itself keeps for every process of a tree.
@@ -67,6 +69,7 @@ impl Order {
             are_whole &= field(number.to_string().as_ref());
         }
         are_whole &= field(self.token.as_ref());
+        are_whole &= field(self.cgroup.as_deref().unwrap_or_else(|| "".as_ref()).as_os_str());
         are_whole &= field(self.cwd.as_deref().unwrap_or_else(|| "".as_ref()).as_os_str());
         are_whole &= field(self.file.as_os_str());
         are_whole &= field(self.args.len().to_string().as_ref());
@@ -92,6 +95,7 @@ impl Order {
             nice: number()?.try_into().ok()?,
         };
         let token = text()?.into_string().ok()?;
+        let cgroup = text().map(PathBuf::from)?;
         let cwd = text().map(PathBuf::from)?;
         let file = text()?.into();
         let n_args: usize = text()?.to_str()?.parse().ok()?;
@@ -112,6 +116,7 @@ impl Order {
             eof_grace,
             term_grace,
             bounds,
+            cgroup: (!cgroup.as_os_str().is_empty()).then_some(cgroup),
         })
     }
 }
@@ -184,6 +189,7 @@ mod tests {
             millis in 0..100_000_u64,
             core_dumps: bool,
             nice in 0..20_u8,
+            cgroup in proptest::option::of("/[a-z]{0,4}"),
         ) {
             let order = Order {
                 file: file.into(),
@@ -194,6 +200,7 @@ mod tests {
                 eof_grace: Duration::from_millis(millis),
                 term_grace: Duration::from_millis(millis / 2),
                 bounds: Bounds { files_max: millis, core_dumps, nice },
+                cgroup: cgroup.map(PathBuf::from),
             };
             let bytes = order.encode().unwrap();
             prop_assert_eq!(Order::decode(&bytes), Some(order));
@@ -220,6 +227,7 @@ mod tests {
                 core_dumps: false,
                 nice: 0,
             },
+            cgroup: None,
         };
         assert_eq!(order.encode(), None);
     }

@@ -4,6 +4,8 @@
 //! else's while we signal it.
 
 use std::io;
+#[cfg(target_os = "linux")]
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -12,10 +14,15 @@ use nix::unistd::Pid;
 use tokio::process::Child;
 
 use super::Pipes;
+#[cfg(target_os = "linux")]
+use crate::child::tree;
 use crate::event::{Exit, Rung};
 
 /// How often we look whether the rest of a group is gone.
 const GROUP_POLL: Duration = Duration::from_millis(20);
+/// Where processes are seen.
+#[cfg(target_os = "linux")]
+const PROC: &str = "/proc";
 
 /// A process that leads its group.
 #[derive(Debug)]
@@ -45,8 +52,9 @@ impl Grouped {
         let process = Self {
             child,
             group: Pid::from_raw(pid),
+            // Where groups cannot be looked at, the leader is reaped when it ends, as elsewhere.
             #[cfg(target_os = "linux")]
-            pidfd: pidfd(pid),
+            pidfd: pidfd(pid).filter(|_| std::fs::read_dir(PROC).is_ok()),
         };
         Ok((
             process,
@@ -142,18 +150,38 @@ fn pidfd(pid: i32) -> Option<tokio::io::unix::AsyncFd<std::os::fd::OwnedFd>> {
 /// Whether a process that is no zombie is in the group.
 #[cfg(target_os = "linux")]
 fn members_alive(group: Pid) -> bool {
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return false;
-    };
-    entries.flatten().any(|entry| {
-        let is_process = entry
-            .file_name()
+    members_alive_in(Path::new(PROC), group)
+}
+
+/// The same, by what is written there. Where that cannot be read: whether anybody is there to be signalled, and so also
+/// while the leader is not reaped.
+#[cfg(target_os = "linux")]
+fn members_alive_in(proc: &Path, group: Pid) -> bool {
+    find_member(proc, group).unwrap_or_else(|error| {
+        tracing::debug!(%error, %group, "cannot see who is in a process group");
+        killpg(group, None).is_ok()
+    })
+}
+
+#[cfg(target_os = "linux")]
+fn find_member(proc: &Path, group: Pid) -> io::Result<bool> {
+    for entry in std::fs::read_dir(proc)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let is_process = name
             .to_str()
             .is_some_and(|name| name.bytes().all(|b| b.is_ascii_digit()));
-        is_process
-            && std::fs::read_to_string(entry.path().join("stat"))
-                .is_ok_and(|stat| lives_in(&stat, group.as_raw()))
-    })
+        if !is_process {
+            continue;
+        }
+        match std::fs::read(entry.path().join("stat")) {
+            Ok(stat) if lives_in(&String::from_utf8_lossy(&stat), group.as_raw()) => return Ok(true),
+            Ok(_of_another) => {}
+            Err(error) if tree::is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Reads one line of `/proc/PID/stat` (man 5 proc_pid_stat): after the name in parentheses come state, parent, group.
@@ -184,5 +212,28 @@ mod tests {
         assert!(lives_in("1 (a) b) S 0 42 42 0", 42));
         assert!(!lives_in("1 (a) Z 0 42 42 0", 42));
         assert!(!lives_in("1 (a) S 42 7 42 0", 42));
+    }
+    #[tokio::test]
+    async fn a_group_is_not_gone_because_nobody_can_be_seen() {
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-c", "exec sleep 1000"]);
+        command
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        let (mut process, _pipes) = Grouped::spawn(command).unwrap();
+        process.pidfd = None;
+        let nowhere = tempfile::tempdir().unwrap();
+        let missing = nowhere.path().join("proc");
+        // An entry of which the stat cannot be read: a folder in its place.
+        let broken = nowhere.path().join("7/stat");
+        std::fs::create_dir_all(&broken).unwrap();
+        for proc in [missing.as_path(), nowhere.path(), Path::new(PROC)] {
+            assert!(members_alive_in(proc, process.group), "{}", proc.display());
+        }
+        process.ask(Rung::Killed);
+        process.ended().await;
+        assert!(!members_alive_in(&missing, process.group));
+        assert_eq!(process.reap().await, Exit::Signal(9));
     }
 }

@@ -18,6 +18,7 @@ use tokio::net::UnixStream;
 use tokio::process::{Child, ChildStdin};
 
 use super::Pipes;
+use crate::child::cgroup::Leaf;
 use crate::child::leash::order::{HEAD_BYTES, KILL, Order, TERMINATE, WORD_BYTES, Word};
 use crate::child::strays::{self, Awaited};
 use crate::child::{leash, tree};
@@ -30,7 +31,9 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(10);
 /// How often we look whether the tree of a lost leash is gone.
 const LOST_POLL: Duration = Duration::from_millis(20);
 /// What is told of a server whose leash was killed: we killed it too.
-const LOST: Exit = Exit::Signal(9);
+const LOST: Exit = Exit::Signal(SIGKILL);
+/// How the kernel ends who has taken too much memory.
+const SIGKILL: i32 = 9;
 
 /// A process below a leash.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(super) struct Leashed {
     leader: i32,
     token: String,
     exit: Option<Exit>,
+    /// Its cgroup, where it has one, and the limit of its memory there, bytes.
+    leaf: Option<(Leaf, u64)>,
     /// The whole tree was to be killed: should the leash be killed too, that holds.
     killing: bool,
     state: State,
@@ -73,9 +78,10 @@ pub(super) enum Failed {
 
 impl Leashed {
     /// Makes a leash, and below it a process.
-    pub(super) async fn spawn(order: &Order) -> Result<(Self, Pipes), Failed> {
+    pub(super) async fn spawn(order: &Order, leaf: Option<(Leaf, u64)>) -> Result<(Self, Pipes), Failed> {
         let bytes = order.encode().ok_or(Failed::Order)?;
-        let made = Self::make(order, &bytes).map_err(Failed::Leash)?;
+        let mut made = Self::make(order, &bytes).map_err(Failed::Leash)?;
+        made.0.leaf = leaf;
         // Dropped on the way, the leash sees its socket close, and leaves nothing.
         let answered = tokio::time::timeout(ANSWER_PATIENCE, Self::begin(made, &bytes));
         answered
@@ -112,6 +118,7 @@ impl Leashed {
             leader: 0,
             token: order.token.clone(),
             exit: None,
+            leaf: None,
             killing: false,
             state: State::Held,
             start: tree::one(awaited.pid()).map_or(u64::MAX, |seen| seen.start),
@@ -171,7 +178,9 @@ impl Leashed {
         match &self.state {
             State::Held => self.say(byte),
             State::Gone => {}
-            State::Lost { .. } if rung == Rung::Terminated => tree::terminate(&self.look()),
+            State::Lost { .. } if rung == Rung::Terminated => {
+                tree::terminate(&self.look().unwrap_or_default());
+            }
             // The next look kills.
             State::Lost { .. } => {}
         }
@@ -217,13 +226,23 @@ impl Leashed {
     async fn hear(&mut self) {
         match self.next_word().await {
             Some(Word::Returned(code)) => self.exit = Some(Exit::Code(code)),
-            Some(Word::Signalled(signal)) => self.exit = Some(Exit::Signal(signal)),
+            Some(Word::Signalled(signal)) => self.exit = Some(self.signalled(signal)),
             Some(Word::Gone) => self.state = State::Gone,
             Some(Word::Runs(_) | Word::Refused(_)) => {}
             None => {
                 tracing::error!(token = self.token, "a leash was killed; its processes are ended");
                 self.state = State::Lost { known: Vec::new() };
             }
+        }
+    }
+
+    /// What is behind a signal: the kernel may have sent it for want of memory.
+    fn signalled(&self, signal: i32) -> Exit {
+        match &self.leaf {
+            Some((leaf, limit)) if signal == SIGKILL && leaf.was_out_of_memory() => {
+                Exit::OutOfMemory { limit: *limit }
+            }
+            _other => Exit::Signal(signal),
         }
     }
 
@@ -244,12 +263,15 @@ impl Leashed {
     // === The leash was killed ===
 
     /// What is left of the tree. The session's number cannot be another's yet: the dead leash still holds it.
-    fn look(&self) -> Vec<tree::Seen> {
+    ///
+    /// # Errors
+    /// Nobody can be seen now.
+    fn look(&self) -> io::Result<Vec<tree::Seen>> {
         let State::Lost { known } = &self.state else {
-            return Vec::new();
+            return Ok(Vec::new());
         };
         let session = self.awaited.pid();
-        let all = tree::all();
+        let all = tree::look()?;
         let orphans = strays::orphans(&all, self.start);
         let ours = tree::Token::Child(self.token.clone());
         let found = tree::with_descendants(&all, |seen| {
@@ -260,14 +282,20 @@ impl Leashed {
                     .any(|one| (one.pid, one.start) == (seen.pid, seen.start))
                 || tree::token_of(seen.pid).as_ref() == Some(&ours)
         });
-        found.into_iter().filter(|seen| seen.pid != session).collect()
+        Ok(found.into_iter().filter(|seen| seen.pid != session).collect())
     }
 
     /// Looks, kills if that is wanted, reaps what has become ours. True when nothing is left.
     ///
     /// It reads `/proc` where it stands, some milliseconds: that a leash is killed is no everyday matter.
     fn is_swept(&mut self) -> bool {
-        let found = self.look();
+        let found = match self.look() {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::warn!(%error, "cannot see what is left of a tree; looking again");
+                return false;
+            }
+        };
         let ourselves = rustix::process::getpid().as_raw_nonzero().get();
         for dead in found
             .iter()
@@ -281,11 +309,14 @@ impl Leashed {
         let State::Lost { known } = &mut self.state else {
             return true;
         };
+        let leaf = self.leaf.as_ref().map(|(leaf, _)| leaf);
         if self.killing {
             tree::kill(&found);
+            leaf.inspect(|leaf| leaf.kill());
         }
         // The dead whose parents live are reaped by these, or come to us with the next look.
-        let is_over = found.iter().all(|seen| seen.is_dead && seen.parent == ourselves);
+        let is_over = found.iter().all(|seen| seen.is_dead && seen.parent == ourselves)
+            && leaf.is_none_or(|leaf| leaf.is_empty());
         *known = found;
         is_over
     }

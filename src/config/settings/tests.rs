@@ -174,3 +174,23 @@ fn the_shipped_env_example_is_good_and_names_every_variable() {
         assert!(text.contains(&format!("{name}=")), "{name}");
     }
 }
+
+#[test]
+fn a_slip_in_the_name_of_a_variable_is_told_and_a_servers_own_variable_is_not() {
+    let project = folder_with(&[
+        (
+            "servers.toml",
+            "[servers.a]\ncommand = \"x\"\nenv = { K = \"${MCP_HOSTS}\" }\n",
+        ),
+        (
+            ".env",
+            "MCP_PROT=1\nMCP_HOSTS=x\nMCP_GITHUB_KEY=y\nMCP_HOST=127.0.0.1\nLOG_LEVLE=debug\n",
+        ),
+    ]);
+    let told = load(project.path(), &[]).unwrap().warnings();
+    let expected = format!(
+        "{}: MCP_PROT is no variable of mcp-wrapper; did you mean MCP_PORT?",
+        project.path().join(".env").display()
+    );
+    assert_eq!(told, [expected]);
+}

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::api::{DefinitionOrigin, ServerStatus};
+use crate::config::first_of_words;
 use crate::config::raw::{RawPolicy, RawServer};
 use crate::config::spec::EraPolicy;
 use crate::ctl::args::AddArgs;
@@ -117,6 +118,12 @@ fn declared(args: AddArgs) -> Result<RawServer, Failure> {
             "the command is missing: mcpctl add NAME -- COMMAND ARGS…".to_owned(),
         ));
     };
+    if let Some(first) = first_of_words(&program) {
+        return Err(Failure::Usage(format!(
+            "the command is one text with several words, and no shell splits it: take the quotes away, `mcpctl add {} -- {first} …`",
+            args.name
+        )));
+    }
     let program = if args.cwd.is_none() && (program.starts_with("./") || program.starts_with("../")) {
         absolute(Path::new(&program))?
     } else {
@@ -207,6 +214,16 @@ mod tests {
                 ..RawServer::default()
             }
         );
+    }
+
+    #[test]
+    fn a_command_in_one_text_is_refused_with_what_to_write() {
+        let cli = Cli::try_parse_from(["mcpctl", "add", "x", "--", "npx -y @x/y"]).unwrap();
+        let Verb::Add(args) = cli.verb else {
+            panic!("another verb")
+        };
+        let told = declared(args).unwrap_err().to_string();
+        assert!(told.contains("`mcpctl add x -- npx …`"), "{told}");
     }
 
     #[test]

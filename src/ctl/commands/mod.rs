@@ -13,6 +13,7 @@ mod list;
 mod logs;
 mod remove;
 mod restart;
+mod shutdown;
 mod start;
 mod status;
 mod stop;
@@ -35,6 +36,7 @@ pub(super) async fn run(verb: Verb, context: &Context, out: &mut Out) -> Result<
         Verb::Start(args) => start::run(&args.names, context, out).await,
         Verb::Stop(args) => stop::run(&args.names, context, out).await,
         Verb::Restart(args) => restart::run(&args.names, context, out).await,
+        Verb::Shutdown => shutdown::run(context, out).await,
         Verb::Status(args) => status::run(args.name.as_ref(), context, out).await,
         Verb::Tools(args) => tools::run(args.name.as_ref(), context, out).await,
         Verb::Call(args) => call::run(&args, context, out).await,

@@ -82,13 +82,33 @@ fn table(servers: &[ServerStatus], look: Look) -> String {
     table.text(look)
 }
 
-/// The one thing most worth knowing about a server.
+/// The one thing most worth knowing about a server, and how many processes it has that are not shown here.
 fn note(server: &ServerStatus) -> String {
+    let note = most_worth_knowing(server);
+    match words::n_owned(server) {
+        Some(owned) if note.is_empty() => owned,
+        Some(owned) => format!("{owned}; {note}"),
+        None => note,
+    }
+}
+
+fn most_worth_knowing(server: &ServerStatus) -> String {
     match (&server.cause, server.warnings.first()) {
-        (Some(cause), _) if server.state != "ready" => format!("{cause}{}", words::next_try(server)),
-        (_, Some(warning)) => warning.clone(),
+        (Some(cause), _) if server.state != "ready" => {
+            format!("{}{}", without_path(cause), words::next_try(server))
+        }
+        (_, Some(warning)) => without_path(warning),
         (_, None) => server.server_info.clone().unwrap_or_default(),
     }
+}
+
+/// The folders in which a program was looked for fill a table; `mcpctl why` tells them.
+fn without_path(told: &str) -> String {
+    let shortened = told.split_once(" in PATH (").and_then(|(before, path)| {
+        let (_, after) = path.rsplit_once(')')?;
+        Some(format!("{before} in PATH{after}"))
+    });
+    shortened.unwrap_or_else(|| told.to_owned())
 }
 
 fn one(server: &ServerStatus, look: Look) -> String {
@@ -113,6 +133,9 @@ fn one(server: &ServerStatus, look: Look) -> String {
     if let Some(uses) = words::uses(server) {
         fact("memory", &uses);
     }
+    if let Some(owned) = words::owned(server) {
+        fact("clients'", &owned);
+    }
     if let Some(info) = &server.server_info {
         fact("server", info);
     }
@@ -129,7 +152,11 @@ fn one(server: &ServerStatus, look: Look) -> String {
             words::counted(server.n_templates, "template")
         ),
     );
-    fact("calls", &format!("{} in flight", server.n_inflight));
+    let calls = words::calls(server).map(|calls| format!("; new ones {calls}"));
+    fact(
+        "calls",
+        &format!("{} in flight{}", server.n_inflight, calls.unwrap_or_default()),
+    );
     fact(
         "failures",
         &format!("{} since the daemon started", server.n_failures),
@@ -139,6 +166,9 @@ fn one(server: &ServerStatus, look: Look) -> String {
             "noise",
             &format!("{} lines on stdout that are no messages", server.n_noise_lines),
         );
+    }
+    if let Some(strays) = words::stray_answers(server) {
+        fact("answers", &strays);
     }
     for warning in &server.warnings {
         fact("warning", warning);
@@ -177,6 +207,22 @@ mod tests {
     }
 
     #[test]
+    fn the_note_of_a_program_that_is_not_there_leaves_the_folders_out() {
+        let mut down = server("files", "failed");
+        let why = crate::event::Cause::CannotStart {
+            why: crate::child::program::not_found("npxx", "/usr/local/bin:/usr/bin:/opt/a (b)/bin"),
+        };
+        (down.cause, down.next_try_ms) = (Some(why.to_string()), Some(2000));
+        assert_eq!(
+            note(&down),
+            "cannot be started: `npxx`: command not found in PATH; tried again in 2s"
+        );
+        (down.state, down.cause) = ("ready".to_owned(), None);
+        down.warnings.push("`x` is (also) offered by `git`".to_owned());
+        assert_eq!(note(&down), "`x` is (also) offered by `git`");
+    }
+
+    #[test]
     fn one_server_is_told_in_full() {
         let mut it = server("git", "ready");
         it.warnings.push("two servers offer `x`".to_owned());
@@ -190,6 +236,25 @@ mod tests {
         ] {
             assert!(text.contains(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn processes_that_are_one_clients_alone_are_counted_and_told() {
+        let mut it = server("git", "ready");
+        it.n_owned = Some(2);
+        let owned = |owner: &str, pid| crate::api::OwnedStatus {
+            owner: owner.to_owned(),
+            state: "ready".to_owned(),
+            pid,
+            state_ms: 61_000,
+            n_inflight: 0,
+        };
+        it.owned = vec![owned("aa", Some(7))];
+        let rows = table(&[it.clone()], PLAIN);
+        assert!(rows.contains("2 processes of clients"), "{rows}");
+        let text = one(&it, PLAIN);
+        let told = "clients'    2 processes of clients: aa ready for 1m 1s, process 7; and 1 more";
+        assert!(text.contains(told), "{text}");
     }
 
     #[test]

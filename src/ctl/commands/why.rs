@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::advice::advice_for;
+use crate::advice::{advice_for, advice_for_disabled};
 use crate::api::Why;
 use crate::ctl::context::Context;
 use crate::ctl::declared::{command_of, declared, refused};
@@ -76,6 +76,7 @@ async fn from_journal(name: &ServerName, context: &Context, out: &mut Out) -> Re
     let command = known.as_ref().map(command_of).unwrap_or_default();
     let stderr = last_stderr(&events).to_vec();
     let advice = match (&known, last_cause(&events)) {
+        (Some(known), _) if !known.enabled => advice_for_disabled(name),
         (Some(_), Some(cause)) => advice_for(name, cause, &command, &stderr),
         // Nobody wants it to run.
         (None, _) | (_, None) => Vec::new(),
@@ -104,6 +105,9 @@ fn story(why: &Why, now_ms: u64) -> String {
             &format!("{} (run {})", duration(server.state_ms), server.generation),
         );
     }
+    if let Some(owned) = words::owned(server) {
+        story.fact("clients'", &owned);
+    }
     story.fact("command", &command_line(&server.command));
     if let Some(revision) = &server.revision {
         story.fact("speaks", revision);
@@ -121,6 +125,12 @@ fn story(why: &Why, now_ms: u64) -> String {
     );
     if let Some(ms) = server.next_try_ms {
         story.fact("next try", &format!("in {}", duration(ms)));
+    }
+    if let Some(calls) = words::calls(server) {
+        story.fact("calls", &calls);
+    }
+    if let Some(strays) = words::stray_answers(server) {
+        story.fact("answers", &strays);
     }
     if let Some(found) = &why.program_found {
         story.fact("program", found);

@@ -8,9 +8,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
 
+use super::api::servers::{calls, next_try_ms};
+use crate::child::status::ChildStatus;
 use crate::front::Front;
 use crate::front::Shared;
+use crate::ids::ServerName;
+use crate::supervise::Entry;
 
 /// How the daemon is.
 #[derive(Debug, Clone, Serialize)]
@@ -27,8 +32,25 @@ pub struct Health {
     pub servers: Counts,
     /// Servers that should run and do not, by name.
     pub degraded: Vec<String>,
+    /// The same, in the same order, with what callers get from them now.
+    pub circuits: Vec<Circuit>,
     /// What is wrong with the declarations; the last good ones are in force.
     pub problems: Vec<String>,
+}
+
+/// A server that should run and does not.
+#[derive(Debug, Clone, Serialize)]
+pub struct Circuit {
+    /// Its name.
+    pub server: String,
+    /// Its state, as in the control API.
+    pub state: &'static str,
+    /// Whether the present process is the one attempt after too many failures.
+    pub half_open: bool,
+    /// What becomes of a call that comes now, in a few words.
+    pub calls: String,
+    /// Milliseconds until the next attempt, where one is due.
+    pub next_try_ms: Option<u64>,
 }
 
 /// The children, counted.
@@ -38,18 +60,26 @@ pub struct Counts {
     pub enabled: usize,
     /// Taking calls.
     pub ready: usize,
-    /// On their way to that for the first time.
+    /// On their way to that. The daemon as a whole is `starting` only until those have had their first chance that
+    /// were declared when it was started.
     pub starting: usize,
     /// Not needed now, or told to rest.
     pub resting: usize,
 }
 
 impl Front {
+    /// Whether a server was declared, to run at once, when the daemon opened its doors.
+    fn is_of_the_first(&self, server: &ServerName) -> bool {
+        self.first.get().is_some_and(|first| first.contains(server))
+    }
+
     /// How the daemon is now.
     pub async fn health(&self) -> Health {
         let database = self.declarations.registry().check().await;
         let mut servers = Counts::default();
-        let mut degraded = Vec::new();
+        let mut is_starting = false;
+        let (mut degraded, mut circuits) = (Vec::new(), Vec::new());
+        let now = Instant::now();
         for entry in self.manager.directory().borrow().iter() {
             let status = entry.child.status();
             if status.state == "disabled" {
@@ -59,14 +89,21 @@ impl Front {
             match status.state {
                 "ready" => servers.ready += 1,
                 "idle" | "stopped" => servers.resting += 1,
-                "spawning" | "handshaking" if status.n_failures == 0 => servers.starting += 1,
-                _not_well => degraded.push(entry.spec.name.to_string()),
+                "spawning" | "handshaking" if status.n_failures == 0 => {
+                    servers.starting += 1;
+                    // One that is added, restarted or called for later takes nothing away from those that run.
+                    is_starting |= status.generation.0 <= 1 && self.is_of_the_first(&entry.spec.name);
+                }
+                _not_well => {
+                    degraded.push(entry.spec.name.to_string());
+                    circuits.push(circuit(entry, &status, now));
+                }
             }
         }
         let none_runs = !degraded.is_empty() && servers.ready == 0;
         let status = if database.is_err() || self.closing.is_cancelled() {
             "unhealthy"
-        } else if servers.starting > 0 {
+        } else if is_starting {
             "starting"
         } else if none_runs {
             "unhealthy"
@@ -84,8 +121,19 @@ impl Front {
             database,
             servers,
             degraded,
+            circuits,
             problems: self.declarations.problems(),
         }
+    }
+}
+
+fn circuit(entry: &Entry, status: &ChildStatus, now: Instant) -> Circuit {
+    Circuit {
+        server: entry.spec.name.to_string(),
+        state: status.state,
+        half_open: status.on_probation,
+        calls: calls(entry, now),
+        next_try_ms: next_try_ms(status, now),
     }
 }
 

@@ -21,6 +21,7 @@ pub mod events;
 pub mod guard;
 pub mod headers;
 pub mod health;
+pub mod modern;
 pub mod resumable;
 pub mod room;
 pub mod sse;

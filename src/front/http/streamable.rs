@@ -15,13 +15,13 @@ use axum::response::{IntoResponse, Response};
 use super::events::{self, HEARTBEAT};
 use super::headers::{accepts, is_json};
 use super::{header_text, json, read_body, refusal, resumable};
-use crate::bridge::{Answer, errors, lane_of};
+use crate::bridge::{Answer, errors, ladder, lane_of};
 use crate::child::Lane;
 use crate::front::Shared;
 use crate::front::conversation::{self, handshake, notified};
 use crate::route::CallContext;
 use crate::rpc::error::code;
-use crate::rpc::mcp::{Revision, method};
+use crate::rpc::mcp::{Era, Revision, method};
 use crate::rpc::message::{Malformed, response_line};
 use crate::rpc::{Incoming, Message, Outcome, RequestId, RpcError};
 use crate::session::replay::{EventLog, Lost, Streams};
@@ -35,6 +35,9 @@ const EVENTS: &str = "text/event-stream";
 
 /// `/mcp`, whatever the verb.
 pub async fn mcp(State(front): State<Shared>, request: Request<Body>) -> Response {
+    if request.method() != Method::POST && is_modern(&request) {
+        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
+    }
     match request.method() {
         &Method::POST => post(front, request).await,
         &Method::GET => get(&front, &request),
@@ -135,6 +138,9 @@ async fn post(front: Shared, request: Request<Body>) -> Response {
     };
     match Incoming::parse(&text) {
         Err(malformed) => malformed_body(&malformed),
+        Ok(Incoming::One(message)) if ladder::era_of(&message, version(&request)) == Era::Modern => {
+            super::modern::post(front, request.headers(), message).await
+        }
         Ok(Incoming::One(Message::Request(asked))) if asked.method.as_str() == method::INITIALIZE => {
             initialize(&front, &asked).await
         }
@@ -351,6 +357,19 @@ fn session_of(front: &Shared, request: &Request<Body>) -> Result<Arc<Session>, R
         );
         refusal(StatusCode::NOT_FOUND, &error)
     })
+}
+
+/// The revision that the headers name.
+fn version(request: &Request<Body>) -> Option<&str> {
+    header_text(request, PROTOCOL_VERSION)
+}
+
+/// Nothing but POST is served without a handshake (MCP 2026-07-28, Streamable HTTP).
+fn is_modern(request: &Request<Body>) -> bool {
+    request.headers().get(SESSION_ID).is_none()
+        && version(request)
+            .and_then(Revision::parse)
+            .is_some_and(|revision| revision.era() == Era::Modern)
 }
 
 /// A version that we do not know at all is refused; another than agreed on is not (MCP 2025-06-18, transports,

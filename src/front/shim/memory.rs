@@ -2,30 +2,27 @@
 //!
 //! Every line that is handed on is read, none is changed.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use bytes::Bytes;
 
+use super::again::{Again, Answered};
+use super::in_order::InOrder;
 use crate::bridge::errors::lost_in_a_restart;
 use crate::bridge::initialize::RESUMED;
 use crate::rpc::mcp::method;
 use crate::rpc::message::{notification_line, request_line, response_line};
 use crate::rpc::object::Object;
-use crate::rpc::{Incoming, Message, Notification, Raw, Request, RequestId};
-
-/// Requests, questions and subscriptions that are remembered of each kind; beyond it the oldest are forgotten.
-const N_REMEMBERED_MAX: usize = 16_384;
-/// Ids of our own requests begin so.
-const OURS: &str = "mcp-wrapper-again-";
+use crate::rpc::{Incoming, Message, Notification, Raw, Request, RequestId, Response};
 
 /// Whether a line goes on to the other side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Onward {
     Pass,
     Drop,
+    /// These go on in its place.
+    Instead(Vec<Bytes>),
 }
 
-/// What has to be known of one client.
+/// What has to be known of one client. The oldest is forgotten where there is too much.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// The client's handshake: the line as it came, and its parameters.
@@ -34,13 +31,30 @@ pub(super) struct Memory {
     /// The parameters of its last `logging/setLevel`.
     level: Option<Raw>,
     /// By URI, the parameters of `resources/subscribe`.
-    subscribed: BTreeMap<String, Raw>,
-    /// The client's requests without an answer, and the URIs that those want to subscribe to.
-    waiting: BTreeMap<String, RequestId>,
+    subscribed: InOrder<Raw>,
+    /// The client's requests without an answer, by the text of their ids.
+    waiting: InOrder<Waits>,
     /// The daemon's requests without an answer, by the text of their ids.
-    asked: BTreeMap<String, RequestId>,
+    asked: InOrder<()>,
     /// Requests of a daemon that is gone: nobody waits for their answers.
-    stale: BTreeSet<String>,
+    stale: InOrder<()>,
+    /// What we say ourselves to the present daemon.
+    again: Again,
+}
+
+/// A request of the client.
+#[derive(Debug)]
+struct Waits {
+    id: RequestId,
+    /// What counts from its answer on, if that is a good one.
+    wants: Option<Wants>,
+}
+
+#[derive(Debug)]
+enum Wants {
+    Level(Raw),
+    Subscribe { uri: String, params: Raw },
+    Unsubscribe { uri: String },
 }
 
 #[derive(Debug)]
@@ -77,7 +91,7 @@ impl Memory {
             }
             Message::Response(response) => {
                 let id = response.id.as_ref().map(key).unwrap_or_default();
-                if self.asked.remove(&id).is_none() && self.stale.remove(&id) {
+                if self.asked.remove(&id).is_none() && self.stale.remove(&id).is_some() {
                     return Onward::Drop;
                 }
             }
@@ -87,33 +101,20 @@ impl Memory {
 
     fn client_asks(&mut self, request: &Request, line: &Bytes) {
         let params = request.params.as_ref().map(Raw::compact);
-        let uri = || {
-            params
-                .as_ref()
-                .and_then(Object::of)
-                .and_then(|params| params.get_string("uri"))
-        };
-        match request.method.as_str() {
-            // A second one is refused: the first counts.
-            method::INITIALIZE if self.hello.is_none() => {
-                self.hello = Some(Hello {
-                    id: request.id.compact(),
-                    line: Bytes::copy_from_slice(line),
-                    params: params.clone(),
-                });
-            }
-            method::SET_LEVEL => self.level.clone_from(&params),
-            method::RESOURCES_SUBSCRIBE => {
-                if let (Some(uri), Some(params)) = (uri(), &params) {
-                    insert(&mut self.subscribed, uri, params.clone());
-                }
-            }
-            method::RESOURCES_UNSUBSCRIBE => {
-                uri().and_then(|uri| self.subscribed.remove(&uri));
-            }
-            _other => {}
+        let method = request.method.as_str();
+        // A second one is refused: the first counts.
+        if method == method::INITIALIZE && self.hello.is_none() {
+            self.hello = Some(Hello {
+                id: request.id.compact(),
+                line: Bytes::copy_from_slice(line),
+                params: params.clone(),
+            });
         }
-        insert(&mut self.waiting, key(&request.id), request.id.compact());
+        let waits = Waits {
+            id: request.id.compact(),
+            wants: params.and_then(|params| wants(method, params)),
+        };
+        self.waiting.insert(key(&request.id), waits);
     }
 
     /// The daemon says this.
@@ -135,44 +136,67 @@ impl Memory {
             Message::Request(request) => {
                 let id = key(&request.id);
                 self.stale.remove(&id);
-                insert(&mut self.asked, id, request.id.compact());
+                self.asked.insert(id, ());
+                Onward::Pass
             }
-            Message::Response(response) => {
-                let Some(id) = &response.id else {
-                    return Onward::Pass;
-                };
-                if id.raw().as_string().is_some_and(|id| id.starts_with(OURS)) {
-                    return Onward::Drop;
-                }
-                self.waiting.remove(&key(id));
-            }
+            Message::Response(response) => self.daemon_answers(response),
             Message::Notification(note) => {
                 if let Some(id) = cancelled(note) {
                     self.asked.remove(&key(&id));
                 }
+                if note.method.as_str() == method::RESOURCES_CHANGED {
+                    self.again.resources_changed();
+                }
+                Onward::Pass
             }
+        }
+    }
+
+    fn daemon_answers(&mut self, response: &Response) -> Onward {
+        let Some(id) = response.id.as_ref().map(key) else {
+            return Onward::Pass;
+        };
+        let is_good = response.outcome.is_ok();
+        match self.again.answered(&id, is_good) {
+            Some(Answered::Hello) => return Onward::Instead(self.news()),
+            Some(Answered::Late(uri)) => return Onward::Instead(vec![updated(&uri)]),
+            Some(Answered::Nothing) => return Onward::Drop,
+            None => {}
+        }
+        let Some(answered) = self.waiting.remove(&id) else {
+            return Onward::Pass;
+        };
+        // What was refused is not said to the next daemon.
+        if !is_good {
+            self.hello = self.hello.take().filter(|hello| key(&hello.id) != id);
+            return Onward::Pass;
+        }
+        match answered.wants {
+            Some(Wants::Level(params)) => self.level = Some(params),
+            Some(Wants::Subscribe { uri, params }) => self.subscribed.insert(uri, params),
+            Some(Wants::Unsubscribe { uri }) => drop(self.subscribed.remove(&uri)),
+            None => {}
         }
         Onward::Pass
     }
 
     /// The daemon is gone: what the client hears of it. A handshake without an answer is no loss, for it is said again.
     pub(super) fn lost(&mut self) -> Vec<Bytes> {
+        self.again = Again::default();
         let hello = self.hello.as_ref().map(|hello| key(&hello.id));
         let mut lines = Vec::new();
-        for (id, asked) in std::mem::take(&mut self.asked) {
+        for (id, ()) in self.asked.take_all() {
             let params = format!(r#"{{"requestId":{id},"reason":"mcp-wrapper was restarted"}}"#);
             let params = Raw::parse(&params.into()).ok();
             lines.push(notification_line(method::CANCELLED, params.as_ref()));
-            if self.stale.len() < N_REMEMBERED_MAX {
-                self.stale.insert(key(&asked));
-            }
+            self.stale.insert(id, ());
         }
         let error = Err(lost_in_a_restart().raw());
-        for (id, request) in std::mem::take(&mut self.waiting) {
+        for (id, waits) in self.waiting.take_all() {
             if Some(&id) == hello.as_ref() {
-                self.waiting.insert(id, request);
+                self.waiting.insert(id, waits);
             } else {
-                lines.push(response_line(Some(&request), &error));
+                lines.push(response_line(Some(&waits.id), &error));
             }
         }
         lines
@@ -181,11 +205,11 @@ impl Memory {
     /// Whether the client's handshake has no answer yet.
     pub(super) fn waits_for_hello(&self) -> bool {
         let hello = self.hello.as_ref().map(|hello| key(&hello.id));
-        hello.is_some_and(|id| self.waiting.contains_key(&id))
+        hello.is_some_and(|id| self.waiting.contains(&id))
     }
 
-    /// What the next daemon has to hear before anything else.
-    pub(super) fn replay(&self) -> Vec<Bytes> {
+    /// What the next daemon has to hear before anything else; more of it comes with its answers ([`Self::next_lines`]).
+    pub(super) fn replay(&mut self) -> Vec<Bytes> {
         let Some(hello) = &self.hello else {
             return Vec::new();
         };
@@ -193,26 +217,37 @@ impl Memory {
             // It was never answered: the client still waits for it.
             return vec![hello.line.clone()];
         }
-        let mut lines = Vec::new();
-        let mut ask = |method: &str, params: Option<&Raw>| {
-            let id = Raw::of(&format!("{OURS}{}", lines.len()));
-            lines.push(request_line(&id, method, params));
-        };
-        ask(method::INITIALIZE, hello.resumed().as_ref());
+        let id = self.again.hello();
+        let mut lines = vec![request_line(&id, method::INITIALIZE, hello.resumed().as_ref())];
         if let Some(level) = &self.level {
-            ask(method::SET_LEVEL, Some(level));
+            let id = self.again.level();
+            lines.push(request_line(&id, method::SET_LEVEL, Some(level)));
         }
-        for params in self.subscribed.values() {
-            ask(method::RESOURCES_SUBSCRIBE, Some(params));
-        }
+        self.subscribed.keys().for_each(|uri| self.again.want(uri));
+        lines.extend(self.next_lines());
         if self.is_initialized {
             lines.push(notification_line(method::INITIALIZED, None));
         }
         lines
     }
 
+    /// Whether there is something to say to the daemon of our own.
+    pub(super) fn has_more_to_say(&self) -> bool {
+        self.again.has_more()
+    }
+
+    /// What is to be said to the daemon of our own.
+    pub(super) fn next_lines(&mut self) -> Vec<Bytes> {
+        let mut lines = Vec::new();
+        while let Some((id, uri)) = self.again.next(|uri| self.subscribed.contains(uri)) {
+            let params = self.subscribed.get(&uri);
+            lines.push(request_line(&id, method::RESOURCES_SUBSCRIBE, params));
+        }
+        lines
+    }
+
     /// What the client may have missed while there was no daemon.
-    pub(super) fn news(&self) -> Vec<Bytes> {
+    fn news(&self) -> Vec<Bytes> {
         if !self.is_initialized {
             return Vec::new();
         }
@@ -221,13 +256,26 @@ impl Memory {
             method::PROMPTS_CHANGED,
             method::RESOURCES_CHANGED,
         ];
-        let mut lines: Vec<Bytes> = lists.iter().map(|list| notification_line(list, None)).collect();
-        for uri in self.subscribed.keys() {
-            let params = Raw::of(&serde_json::json!({ "uri": uri }));
-            lines.push(notification_line(method::RESOURCE_UPDATED, Some(&params)));
-        }
-        lines
+        let lists = lists.iter().map(|list| notification_line(list, None));
+        lists
+            .chain(self.subscribed.keys().map(|uri| updated(uri)))
+            .collect()
     }
+}
+
+fn wants(method: &str, params: Raw) -> Option<Wants> {
+    let uri = || Object::of(&params)?.get_string("uri");
+    match method {
+        method::SET_LEVEL => Some(Wants::Level(params)),
+        method::RESOURCES_SUBSCRIBE => Some(Wants::Subscribe { uri: uri()?, params }),
+        method::RESOURCES_UNSUBSCRIBE => Some(Wants::Unsubscribe { uri: uri()? }),
+        _other => None,
+    }
+}
+
+fn updated(uri: &str) -> Bytes {
+    let params = Raw::of(&serde_json::json!({ "uri": uri }));
+    notification_line(method::RESOURCE_UPDATED, Some(&params))
 }
 
 impl Hello {
@@ -257,13 +305,6 @@ fn key(id: &RequestId) -> String {
     id.raw().as_str().to_owned()
 }
 
-fn insert<V>(map: &mut BTreeMap<String, V>, key: String, value: V) {
-    if map.len() >= N_REMEMBERED_MAX {
-        map.pop_first();
-    }
-    map.insert(key, value);
-}
-
 /// For the fuzz targets.
 #[cfg(fuzzing)]
 pub mod fuzzed {
@@ -287,6 +328,11 @@ pub mod fuzzed {
         /// The daemon is gone, another comes: what the client hears of it, what the daemon hears, and the news.
         pub fn again(&mut self) -> [Vec<Bytes>; 3] {
             [self.0.lost(), self.0.replay(), self.0.news()]
+        }
+
+        /// What is said to the daemon without the client.
+        pub fn next_lines(&mut self) -> Vec<Bytes> {
+            self.0.next_lines()
         }
     }
 }
@@ -320,7 +366,7 @@ mod tests {
     #[test]
     fn each_call_in_flight_is_lost_with_an_error_and_those_answered_are_not() {
         let mut memory = greeted();
-        for id in ["1", r#""1""#, "2"] {
+        for id in ["10", r#""1""#, "2"] {
             memory.heard_client(&line(&format!(
                 r#"{{"jsonrpc":"2.0","id":{id},"method":"tools/call"}}"#
             )));
@@ -329,12 +375,12 @@ mod tests {
         let lost = texts(&memory.lost());
         assert_eq!(lost.len(), 2, "{lost:?}");
         assert!(
-            lost.iter()
-                .any(|line| line.starts_with(r#"{"jsonrpc":"2.0","id":1,"error""#))
+            lost[0].starts_with(r#"{"jsonrpc":"2.0","id":10,"error""#),
+            "{lost:?}"
         );
         assert!(
-            lost.iter()
-                .any(|line| line.starts_with(r#"{"jsonrpc":"2.0","id":"1","error""#))
+            lost[1].starts_with(r#"{"jsonrpc":"2.0","id":"1","error""#),
+            "{lost:?}"
         );
         assert!(memory.lost().is_empty(), "each is told once");
     }
@@ -350,6 +396,9 @@ mod tests {
         ] {
             memory.heard_client(&line(text));
         }
+        for id in 1..=4 {
+            memory.heard_daemon(&line(&format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{{}}}}"#)));
+        }
         memory.lost();
         let replay = texts(&memory.replay());
         assert_eq!(
@@ -363,7 +412,50 @@ mod tests {
         );
         let answer = r#"{"jsonrpc":"2.0","id":"mcp-wrapper-again-1","result":{}}"#;
         assert_eq!(memory.heard_daemon(&line(answer)), Onward::Drop);
-        assert_eq!(texts(&memory.news()).len(), 4);
+        assert_eq!(
+            memory.heard_daemon(&line(answer)),
+            Onward::Pass,
+            "ours is answered"
+        );
+        let greeted = line(r#"{"jsonrpc":"2.0","id":"mcp-wrapper-again-0","result":{}}"#);
+        let Onward::Instead(news) = memory.heard_daemon(&greeted) else {
+            panic!("no news")
+        };
+        assert_eq!(texts(&news).len(), 4, "{news:?}");
+    }
+
+    #[test]
+    fn what_the_daemon_refuses_or_has_not_answered_is_not_said_to_the_next() {
+        let mut memory = greeted();
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"logging/setLevel","params":{"level":"loud"}}"#,
+            r#"{"jsonrpc":"2.0","id":2,"method":"resources/subscribe","params":{"uri":"a://no"}}"#,
+            r#"{"jsonrpc":"2.0","id":3,"method":"resources/subscribe","params":{"uri":"a://late"}}"#,
+        ] {
+            memory.heard_client(&line(text));
+        }
+        for id in [1, 2] {
+            memory.heard_daemon(&line(&format!(
+                r#"{{"jsonrpc":"2.0","id":{id},"error":{{"code":1,"message":""}}}}"#
+            )));
+        }
+        assert_eq!(memory.lost().len(), 1, "the client knows that it has no answer");
+        assert_eq!(memory.replay().len(), 2, "the handshake and its end");
+    }
+
+    #[test]
+    fn a_handshake_that_was_refused_does_not_count() {
+        let mut memory = Memory::default();
+        memory.heard_client(&line(HELLO));
+        memory.heard_daemon(&line(
+            r#"{"jsonrpc":"2.0","id":0,"error":{"code":1,"message":""}}"#,
+        ));
+        memory.lost();
+        assert!(memory.replay().is_empty());
+        let second = HELLO.replace("\"id\":0", "\"id\":1");
+        memory.heard_client(&line(&second));
+        memory.lost();
+        assert_eq!(texts(&memory.replay()), [second]);
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! A daemon that goes does not end it: it finds the next one, says to it what the client has said (`memory`), and
 //! the client goes on. Only calls that were in flight are lost, each with an error.
 
+mod again;
 mod attach;
+mod in_order;
 mod memory;
 
 #[cfg(fuzzing)]
@@ -17,7 +19,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, Stdin, Stdout};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
 pub use attach::LOCKED;
@@ -33,6 +35,10 @@ use memory::{Memory, Onward};
 const LAST_ANSWERS: Duration = Duration::from_secs(65);
 /// Between two looks for a daemon that is gone.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// A daemon that ends sooner than this after it was found is of no use: the pause before the next look grows, from
+/// [`LOOK_AGAIN`] to [`PAUSE_MAX`].
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// When a client speaks while there is no daemon, one that is just being restarted gets this long to appear before
 /// another is started.
 const RESTART_PATIENCE: Duration = Duration::from_secs(3);
@@ -54,7 +60,9 @@ pub async fn run(settings: &Settings, project_dir: &Path) -> Result<(), String> 
     };
     let mut daemon = attach::attach(settings, project_dir).await?;
     let mut first = Vec::new();
+    let mut pause = Duration::ZERO;
     loop {
+        let found_at = Instant::now();
         if let Ended::Client = relay(&mut client, daemon, first).await {
             return Ok(());
         }
@@ -62,15 +70,39 @@ pub async fn run(settings: &Settings, project_dir: &Path) -> Result<(), String> 
         if put(&mut client.stdout, &lost).await.is_err() {
             return Ok(());
         }
+        pause = pause_after(found_at.elapsed(), pause);
+        if !rest(&mut client, pause).await {
+            return Ok(());
+        }
         daemon = match attach_again(&mut client, settings, project_dir).await? {
             Some(daemon) => daemon,
             None => return Ok(()),
         };
         first = client.memory.replay();
-        let news = client.memory.news();
-        if put(&mut client.stdout, &news).await.is_err() {
-            return Ok(());
-        }
+    }
+}
+
+/// How long to pause after a daemon that has lived so long, when the last pause was this.
+fn pause_after(life: Duration, last: Duration) -> Duration {
+    if life >= SHORT_LIFE {
+        return Duration::ZERO;
+    }
+    (last * 2).clamp(LOOK_AGAIN, PAUSE_MAX)
+}
+
+/// Waits. `false`: the client has ended meanwhile.
+async fn rest(client: &mut Client, pause: Duration) -> bool {
+    let until = Instant::now() + pause;
+    tokio::select! {
+        () = tokio::time::sleep_until(until) => true,
+        // Cancel-safe: what was read is in the splitter. One look a pause: what it says does not pile up here.
+        read = client.stdin.read_buf(client.lines.room()) => match read {
+            Ok(n) if n > 0 => {
+                tokio::time::sleep_until(until).await;
+                true
+            }
+            _ended_or_failed => false,
+        },
     }
 }
 
@@ -99,8 +131,9 @@ async fn relay(client: &mut Client, daemon: UnixStream, first: Vec<Bytes>) -> En
     let memory = std::sync::Mutex::new(memory);
     let (mut from_daemon, to_daemon) = daemon.into_split();
     let (refuse, refused) = mpsc::channel(1);
-    let up = up(stdin, lines, to_daemon, &memory, refuse, first);
-    let down = down(&mut from_daemon, stdout, &memory, refused);
+    let more = Notify::new();
+    let up = up(stdin, lines, to_daemon, (&memory, &more), refuse, first);
+    let down = down(&mut from_daemon, stdout, (&memory, &more), refused);
     tokio::pin!(up, down);
     tokio::select! {
         ended = &mut down => ended,
@@ -123,6 +156,8 @@ enum Up {
 }
 
 type SharedMemory<'a> = std::sync::Mutex<&'a mut Memory>;
+/// The memory, and what is rung when it has something to say to the daemon.
+type Remembered<'a> = (&'a SharedMemory<'a>, &'a Notify);
 
 fn remember<T>(memory: &SharedMemory<'_>, of: impl FnOnce(&mut Memory) -> T) -> T {
     of(&mut memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
@@ -132,7 +167,7 @@ async fn up(
     stdin: &mut Stdin,
     lines: &mut Splitter,
     mut to_daemon: OwnedWriteHalf,
-    memory: &SharedMemory<'_>,
+    (memory, more): Remembered<'_>,
     refuse: mpsc::Sender<Bytes>,
     first: Vec<Bytes>,
 ) -> Up {
@@ -155,14 +190,20 @@ async fn up(
                 Err(_endless) => return finish(to_daemon).await,
             }
         }
+        for line in remember(memory, Memory::next_lines) {
+            push_line(&mut out, &line);
+        }
         if !out.is_empty() && to_daemon.write_all(&out).await.is_err() {
             return Up::DaemonGone;
         }
         reuse(&mut out);
-        // Cancel-safe: what was read is in the splitter when this returns.
-        match stdin.read_buf(lines.room()).await {
-            Ok(n) if n > 0 => {}
-            _ended_or_failed => break,
+        tokio::select! {
+            // Both are cancel-safe: what was read is in the splitter.
+            read = stdin.read_buf(lines.room()) => match read {
+                Ok(n) if n > 0 => {}
+                _ended_or_failed => break,
+            },
+            () = more.notified() => {}
         }
     }
     // The last line may lack its end.
@@ -185,7 +226,7 @@ async fn finish(mut to_daemon: OwnedWriteHalf) -> Up {
 async fn down(
     from_daemon: &mut OwnedReadHalf,
     stdout: &mut Stdout,
-    memory: &SharedMemory<'_>,
+    (memory, more): Remembered<'_>,
     mut refused: mpsc::Receiver<Bytes>,
 ) -> Ended {
     // Of a line that a dying daemon has begun nothing reaches the client.
@@ -201,9 +242,14 @@ async fn down(
             Some(line) = refused.recv() => push_line(&mut out, &line),
         }
         while let Ok(Some(Line::Whole(line))) = lines.next_line() {
-            if remember(memory, |memory| memory.heard_daemon(&line)) == Onward::Pass {
-                push_line(&mut out, &line);
+            match remember(memory, |memory| memory.heard_daemon(&line)) {
+                Onward::Pass => push_line(&mut out, &line),
+                Onward::Drop => {}
+                Onward::Instead(lines) => lines.iter().for_each(|line| push_line(&mut out, line)),
             }
+        }
+        if remember(memory, |memory| memory.has_more_to_say()) {
+            more.notify_one();
         }
         if write(stdout, &out).await.is_err() {
             return Ended::Client;
@@ -273,4 +319,20 @@ fn push_line(out: &mut Vec<u8>, line: &[u8]) {
 fn reuse(out: &mut Vec<u8>) {
     out.clear();
     out.shrink_to(64 * 1024);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_grows_while_daemons_end_at_once_and_no_further() {
+        let at_once = Duration::from_millis(1);
+        let mut pauses = vec![Duration::ZERO];
+        for _again in 0..10 {
+            pauses.push(pause_after(at_once, *pauses.last().unwrap()));
+        }
+        assert!(pauses[1] == LOOK_AGAIN && pauses[2] == LOOK_AGAIN * 2 && pauses[10] == PAUSE_MAX);
+        assert_eq!(pause_after(SHORT_LIFE, PAUSE_MAX), Duration::ZERO);
+    }
 }

@@ -26,10 +26,22 @@ pub(super) const CASES: &[Case] = &[
         test: "faults::daemon::d02_told_twice_it_goes_at_once_and_after_a_kill_it_starts_at_once",
     },
     Case {
+        id: "D04",
+        provoked: "a panic in the task of a child, in the one that reads it, in the one that keeps its process",
+        promised: "its process goes, the panic is told as the cause, and it is started again as after any failure; other children do not notice, and no lock is lost",
+        test: "crate::child::task_tests::d04_a_child_whose_own_task_panics_is_started_again",
+    },
+    Case {
         id: "D05",
         provoked: "a child changes its tools, and says so though it has changed nothing",
         promised: "each change is told once to every client, after it was read; what is no change is not told",
         test: "lists::a_changed_list_is_told_once_to_every_client_and_reads_anew",
+    },
+    Case {
+        id: "D05b",
+        provoked: "a tool that is new, one that is gone, and one that is another under its name after a restart",
+        promised: "an event in the journal: the names, with a hash of what each was and is",
+        test: "faults::daemon::d05b_what_has_changed_of_a_list_is_in_the_journal",
     },
     Case {
         id: "D06",
@@ -129,6 +141,80 @@ async fn d02_told_twice_it_goes_at_once_and_after_a_kill_it_starts_at_once() {
         (!daemon.setup.processes().contains(&left)).then_some(())
     })
     .await;
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn d05b_what_has_changed_of_a_list_is_in_the_journal() {
+    case("D05b");
+    let setup = Setup::new(&[]);
+    let tool = |name: &str, does: &str| json!({ "name": name, "description": does, "inputSchema": { "type": "object" } });
+    let list = |tools: Value| setup.project.write("list.json", &tools.to_string());
+    list(json!([
+        tool("kept", "1"),
+        tool("turned", "adds"),
+        tool("gone", "1")
+    ]));
+    let file = setup.path().join("list.json").display().to_string();
+    let grows = fake("b").tools("grow");
+    setup.declare(&[fake("a").arg("--raw-tool-list", &file), grows]);
+    list(json!([
+        tool("kept", "1"),
+        tool("turned", "adds"),
+        tool("gone", "1")
+    ]));
+    let daemon = setup.start().await;
+    daemon.ready("a").await;
+    daemon.ready("b").await;
+    let changes = async |server: &str| {
+        let events = daemon.mcpctl_json(&["events", server]).await;
+        let all = events.as_array().unwrap().clone().into_iter();
+        all.filter(|event| event["what"] == "list_changed")
+            .collect::<Vec<_>>()
+    };
+    assert!(changes("a").await.is_empty(), "the first list is no change");
+    let tools = json!([tool("kept", "1"), tool("turned", "steals"), tool("new", "1")]);
+    daemon.setup.project.write("list.json", &tools.to_string());
+    assert_eq!(daemon.mcpctl(&["restart", "a"]).await.code, 0);
+    let told = [
+        "`tools/list` has changed: `turned` reads differently (",
+        "`gone` is gone (",
+        "`new` is new (",
+    ];
+    daemon.tells(&["why", "a"], &told).await;
+    let all = changes("a").await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(
+        (&all[0]["generation"], &all[0]["list"]),
+        (&json!(2), &json!("tools/list"))
+    );
+    let hashes = |key: &str| {
+        let changes = all[0]["changes"].as_array().unwrap();
+        let change = changes.iter().find(|change| change["key"] == key).unwrap();
+        (change["before"].clone(), change["after"].clone())
+    };
+    let (before, after) = hashes("turned");
+    assert!(
+        before.is_string() && after.is_string() && before != after,
+        "{all:?}"
+    );
+    assert!(hashes("gone").1.is_null() && hashes("new").0.is_null(), "{all:?}");
+    let client = daemon.http().await;
+    text_of(&client.call("b__grow", json!({ "name": "more" })).await);
+    daemon
+        .tells(&["events", "b"], &["`tools/list` has changed: `more` is new ("])
+        .await;
+    // What the last daemon has seen counts as well.
+    assert_eq!(daemon.mcpctl(&["restart", "a"]).await.code, 0);
+    assert_eq!(changes("a").await.len(), 1, "the same list again");
+    let setup = daemon.end_but_keep().await;
+    setup
+        .project
+        .write("list.json", &json!([tool("kept", "1")]).to_string());
+    let daemon = setup.start().await;
+    daemon
+        .tells(&["why", "a"], &["`turned` is gone (", "`new` is gone ("])
+        .await;
     daemon.end().await;
 }
 

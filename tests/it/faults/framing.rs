@@ -27,6 +27,12 @@ pub(super) const CASES: &[Case] = &[
         test: "noise::an_answer_that_is_no_text_is_the_servers_fault_and_told_at_once",
     },
     Case {
+        id: "F03b",
+        provoked: "an answer that is no JSON: `NaN`, a raw line break in a text, an end that is missing",
+        promised: "1007 at once where its id can be made out, and only to who waits for it; a line of a log with an id is no answer",
+        test: "faults::framing::f03b_an_answer_that_is_no_json_is_told_to_its_caller_at_once",
+    },
+    Case {
         id: "F04",
         provoked: "an answer of 100 MB",
         promised: "1006; the daemon's memory grows by less than twice `message_bytes_max` (16 MiB); the process lives",
@@ -128,6 +134,35 @@ async fn f02_a_line_that_is_no_text_is_skipped() {
         line.contains(r"x1b[31m no text") && !line.contains('\u{1b}'),
         "{line}"
     );
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn f03b_an_answer_that_is_no_json_is_told_to_its_caller_at_once() {
+    case("F03b");
+    let tools = "not_a_number,raw_line_break,cut_short,log_like,hang,echo";
+    let patient = fake("a").tools(tools).key("call_timeout", "\"300s\"");
+    let daemon = Daemon::start(&[patient.key("call_max", "\"300s\"")]).await;
+    let mut other = LineClient::greeted(&daemon.setup).await;
+    other.send(&call(1, "a__hang", json!({}))).await;
+    daemon.setup.called("a", "hang").await;
+    let client = daemon.http().await;
+    for tool in ["not_a_number", "raw_line_break", "cut_short"] {
+        let answer = client.call(&format!("a__{tool}"), json!({})).await;
+        assert_eq!(answer["error"]["code"], 1007, "{tool}: {answer}");
+    }
+    assert_eq!(noise(&daemon).await, 1, "the rest after the line break");
+    assert_eq!(text_of(&client.call("a__log_like", json!({})).await), "{}");
+    assert_eq!(noise(&daemon).await, 2);
+    let server = daemon.server("a").await;
+    assert_eq!(
+        (&server["generation"], &server["n_inflight"]),
+        (&json!(1), &json!(1)),
+        "{server}"
+    );
+    let ping = r#"{"jsonrpc":"2.0","id":2,"method":"ping"}"#;
+    assert_eq!(other.ask_json(ping).await["id"], 2, "it was told nothing");
+    drop(other);
     daemon.end().await;
 }
 

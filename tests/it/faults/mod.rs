@@ -24,7 +24,8 @@ pub(crate) struct Case {
     pub(crate) provoked: &'static str,
     /// What has to happen.
     pub(crate) promised: &'static str,
-    /// The test that shows it, by its path below `tests/it`: `faults::start::s01_…`, `crash::…`.
+    /// The test that shows it, by its path below `tests/it`: `faults::start::s01_…`, `crash::…`; or, where it can be
+    /// provoked from within only, by its path in the crate: `crate::child::task_tests::d04_…`.
     pub(crate) test: &'static str,
 }
 
@@ -95,8 +96,12 @@ fn every_case_has_its_test_and_every_id_stands_once() {
     for case in GROUPS.iter().flat_map(|(_, cases)| *cases) {
         assert!(ids.insert(case.id), "{} stands twice", case.id);
         let (module, name) = case.test.rsplit_once("::").unwrap();
+        let (folder, module) = match module.strip_prefix("crate::") {
+            Some(module) => ("src", module),
+            None => ("tests/it", module),
+        };
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/it")
+            .join(folder)
             .join(module.replace("::", "/"));
         let texts = [path.with_extension("rs"), path.join("mod.rs")]
             .map(|file| std::fs::read_to_string(file).unwrap_or_default());

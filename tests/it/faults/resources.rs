@@ -21,6 +21,13 @@ pub(super) const CASES: &[Case] = &[
         test: "limits::q01_a_server_over_its_memory_is_replaced_and_one_that_does_so_again_and_again_has_failed",
     },
     Case {
+        id: "Q01b",
+        provoked: "a server takes memory faster than it is measured, and the daemon has a cgroup to itself",
+        promised: "the kernel ends it with all that it has started, at one and a half times `memory_max`; the reason \
+                   names the limit; skipped where no such cgroup can be made",
+        test: "cgroup::q01b_what_takes_memory_faster_than_it_is_measured_is_stopped_by_the_kernel",
+    },
+    Case {
         id: "Q02",
         provoked: "a child opens files until it may open no more, and burns CPU on two threads",
         promised: "its own calls and those of others are answered; the daemon has as many files open as before",

@@ -33,19 +33,19 @@ pub(super) const CASES: &[Case] = &[
     Case {
         id: "R04",
         provoked: "a child answers under an id that was never given",
-        promised: "nobody gets it; its caller is told at its own timeout (1002), and calls of others go on",
+        promised: "nobody gets it; its caller is told at its own timeout (1002), and calls of others go on; it is counted in `status` and `why`",
         test: "faults::routing::r04_an_answer_under_a_wrong_id_reaches_nobody",
     },
     Case {
         id: "R05",
         provoked: "a child answers twice, the same and something else",
-        promised: "the first answer counts; the others reach nobody",
+        promised: "the first answer counts; the others reach nobody, and are counted in `status` and `why`",
         test: "faults::routing::r05_of_answers_that_contradict_each_other_the_first_counts",
     },
     Case {
         id: "R06",
         provoked: "answers to nothing, with ids never given, with `null` and with none",
-        promised: "dropped; the call and the child go on",
+        promised: "dropped and counted; the call and the child go on",
         test: "faults::routing::r06_answers_to_nothing_are_dropped",
     },
     Case {
@@ -163,7 +163,17 @@ async fn r04_an_answer_under_a_wrong_id_reaches_nobody() {
     let answer = other.ask_json(&call(2, "a__echo", json!({}))).await;
     assert_eq!(answer["id"], 2, "{answer}");
     assert_eq!(daemon.server("a").await["generation"], 1);
+    assert_eq!(strays(&daemon).await, (1, 0));
+    let told = "answers   1 to nothing that was asked; nobody got them";
+    daemon.tells(&["why", "a"], &[told]).await;
     daemon.end().await;
+}
+
+/// Answers of the server `a` to nothing that was asked, and to what was answered already.
+async fn strays(daemon: &Daemon) -> (u64, u64) {
+    let server = daemon.server("a").await;
+    let count = |name: &str| server[name].as_u64().unwrap();
+    (count("n_unasked_answers"), count("n_repeated_answers"))
 }
 
 #[tokio::test]
@@ -179,6 +189,9 @@ async fn r05_of_answers_that_contradict_each_other_the_first_counts() {
             assert_eq!(text_of(&answer), json!({ "n": id }).to_string());
         }
     }
+    assert_eq!(strays(&daemon).await, (0, 3));
+    let told = "3 to what was answered already; nobody got them";
+    daemon.tells(&["status", "a"], &[told]).await;
     let (more, _) = client.finish().await;
     assert!(more.is_empty(), "{more:?}");
     daemon.end().await;
@@ -203,6 +216,7 @@ async fn r06_answers_to_nothing_are_dropped() {
         (&json!(1), &json!(1)),
         "the other call still waits: {server}"
     );
+    assert_eq!(strays(&daemon).await, (10, 0));
     let (more, _) = client.finish().await;
     assert!(more.is_empty(), "{more:?}");
     drop(other);

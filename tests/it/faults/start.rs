@@ -91,6 +91,12 @@ pub(super) const CASES: &[Case] = &[
         test: "faults::start::meanwhile::s14_a_daemon_without_descriptors_keeps_what_runs_and_recovers",
     },
     Case {
+        id: "S14b",
+        provoked: "the daemon's account may have no more processes (`RLIMIT_NPROC`)",
+        promised: "as without descriptors; skipped where no account but root's can run the daemon",
+        test: "faults::start::meanwhile::s14b_an_account_without_processes_keeps_what_runs_and_recovers",
+    },
+    Case {
         id: "S15",
         provoked: "200 servers start with the daemon",
         promised: "at most 8 at once between spawn and handshake; all become ready; the daemon answers meanwhile",

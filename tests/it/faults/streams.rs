@@ -1,5 +1,7 @@
 //! Streams and processes: floods, pipes closed on one side, and what is left of a process tree (P).
 
+mod processes;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -46,6 +48,109 @@ pub(super) const CASES: &[Case] = &[
         provoked: "a child stops reading its stdin, and 10 MB of calls wait for it",
         promised: "each call is told at its own timeout (1002); after `write_stall` the process is replaced",
         test: "faults::streams::p06_deadlines_hold_for_a_child_that_does_not_read",
+    },
+    Case {
+        id: "P07",
+        provoked: "a stop of a child that ignores the end of its stdin and SIGTERM",
+        promised: "it hears both, each once and in this order, and is killed when `eof_grace` and `term_grace` are over",
+        test: "trees::p07_a_deaf_server_hears_eof_then_sigterm_and_is_killed_when_its_time_is_up",
+    },
+    Case {
+        id: "P07b",
+        provoked: "a stop of children that end at EOF, only at SIGTERM, or a while after that",
+        promised: "none hears more than it needs, and one that is ending within `term_grace` is left to end",
+        test: "faults::streams::processes::p07b_who_goes_by_itself_is_asked_no_harder",
+    },
+    Case {
+        id: "P07c",
+        provoked: "a child that the kernel holds, so that not even SIGKILL ends it",
+        promised: "`status` and `why` name the process and its state, calls are refused at once (1003), no other process is made beside it; when it is gone at last, what was asked for meanwhile is done; skipped where no process can be frozen (cgroup v1)",
+        test: "faults::streams::processes::p07c_what_cannot_be_killed_is_named_and_has_no_second_beside_it",
+    },
+    Case {
+        id: "P08",
+        provoked: "a child dies while a process that it started holds its stdout open",
+        promised: "calls in flight are told at once (1001, with the signal), without waiting for the end of the pipe; that process goes too",
+        test: "trees::p08_a_death_is_told_though_a_grandchild_holds_the_pipe_and_that_goes_too",
+    },
+    Case {
+        id: "P09",
+        provoked: "processes of a child in a session of their own, forked twice, deaf and with an empty environment",
+        promised: "all are gone when a stop has returned; other children keep theirs",
+        test: "trees::p09_sessions_of_their_own_double_forks_and_empty_environments_are_no_way_out",
+    },
+    Case {
+        id: "P10",
+        provoked: "a removed child has 200 processes, one of them deaf and one stopped",
+        promised: "none is left when the time of the stop is up",
+        test: "trees::p10_two_hundred_and_a_deaf_one_are_gone_when_their_time_is_up",
+    },
+    Case {
+        id: "P11",
+        provoked: "a child that reaps nobody dies with 50 zombies, again and again",
+        promised: "they go with it, and none becomes ours",
+        test: "trees::p11_zombies_go_with_their_parents_and_none_is_ours",
+    },
+    Case {
+        id: "P11b",
+        provoked: "SIGKILL of what holds a child's processes together",
+        promised: "all of them are found and ended, and the child is started again",
+        test: "trees::p11_a_leash_that_is_killed_takes_its_tree_along_and_the_server_comes_back",
+    },
+    Case {
+        id: "P12",
+        provoked: "SIGKILL of the daemon with 20 children of every kind, in rounds (`CHAOS_ROUNDS`)",
+        promised: "no process lives 8 s later",
+        test: "trees::p12_a_daemon_that_is_killed_again_and_again_leaves_no_survivor",
+    },
+    Case {
+        id: "P12b",
+        provoked: "SIGKILL of the daemon and of all that holds processes together",
+        promised: "the next daemon has ended what is left before it listens, and nothing of anybody else's",
+        test: "trees::p12_a_daemon_and_its_leashes_that_are_killed_are_cleared_away_by_the_next_start",
+    },
+    Case {
+        id: "P13",
+        provoked: "a child below `sh -c`, with others beside it",
+        promised: "the whole tree goes",
+        test: "trees::p13_below_a_shell_or_a_runner_the_whole_tree_goes",
+    },
+    Case {
+        id: "P13b",
+        provoked: "a child below `npx`, which has started another process in a session of its own",
+        promised: "the whole tree goes; skipped where there is no npx",
+        test: "faults::streams::processes::p13b_below_npx_the_whole_tree_goes",
+    },
+    Case {
+        id: "P13c",
+        provoked: "a child below `docker run -i --rm --init`",
+        promised: "the container is gone too; skipped where no docker answers, or `IT_DOCKER_IMAGE` names no image with a shell",
+        test: "faults::streams::processes::p13c_a_container_goes_with_its_child",
+    },
+    Case {
+        id: "P14",
+        provoked: "starts and stops, again and again (`CHURN_CYCLES`)",
+        promised: "the daemon has as many open files and threads as before, and its memory stays",
+        test: "trees::p14_starts_and_stops_leave_no_descriptor_no_thread_and_no_memory_behind",
+    },
+    Case {
+        id: "P14b",
+        provoked: "a daemon that has inherited open files and secrets",
+        promised: "a child gets its three pipes, its own variables, a session and a group of its own, and nothing else",
+        test: "trees::p14_a_process_has_its_pipes_and_nothing_else_of_ours",
+    },
+    Case {
+        id: "P15",
+        provoked: "the daemon has a cgroup to itself, and a server starts processes in every way; its leash is killed",
+        promised: "all of it is in a cgroup of that server and ends with it; nothing is left, also no cgroup; skipped \
+                   where no such cgroup can be made",
+        test: "cgroup::p15_a_server_with_all_that_it_starts_is_in_a_cgroup_of_its_own_and_leaves_none_behind",
+    },
+    Case {
+        id: "P16",
+        provoked: "a server has started something elsewhere (a container), and crashes",
+        promised: "its `stop_command` runs once, and the next process is not made before that has ended",
+        test: "stop_command::what_a_server_that_crashed_has_left_elsewhere_goes_before_the_next_process_is_made",
     },
 ];
 

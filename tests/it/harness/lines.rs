@@ -85,6 +85,18 @@ impl LineClient {
         serde_json::from_str(&self.ask(line).await).unwrap()
     }
 
+    /// What comes until the answer to a request, and that.
+    pub(crate) async fn until_answer(&mut self, id: u64) -> (Vec<Value>, Value) {
+        let mut before = Vec::new();
+        loop {
+            let next = self.next_json().await;
+            if next["id"] == id && next.get("method").is_none() {
+                return (before, next);
+            }
+            before.push(next);
+        }
+    }
+
     /// Ends it without a word, as a crash does.
     pub(crate) async fn kill(mut self) {
         soon("the death of the shim", self.process.kill()).await.unwrap();

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::refused;
-use crate::api::DaemonStatus;
+use crate::api::{DaemonStatus, Stopping};
 use crate::front::Shared;
 use crate::ids::ServerName;
 
@@ -43,6 +43,14 @@ pub(super) async fn reload(State(front): State<Shared>) -> Response {
     // Whoever removes a server wants to hear that it is gone; one that does not go is not waited for.
     drop(tokio::time::timeout(GONE_PATIENCE, front.manager.removed_are_gone()).await);
     Json(reloaded).into_response()
+}
+
+/// The answer goes out before the doors close.
+pub(super) async fn shutdown(State(front): State<Shared>) -> Response {
+    tracing::info!("told to go down over the control API");
+    front.told_to_stop.cancel();
+    let pid = std::process::id();
+    Json(Stopping { pid }).into_response()
 }
 
 #[derive(Debug, Deserialize)]

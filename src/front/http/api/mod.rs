@@ -5,7 +5,7 @@
 mod call;
 mod daemon;
 mod logs;
-mod servers;
+pub(super) mod servers;
 mod tools;
 mod why;
 
@@ -23,6 +23,7 @@ pub(super) fn routes() -> axum::Router<Shared> {
     axum::Router::new()
         .route("/daemon", get(daemon::status))
         .route("/reload", post(daemon::reload))
+        .route("/shutdown", post(daemon::shutdown))
         .route("/events", get(daemon::events))
         .route("/servers", get(servers::list))
         .route("/servers/{name}", get(servers::one))

@@ -9,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
 
 use super::{entry, refused};
-use crate::api::{Probe, ServerStatus, Trial};
+use crate::api::{N_OWNED_MAX, OwnedStatus, Probe, ServerStatus, Trial};
+use crate::bridge::errors::refusal_code;
 use crate::catalog::Kind;
-use crate::child::Control;
-use crate::child::status::{ChildStatus, Gate};
+use crate::child::status::{ChildStatus, Fate, Gate};
 use crate::child::verdict::Certainty;
+use crate::child::{Child, Control};
 use crate::config::spec::{EraPolicy, Launch};
 use crate::event::kept;
 use crate::front::Shared;
@@ -116,11 +117,12 @@ async fn lists_fetched(front: &Shared, entry: &Entry) {
 const SPARE: Duration = Duration::from_secs(5);
 
 fn is_settled_up(status: &ChildStatus, generation_before: u64) -> bool {
-    status.generation.0 > generation_before && matches!(status.state, "ready" | "failed" | "backoff")
+    status.is_stuck()
+        || status.generation.0 > generation_before && matches!(status.state, "ready" | "failed" | "backoff")
 }
 
 fn is_down(status: &ChildStatus, _generation_before: u64) -> bool {
-    matches!(status.state, "stopped" | "disabled")
+    status.is_stuck() || matches!(status.state, "stopped" | "disabled")
 }
 
 /// One server as people see it.
@@ -141,6 +143,9 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
     warnings.extend(snapshot.iter().flat_map(|snapshot| snapshot.warnings.clone()));
     let now = Instant::now();
     let footprint = entry.child.footprint();
+    let owned = entry.instances.as_ref().map(Instances::children);
+    let of_owned = owned.iter().flatten().map(Child::n_inflight).sum::<usize>();
+    let (n_unasked_answers, n_repeated_answers) = entry.child.n_stray_answers();
     ServerStatus {
         name: name.clone(),
         origin: front.declarations.origin(name),
@@ -166,13 +171,64 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         n_templates: n_of(Kind::Templates),
         memory_bytes: footprint.map(|(bytes, _)| bytes),
         n_processes: footprint.map(|(_, n)| n),
-        n_inflight: entry.child.n_inflight(),
+        n_inflight: entry.child.n_inflight() + of_owned,
+        n_owned: owned.as_ref().map(Vec::len),
+        owned: each_owned(owned.unwrap_or_default(), now),
         n_failures: child.n_failures,
         n_noise_lines: entry.child.n_noise_lines(),
+        n_unasked_answers,
+        n_repeated_answers,
+        calls: calls(entry, now),
+        on_probation: child.on_probation,
         cause: child.cause.as_ref().map(ToString::to_string),
         trial,
-        next_try_ms: next_try(&child.gate).map(|at| millis(at.saturating_duration_since(now))),
+        next_try_ms: next_try_ms(&child, now),
         warnings,
+    }
+}
+
+/// The processes that are one client's alone, longest there first.
+fn each_owned(owned: Vec<Child>, now: Instant) -> Vec<OwnedStatus> {
+    let mut all: Vec<(Child, ChildStatus)> = owned
+        .into_iter()
+        .map(|child| (child.clone(), child.status()))
+        .collect();
+    all.sort_by_key(|(_, status)| status.since);
+    let told = all
+        .into_iter()
+        .take(N_OWNED_MAX)
+        .map(|(child, status)| OwnedStatus {
+            owner: child
+                .instance()
+                .owner
+                .as_ref()
+                .map(|owner| owner.short().to_owned())
+                .unwrap_or_default(),
+            state: status.state.to_owned(),
+            pid: status.pid,
+            state_ms: millis(now.saturating_duration_since(status.since)),
+            n_inflight: child.n_inflight(),
+        });
+    told.collect()
+}
+
+/// What a caller gets now, in a few words.
+pub(in crate::front::http) fn calls(entry: &Entry, now: Instant) -> String {
+    let (status, queue_wait) = (entry.child.status(), entry.child.policy().queue_wait);
+    let waited = format!("at most {}", humantime::format_duration(queue_wait));
+    match status.fate(now, queue_wait) {
+        Fate::GoesOut => "go out at once".to_owned(),
+        Fate::Starts => format!("the first starts it and waits for it, {waited}"),
+        Fate::Waits => format!("wait for the next process, {waited}"),
+        Fate::Refused { again_in } => {
+            let code = refusal_code(&entry.child.refusal());
+            let again = if again_in.is_some() {
+                ", and told when it is tried again"
+            } else {
+                ""
+            };
+            format!("are refused at once (error {code}){again}")
+        }
     }
 }
 
@@ -216,12 +272,14 @@ pub(super) fn shown(launch: &Launch) -> Vec<String> {
     }
 }
 
-fn next_try(gate: &Gate) -> Option<Instant> {
-    match gate {
+/// Milliseconds until the next attempt, where one is due.
+pub(in crate::front::http) fn next_try_ms(status: &ChildStatus, now: Instant) -> Option<u64> {
+    let at = match &status.gate {
         Gate::Soon { at } => *at,
         Gate::Shut { retry_at } => *retry_at,
         Gate::Open(_) | Gate::OnDemand => None,
-    }
+    };
+    at.map(|at| millis(at.saturating_duration_since(now)))
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::entry;
 use super::servers::{shown, status};
-use crate::advice::advice_for;
+use crate::advice::{advice_for, advice_for_disabled};
 use crate::api::Why;
 use crate::child::program;
 use crate::config::spec::Launch;
@@ -46,9 +46,11 @@ pub(super) async fn why(State(front): State<Shared>, Path(name): Path<String>) -
     };
     let command = shown(&spec.launch);
     let cause = child.status().cause;
-    let advice = cause
-        .map(|cause| advice_for(&server.name, &cause, &command, &stderr))
-        .unwrap_or_default();
+    let advice = match cause {
+        _ if !spec.enabled => advice_for_disabled(&server.name),
+        Some(cause) => advice_for(&server.name, &cause, &command, &stderr),
+        None => Vec::new(),
+    };
     Json(Why {
         log_file: surroundings
             .log_dir

@@ -1,4 +1,4 @@
-//! Where a child is in its life: the states of the table, and what each of them waits for.
+//! Where a child can be in its life, and until when. What leads from one to the next is in `state`.
 
 use tokio::time::Instant;
 
@@ -50,6 +50,13 @@ pub enum State {
         /// Why it has to go.
         why: Cause,
     },
+    /// Not gone though it was killed: shown as failed, and no other is made before it is gone.
+    Unkillable {
+        /// When it is killed again.
+        again_at: Instant,
+        /// Why it has to go.
+        why: Cause,
+    },
     /// Waiting for the next attempt.
     Backoff {
         /// Until when.
@@ -80,7 +87,7 @@ impl State {
             Self::Draining { .. } => "draining",
             Self::Stopping { .. } => "stopping",
             Self::Backoff { .. } => "backoff",
-            Self::Failed { .. } => "failed",
+            Self::Failed { .. } | Self::Unkillable { .. } => "failed",
         }
     }
 
@@ -92,7 +99,8 @@ impl State {
             | Self::Ready { .. }
             | Self::Unresponsive { .. }
             | Self::Draining { .. }
-            | Self::Stopping { .. } => true,
+            | Self::Stopping { .. }
+            | Self::Unkillable { .. } => true,
             Self::Disabled | Self::Stopped | Self::Idle | Self::Backoff { .. } | Self::Failed { .. } => false,
         }
     }
@@ -106,6 +114,9 @@ impl State {
             | Self::Unresponsive { deadline, .. }
             | Self::Draining { deadline, .. }
             | Self::Stopping { deadline, .. }
+            | Self::Unkillable {
+                again_at: deadline, ..
+            }
             | Self::Backoff { until: deadline, .. }
             | Self::Failed {
                 retry_at: deadline, ..

@@ -1,36 +1,47 @@
-//! The tasks around one process that read, write and measure it.
+//! The tasks around one process: who keeps it, measures it, reads it, writes to it. None of them decides anything.
 
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::Runner;
-use crate::child::around::{Report, report_unless_over};
+use crate::child::around::{Report, report, report_unless_over};
 use crate::child::limits::{self, Limits, Verdict};
 use crate::child::link::Link;
 use crate::child::outgoing::OutLine;
 use crate::child::reader::{Ended, Reader};
 use crate::child::state::Sight;
-use crate::child::stderr::{self, Log};
+use crate::child::stderr;
 use crate::child::usage::Tree;
 use crate::child::writer;
-use crate::event::What;
+use crate::event::{Cause, What};
+use crate::ids::Generation;
+use crate::tasks::unless_panicked;
+
+/// A process whose keeper broke is caught by the net below within this.
+const NET_PATIENCE: Duration = Duration::from_secs(10);
+const NET_POLL: Duration = Duration::from_millis(50);
 
 impl Runner {
+    pub(super) fn spawn_keeper(&self, tree: Tree, keeping: impl Future<Output = ()> + Send + 'static) {
+        let kept = kept_or_caught(keeping, tree, self.machine.generation(), self.reports_in.clone());
+        self.surroundings
+            .tasks
+            .spawn("child process", kept.in_current_span());
+    }
+
     pub(super) fn spawn_log(
         &self,
         stderr: tokio::process::ChildStderr,
         over: CancellationToken,
         words_read: CancellationToken,
     ) {
-        let folder = self.surroundings.log_dir.join("children");
-        let log = Log {
-            tail: Arc::clone(&self.tail),
-            file: folder.join(format!("{}.log", self.name)),
-            bytes_max: self.policy.log_bytes_max,
-            mask: self.mask.clone(),
-        };
+        let log = self.log();
         let (reports, generation) = (self.reports_in.clone(), self.machine.generation());
         let on_flood = move || {
             let bytes_per_second = u64::try_from(stderr::BYTES_PER_SECOND_MAX).unwrap_or(u64::MAX);
@@ -120,4 +131,29 @@ impl Runner {
             }
         });
     }
+}
+
+/// Keeps a process, and should that break, waits until the net below has caught it: a leash sees its socket close,
+/// elsewhere what is dropped is killed.
+pub(super) async fn kept_or_caught(
+    keeping: impl Future<Output = ()>,
+    tree: Tree,
+    generation: Generation,
+    reports: mpsc::Sender<(Generation, Report)>,
+) {
+    let Err(what) = unless_panicked(keeping).await else {
+        return;
+    };
+    report(&reports, generation, broken("child process", &what)).await;
+    let begun = Instant::now();
+    while begun.elapsed() < NET_PATIENCE && tree.is_there() {
+        tokio::time::sleep(NET_POLL).await;
+    }
+    report(&reports, generation, Report::Sight(Sight::TreeGone)).await;
+}
+
+pub(super) fn broken(task: &'static str, what: &str) -> Report {
+    tracing::error!(task, what, "a task panicked; this is a bug in mcp-wrapper");
+    let what = format!("{task}: {what}");
+    Report::Sight(Sight::Broken(Cause::Panicked { what }))
 }

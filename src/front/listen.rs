@@ -1,0 +1,281 @@
+//! A stream of changes for a client without a handshake (`subscriptions/listen`, MCP 2026-07-28): what it has asked
+//! for and nothing else, each message with the id of the request that opened the stream.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::Shared;
+use crate::bridge::exchange::Peer;
+use crate::bridge::ladder::Asked;
+use crate::catalog::View;
+use crate::child::Lane;
+use crate::ids::SessionId;
+use crate::route::client::Profile;
+use crate::route::{CallContext, ClientSide};
+use crate::rpc::mcp::{Revision, meta, method};
+use crate::rpc::message::{notification_line, response_line};
+use crate::rpc::object::{Object, elements};
+use crate::rpc::{Raw, RequestId, RpcError};
+use crate::session::sessions::changed;
+
+/// So long the acknowledgement waits for the servers whose resources are listened to.
+const CONFIRMING: Duration = Duration::from_secs(1);
+/// Resources that one stream may tell of.
+pub const N_RESOURCES_MAX: usize = 1_000;
+
+/// One stream of changes.
+#[derive(Debug)]
+pub struct Listening {
+    front: Shared,
+    id: RequestId,
+    session: SessionId,
+    client: Arc<ClientSide>,
+    wanted: Wanted,
+    views: watch::Receiver<Arc<View>>,
+    before: Arc<View>,
+    /// Methods of lists that have changed and that the client has not been told of.
+    due: Vec<&'static str>,
+}
+
+/// What a client wants to hear of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Wanted {
+    tools: bool,
+    prompts: bool,
+    resources: bool,
+    uris: Option<Vec<String>>,
+}
+
+impl Listening {
+    /// Opens a stream; the line is the first on it, which says what it will tell of.
+    ///
+    /// # Errors
+    /// The parameters are not those of such a request.
+    pub async fn open(
+        front: &Shared,
+        peer: &Peer,
+        asked: Asked,
+        id: RequestId,
+        params: Option<&Raw>,
+    ) -> Result<(Self, Bytes), RpcError> {
+        let wanted = Wanted::read(params)?;
+        let profile = Arc::new(Profile {
+            revision: Revision::NEWEST,
+            client_info: asked.client_info,
+            capabilities: asked.capabilities,
+            log_level: None,
+        });
+        let session = SessionId::random();
+        let client = Arc::new(ClientSide::of_request(Arc::clone(&profile)));
+        let listeners = front.engine.router().listeners();
+        listeners.add_at(session.clone(), peer.home.clone(), Arc::clone(&client));
+        let mut views = front.catalog.watch();
+        let before = Arc::clone(&views.borrow_and_update());
+        let mut listening = Self {
+            front: Arc::clone(front),
+            id,
+            session,
+            client,
+            wanted,
+            views,
+            before,
+            due: Vec::new(),
+        };
+        listening.subscribe(peer, profile).await;
+        let honoured = listening.tagged(json!({ "notifications": listening.wanted.shown() }));
+        let line = notification_line(method::ACKNOWLEDGED, Some(&honoured));
+        Ok((listening, line))
+    }
+
+    /// What no server agrees to tell of in time is left out of what is honoured.
+    async fn subscribe(&mut self, peer: &Peer, profile: Arc<Profile>) {
+        let Some(uris) = self.wanted.uris.take() else {
+            return;
+        };
+        let lane = Lane::new(self.session.clone(), self.id.clone(), None)
+            .of_peer(peer.home.clone(), self.session.clone())
+            .called_by(Some(profile));
+        let context = CallContext {
+            revision: Revision::NEWEST,
+            lane: Arc::new(lane),
+        };
+        let until = tokio::time::Instant::now() + CONFIRMING;
+        let mut agreed = Vec::new();
+        for uri in uris {
+            let params = Raw::of(&json!({ "uri": uri }));
+            let asked = self.front.engine.router().subscribe(&context, Some(&params));
+            match tokio::time::timeout_at(until, asked).await {
+                Ok(Ok(Ok(_))) => agreed.push(uri),
+                Ok(refused) => tracing::debug!(uri, ?refused, "a resource is not listened to"),
+                Err(_late) => tracing::debug!(uri, "a resource is not listened to: no answer in time"),
+            }
+        }
+        self.wanted.uris = Some(agreed);
+    }
+
+    /// The next message on the stream.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn next(&mut self) -> Bytes {
+        loop {
+            if let Some(method) = self.due.pop() {
+                let params = self.tagged(json!({}));
+                return notification_line(method, Some(&params));
+            }
+            tokio::select! {
+                uri = self.client.outbox.next_updated() => {
+                    let params = self.tagged(json!({ "uri": uri }));
+                    return notification_line(method::RESOURCE_UPDATED, Some(&params));
+                }
+                Ok(()) = self.views.changed() => {
+                    let after = Arc::clone(&self.views.borrow_and_update());
+                    for method in changed(&self.before, &after) {
+                        if self.wanted.wants(method) && !self.due.contains(&method) {
+                            self.due.push(method);
+                        }
+                    }
+                    self.before = after;
+                }
+            }
+        }
+    }
+
+    /// The last message: nothing more comes, and that is no fault.
+    pub fn end(&self) -> Bytes {
+        let result = self.tagged(json!({ "resultType": "complete" }));
+        response_line(Some(&self.id), &Ok(result))
+    }
+
+    /// An object with the id of the stream in its metadata.
+    fn tagged(&self, object: serde_json::Value) -> Raw {
+        let id = Raw::trusted(format!(
+            r#"{{"{}":{}}}"#,
+            meta::SUBSCRIPTION_ID,
+            self.id.raw().as_str()
+        ));
+        let object = Raw::of(&object);
+        Object::of(&object).map_or_else(|| object.clone(), |object| object.with("_meta", &id))
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let (router, session) = (self.front.engine.router().clone(), self.session.clone());
+        self.front
+            .tasks
+            .spawn("end of a stream", async move { router.forget(&session).await });
+    }
+}
+
+impl Wanted {
+    fn read(params: Option<&Raw>) -> Result<Self, RpcError> {
+        let bad = |text: &str| RpcError::invalid_params(format!("Invalid params: {text}"));
+        let filter = params
+            .and_then(Object::of)
+            .and_then(|params| params.get("notifications"));
+        let filter = filter.as_ref().and_then(Object::of);
+        let filter = filter.ok_or_else(|| bad("`notifications` must be an object"))?;
+        let flag = |key: &str| match filter.get(key) {
+            None => Ok(false),
+            Some(value) if value.is_null() => Ok(false),
+            Some(value) => value
+                .read::<bool>()
+                .map_err(|_| bad(&format!("`notifications.{key}` must be a boolean"))),
+        };
+        let uris = match filter.get("resourceSubscriptions").filter(|uris| !uris.is_null()) {
+            None => None,
+            Some(uris) => {
+                let uris = elements(&uris).and_then(|uris| {
+                    uris.iter()
+                        .map(|uri| uri.as_string().map(std::borrow::Cow::into_owned))
+                        .collect::<Option<Vec<String>>>()
+                });
+                let uris = uris.ok_or_else(|| {
+                    bad("`notifications.resourceSubscriptions` must be an array of strings")
+                })?;
+                if uris.len() > N_RESOURCES_MAX {
+                    return Err(bad(&format!(
+                        "at most {N_RESOURCES_MAX} resources can be listened to at once"
+                    )));
+                }
+                Some(uris)
+            }
+        };
+        Ok(Self {
+            tools: flag("toolsListChanged")?,
+            prompts: flag("promptsListChanged")?,
+            resources: flag("resourcesListChanged")?,
+            uris,
+        })
+    }
+
+    fn wants(&self, asked: &str) -> bool {
+        match asked {
+            method::TOOLS_CHANGED => self.tools,
+            method::PROMPTS_CHANGED => self.prompts,
+            method::RESOURCES_CHANGED => self.resources,
+            _other => false,
+        }
+    }
+
+    fn shown(&self) -> serde_json::Value {
+        let mut shown = serde_json::Map::new();
+        for (key, is_wanted) in [
+            ("toolsListChanged", self.tools),
+            ("promptsListChanged", self.prompts),
+            ("resourcesListChanged", self.resources),
+        ] {
+            if is_wanted {
+                shown.insert(key.to_owned(), json!(true));
+            }
+        }
+        if let Some(uris) = &self.uris {
+            shown.insert("resourceSubscriptions".to_owned(), json!(uris));
+        }
+        serde_json::Value::Object(shown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Wanted, String> {
+        let params = Raw::parse(&text.to_owned().into()).unwrap();
+        Wanted::read(Some(&params)).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn what_is_wanted_is_read_and_shown_again_and_nothing_is_added() {
+        let all = r#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":["a://b"]}"#;
+        let wanted = read(&format!(r#"{{"notifications":{all}}}"#)).unwrap();
+        assert_eq!(
+            wanted.shown(),
+            serde_json::from_str::<serde_json::Value>(all).unwrap()
+        );
+        assert!(wanted.wants(method::TOOLS_CHANGED) && !wanted.wants(method::RESOURCE_UPDATED));
+        let none =
+            read(r#"{"notifications":{"toolsListChanged":false,"promptsListChanged":null,"x":1}}"#).unwrap();
+        assert_eq!(none, Wanted::default());
+        assert_eq!(none.shown(), json!({}));
+    }
+
+    #[test]
+    fn what_is_no_filter_is_refused() {
+        for text in [
+            "{}",
+            r#"{"notifications":[]}"#,
+            r#"{"notifications":{"toolsListChanged":1}}"#,
+            r#"{"notifications":{"resourceSubscriptions":"a"}}"#,
+            r#"{"notifications":{"resourceSubscriptions":[1]}}"#,
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        assert!(Wanted::read(None).is_err());
+    }
+}
