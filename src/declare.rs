@@ -178,8 +178,25 @@ impl Declarations {
         }
     }
 
+    /// Waits while the file was written to a moment ago: many an editor empties a file before it writes it anew, and
+    /// what is there in between is valid, too.
+    async fn until_written(&self) {
+        let written = || std::fs::metadata(&self.0.settings.servers_file)?.modified();
+        for _look in 0..N_LOOKS_MAX {
+            let age = written().ok().and_then(|at| at.elapsed().ok());
+            let Some(rest) = age
+                .and_then(|age| SETTLED.checked_sub(age))
+                .filter(|rest| !rest.is_zero())
+            else {
+                return;
+            };
+            tokio::time::sleep(rest).await;
+        }
+    }
+
     /// Makes the registry's definitions of origin `file` equal to the file, if that is free of faults.
     async fn mirror(&self, environment: &Environment, problems: &mut Vec<String>) {
+        self.until_written().await;
         let file = match read_servers(&self.0.settings.servers_file, environment) {
             Ok(file) => file,
             Err(errors) => {

@@ -397,7 +397,7 @@ impl Going {
                 });
                 Work::Elsewhere(answer)
             }
-            other => other,
+            other @ (Work::Elsewhere(_) | Work::Over) => other,
         };
     }
 

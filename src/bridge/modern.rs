@@ -83,7 +83,7 @@ impl Engine {
         let brought = Brought::take(&mut request);
         Ok(match self.go(peer, request, asked, about, brought) {
             Begun::Answered(outcome) => Begun::Answered(outcome.map(|result| completed(name, &result))),
-            other => other,
+            other @ (Begun::Going(_) | Begun::Listen(_)) => other,
         })
     }
 
@@ -261,7 +261,7 @@ impl Reply {
                     let outcome = self.answered(expired(&self.about));
                     return Step::Answered { said, outcome };
                 }
-                other => return other,
+                other @ (Step::Said(_) | Step::Dropped) => return other,
             }
         }
     }
@@ -310,7 +310,7 @@ impl Reply {
             return result;
         }
         let Some(object) = Object::of(&result) else {
-            return result.clone();
+            return result;
         };
         let is_asking = object.get_string("resultType").as_deref() == Some("input_required");
         let own = object

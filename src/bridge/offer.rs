@@ -83,11 +83,7 @@ impl Offer {
 }
 
 fn pages(view: &View, kind: Kind) -> Vec<Raw> {
-    view.list(kind)
-        .pages(Revision::NEWEST)
-        .iter()
-        .map(|page| kept(page))
-        .collect()
+    view.list(kind).pages(Revision::NEWEST).iter().map(kept).collect()
 }
 
 /// A result that may be kept for a while, by the client alone: what it is shown may depend on who it is.
