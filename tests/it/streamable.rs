@@ -215,7 +215,7 @@ async fn a_session_is_greeted_once_and_nothing_but_ping_comes_before_that() {
     let daemon = daemon().await;
     let mut sse = SseClient::open(&daemon.address).await;
     let early: Value = serde_json::from_str(&sse.ask(LIST).await).unwrap();
-    assert_eq!(early["error"]["code"], -32600, "{early}");
+    assert_eq!(early["error"]["code"], -32602, "{early}");
     assert_eq!(
         sse.ask(&request(2, "ping", json!({}))).await,
         r#"{"jsonrpc":"2.0","id":2,"result":{}}"#
