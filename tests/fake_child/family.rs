@@ -20,8 +20,12 @@ pub(crate) fn start(kinds: &[String]) {
             // Sleeps through SIGTERM until it is woken.
             "stopped" => "kill -STOP $$; exec sleep 1000".to_owned(),
             "many" => format!("i=0; while [ $i -lt {n} ]; do sleep 1000 & i=$((i+1)); done; wait"),
-            // `sleep` does not wait for what the shell before it has started.
-            "zombies" => format!("i=0; while [ $i -lt {n} ]; do true & i=$((i+1)); done; exec sleep 1000"),
+            // `sleep` does not wait for what the shell before it has started, and that ends when the shell, which would
+            // wait, has become it.
+            "zombies" => {
+                let end = r#"while read -r name </proc/$$/comm && [ "$name" != sleep ]; do :; done"#;
+                format!("i=0; while [ $i -lt {n} ]; do ( {end} ) & i=$((i+1)); done; exec sleep 1000")
+            }
             // Holds stdout and stderr open, as the real process below a package runner does.
             "pipe" => "exec setsid sleep 1000".to_owned(),
             _ => {

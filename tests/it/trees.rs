@@ -526,7 +526,8 @@ async fn p12_eight_seconds_are_the_limit_whatever_was_declared() {
 
 #[tokio::test]
 async fn p12_a_daemon_and_its_leashes_that_are_killed_are_cleared_away_by_the_next_start() {
-    let kinds = "plain,setsid,double_fork,deaf,stopped,many:5,pipe";
+    // None that is stopped: the kernel itself sends SIGHUP to its group when nobody outside of it is left above.
+    let kinds = "plain,setsid,double_fork,deaf,many:5,pipe";
     let fakes = [
         relatives("a", kinds).flag("--ignore-eof"),
         relatives("b", kinds)
@@ -534,13 +535,13 @@ async fn p12_a_daemon_and_its_leashes_that_are_killed_are_cleared_away_by_the_ne
             .flag("--ignore-sigterm"),
     ];
     let mut daemon = Daemon::start(&fakes).await;
-    let tree = tree_of(&daemon, 22).await;
+    let tree = tree_of(&daemon, 20).await;
     end_hard(daemon.pid().as_raw());
     for leash in tree.named("mcp-leash") {
         end_hard(leash.pid);
     }
     daemon.process.wait().await.unwrap();
-    assert!(tree.alive().len() >= 22, "{:?}", tree.alive());
+    assert!(tree.alive().len() >= 20, "{:?}", tree.alive());
     // It bears another daemon's name, and is none of our business.
     let mut stranger = tokio::process::Command::new("sleep");
     stranger.arg("1000").env("MCP_WRAPPER_CHILD", "0123456789/a/1/0");
