@@ -17,7 +17,7 @@ use super::canonical::{self, Digest128};
 use super::parks::{Given, Parks};
 use super::{Answer, Engine};
 use crate::child::Lane;
-use crate::ids::SessionId;
+use crate::ids::{ServerName, SessionId};
 use crate::route::client::Profile;
 use crate::route::questions::Collected;
 use crate::route::{CallContext, ClientSide, Listeners};
@@ -54,6 +54,8 @@ pub struct About {
     pub target: String,
     /// The arguments, as they were given.
     pub arguments: Option<Raw>,
+    /// The server that it is for, where the request itself names none.
+    pub to: Option<ServerName>,
 }
 
 /// The next thing that belongs to an exchange.
@@ -174,7 +176,8 @@ impl Exchange {
             .of_peer(peer.home.clone(), connection)
             .called_by(Some(profile));
         let lane = Arc::new(lane);
-        let work = work(engine.clone(), Arc::clone(&lane), request, log_level, known);
+        let to = about.to.clone();
+        let work = work(engine.clone(), Arc::clone(&lane), to, request, log_level, known);
         let going = Going {
             about,
             lane,
@@ -273,6 +276,7 @@ impl Drop for Exchange {
 async fn work(
     engine: Engine,
     lane: Arc<Lane>,
+    to: Option<ServerName>,
     request: Request,
     log_level: Option<LogLevel>,
     known: Known,
@@ -283,6 +287,7 @@ async fn work(
     let context = CallContext {
         revision: Revision::NEWEST,
         lane,
+        to,
     };
     let answer = engine.answer(&context, &request).await;
     drop(known);

@@ -1,8 +1,8 @@
 //! The call engine: one request of one client, whatever its door, to one outcome.
 //!
 //! Doors make a [`CallContext`] and render the outcome; children and clients do not know that this exists.
-//! Only the handshake era has doors and children yet: another era is another maker of contexts and another
-//! renderer of outcomes, and this stays.
+//! Two makers of contexts: sessions (`front`), and single requests of 2026-07-28 ([`modern`]), whose calls may outlive
+//! the request that began them ([`exchange`], [`parks`]).
 
 pub mod canonical;
 pub mod errors;
@@ -16,6 +16,7 @@ pub mod modern;
 pub mod offer;
 pub mod parks;
 pub mod seal;
+pub mod tasks_ext;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +135,9 @@ impl Engine {
     ) -> Result<Outcome, RouteError> {
         if let Some(twice) = params.and_then(ambiguous) {
             return Err(RouteError::BadParams(format!("`{twice}` stands twice")));
+        }
+        if let Some(server) = &context.to {
+            return self.router.pass_on(server, context, asked, params).await;
         }
         match asked.as_str() {
             method::TOOLS_CALL => self.router.call_tool(context, params).await,

@@ -9,7 +9,7 @@ use super::ladder::{self, Asked, Refused};
 use super::mcp_headers::McpHeaders;
 use super::parks::{Given, Memory, N_ROUNDS_MAX, PARKED_MAX, Returned, now_ms};
 use super::seal::{self, Kind as StateKind, State};
-use super::{Engine, bad_cursor, cursor, listed_by, mirror};
+use super::{Engine, bad_cursor, cursor, listed_by, mirror, tasks_ext};
 use crate::catalog::Kind;
 use crate::route::ClientSide;
 use crate::route::client::Profile;
@@ -69,6 +69,12 @@ impl Engine {
             method::DISCOVER => return Ok(Begun::Answered(Ok(offer().discover.clone()))),
             method::LISTEN => return Ok(Begun::Listen(request.params)),
             method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ | method::COMPLETE => {}
+            about_task if tasks_ext::is_about_task(about_task) => {
+                let mut about = about(peer, &request);
+                about.to = Some(tasks_ext::own(self.parks.keys(), peer, &asked, &mut request)?);
+                let brought = Brought::take(&mut request);
+                return Ok(self.go(peer, request, asked, about, brought));
+            }
             unknown => {
                 let error = RpcError::unknown_method(unknown);
                 return Err(Refused { status: 404, error });
@@ -286,7 +292,7 @@ impl Reply {
     fn answered(&self, outcome: Outcome) -> Outcome {
         let name = self.about.method.as_str();
         match outcome {
-            Ok(result) => Ok(completed(name, &self.relayed(result))),
+            Ok(result) => Ok(completed(name, &self.with_task(self.relayed(result)))),
             Err(error) => self.failed(&error),
         }
     }
@@ -323,6 +329,30 @@ impl Reply {
         match self.engine.parks.keys().seal(&state) {
             Ok(sealed) => object.with("requestState", &Raw::of(&sealed)),
             Err(_too_large) => object.without(&["requestState"]),
+        }
+    }
+
+    /// A task that its server has made of the call, or that the request is about, under the id that the client gets.
+    fn with_task(&self, result: Raw) -> Raw {
+        // A look at the text is enough for almost every result.
+        if !result.as_str().contains("\"taskId\"") {
+            return result;
+        }
+        let named = Object::of(&result).and_then(|result| result.get_string("resultType"));
+        let of_call = || {
+            let is_task = named.as_deref() == Some("task");
+            let view = self.engine.router.view();
+            let owner = view
+                .list(Kind::Tools)
+                .owner(&self.about.target)
+                .filter(|_| is_task);
+            owner.map(|owner| owner.server.clone())
+        };
+        match self.about.to.clone().or_else(of_call) {
+            Some(server) => {
+                tasks_ext::exposed(self.engine.parks.keys(), &self.about.principal, &server, &result)
+            }
+            None => result,
         }
     }
 
@@ -436,6 +466,7 @@ fn about(peer: &Peer, request: &Request) -> About {
         method: request.method.clone(),
         target: target.unwrap_or_default(),
         arguments: params.as_ref().and_then(|params| params.get("arguments")),
+        to: None,
     }
 }
 

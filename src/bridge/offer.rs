@@ -9,7 +9,7 @@ use super::ladder::SUPPORTED;
 use super::mirror::Mirrored;
 use crate::catalog::{Kind, View};
 use crate::rpc::Raw;
-use crate::rpc::mcp::{Implementation, Revision, meta};
+use crate::rpc::mcp::{Implementation, Revision, TASKS_EXTENSION, meta};
 use crate::rpc::object::{Object, elements};
 
 /// So long a client may take a list for true without asking: it hears of changes when it listens.
@@ -153,6 +153,7 @@ fn discover(view: &View) -> Raw {
             "resources": { "subscribe": true, "listChanged": true },
             "completions": {},
             "logging": {},
+            "extensions": { TASKS_EXTENSION: {} },
         },
     });
     if let (Some(object), Some(text)) = (result.as_object_mut(), &view.instructions) {

@@ -125,6 +125,7 @@ impl Conversation {
                 CallContext {
                     revision: this.session.revision(),
                     lane,
+                    to: None,
                 },
                 &request,
             )

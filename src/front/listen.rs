@@ -102,6 +102,7 @@ impl Listening {
         let context = CallContext {
             revision: Revision::NEWEST,
             lane: Arc::new(lane),
+            to: None,
         };
         let until = tokio::time::Instant::now() + CONFIRMING;
         let mut agreed = Vec::new();

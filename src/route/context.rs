@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::child::Lane;
+use crate::ids::ServerName;
 use crate::rpc::mcp::Revision;
 
 /// One call's circumstances.
@@ -15,4 +16,6 @@ pub struct CallContext {
     pub revision: Revision,
     /// The way to the client: its session, its own id and token, and what may be sent before the answer.
     pub lane: Arc<Lane>,
+    /// The server that it is for, where the request itself names none.
+    pub to: Option<ServerName>,
 }

@@ -71,6 +71,10 @@ enum Refused {
 impl Listening {
     fn of(&self, instance: &Instance) -> Arc<Stream> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Processes of one client go with it: what nobody uses any more is forgotten.
+        all.retain(|other, stream| {
+            other.owner.is_none() || other == instance || Arc::strong_count(stream) > 1
+        });
         Arc::clone(all.entry(instance.clone()).or_default())
     }
 

@@ -52,6 +52,8 @@ pub(super) struct Asked<'a> {
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
     Complete,
+    /// A task that was made of the call, or how one stands.
+    Task,
     /// Something is needed first.
     Needs(Needs),
     /// No kind that we know, or not as it must be.
@@ -114,11 +116,20 @@ impl Router {
             spent += began.elapsed();
             // What a server of the handshake era says of its result means nothing.
             if !context.lane.is_answered_by_modern() {
-                return Ok(outcome);
+                return Ok(if is_relayed {
+                    outcome.map(without_result_type)
+                } else {
+                    outcome
+                });
             }
             let kind = outcome.as_ref().map_or(Kind::Complete, kind_of);
             let needs = match kind {
-                Kind::Complete if is_relayed => return Ok(outcome),
+                Kind::Complete | Kind::Task if is_relayed => return Ok(outcome),
+                Kind::Task => {
+                    return Ok(Err(faulty(
+                        "it made a task of the call, which the client cannot follow",
+                    )));
+                }
                 Kind::Complete => return Ok(self.crossed(entry, asked, outcome)),
                 Kind::Bad(why) => return Ok(Err(faulty(&why))),
                 Kind::Needs(needs) if is_relayed => return Ok(relayed(entry, context, &outcome, &needs)),
@@ -385,6 +396,14 @@ fn again(params: Option<&Raw>, answers: &[(String, Raw)], state: Option<&Raw>) -
     next
 }
 
+fn without_result_type(result: Raw) -> Raw {
+    // A look at the text is enough for almost every result.
+    if !result.as_str().contains("\"resultType\"") {
+        return result;
+    }
+    Object::of(&result).map_or_else(|| result.clone(), |result| result.without(&["resultType"]))
+}
+
 /// What a result is. A missing `resultType` means that it is complete.
 fn kind_of(result: &Raw) -> Kind {
     // Nearly all are.
@@ -399,6 +418,7 @@ fn kind_of(result: &Raw) -> Kind {
     };
     match named.as_string().as_deref() {
         Some("complete") => Kind::Complete,
+        Some("task") => Kind::Task,
         Some("input_required") => needs_of(&object).map_or_else(Kind::Bad, Kind::Needs),
         Some(other) => Kind::Bad(format!("its `resultType` is `{}`", other.escape_debug())),
         None => Kind::Bad("its `resultType` is no text".to_owned()),

@@ -23,7 +23,7 @@ fn what_is_no_kind_of_result_is_the_servers_fault() {
     let ask = |rest: &str| format!(r#"{{"resultType":"input_required"{rest}}}"#);
     let one = r#"{"method":"roots/list"}"#;
     for text in [
-        r#"{"resultType":"task"}"#.to_owned(),
+        r#"{"resultType":"other"}"#.to_owned(),
         r#"{"resultType":7}"#.to_owned(),
         ask(""),
         ask(r#","inputRequests":{}"#),

@@ -376,6 +376,31 @@ impl Router {
         self.put(&self.child_for(entry, context)?, context, call).await
     }
 
+    /// A request about something that one server has made: its own business, passed on as it is.
+    ///
+    /// # Errors
+    /// See [`RouteError`].
+    pub async fn pass_on(
+        &self,
+        server: &ServerName,
+        context: &CallContext,
+        method: &Text,
+        params: Option<&Raw>,
+    ) -> Result<Outcome, RouteError> {
+        let entry = self.entry(server).ok_or(RouteError::NoTask)?;
+        let call = Call {
+            method: method.clone(),
+            params: self.marked(&entry, context, params),
+            lane: Some(Arc::clone(&context.lane)),
+            repeatable: false,
+            patience: None,
+            only: None,
+            witness: None,
+            is_part: false,
+        };
+        self.put(&self.child_for(&entry, context)?, context, call).await
+    }
+
     /// One call to one child.
     pub(super) async fn put(
         &self,

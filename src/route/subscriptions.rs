@@ -193,6 +193,7 @@ impl Router {
             let context = CallContext {
                 revision: mcp::Revision::NEWEST_LEGACY,
                 lane: Arc::new(Lane::closed(session)),
+                to: None,
             };
             match self.child_for(&entry, &context) {
                 Ok(child) => child.tell(Control::Demand).await,

@@ -130,6 +130,8 @@ pub mod method {
     pub const TASKS_LIST: &str = "tasks/list";
     /// A task is no longer wanted.
     pub const TASKS_CANCEL: &str = "tasks/cancel";
+    /// What a task was waiting for (2026-07-28, extension).
+    pub const TASKS_UPDATE: &str = "tasks/update";
     /// A task stands differently now.
     pub const TASK_STATUS: &str = "notifications/tasks/status";
     /// From which severity on log messages are wanted.
@@ -181,6 +183,9 @@ pub mod meta {
 /// The key in `_meta` under which a message says to which task it belongs (MCP 2025-11-25, tasks, "Related Task
 /// Metadata").
 pub const RELATED_TASK: &str = "io.modelcontextprotocol/related-task";
+
+/// The extension of 2026-07-28 by which a server makes a task of a call.
+pub const TASKS_EXTENSION: &str = "io.modelcontextprotocol/tasks";
 
 /// Severities of log messages, least first (RFC 5424).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -5,8 +5,7 @@
 #   2025-11-25  in two versions of the suite; the fixture is shared by all sessions, and then a process for each
 #   2026-07-28  in one; the fixture speaks 2026-07-28, and then revisions with a handshake only
 #
-#   tests/conformance/run.sh                      every scenario of 2025-11-25
-#   CONFORMANCE_2026=1 tests/conformance/run.sh   of 2026-07-28 as well
+#   tests/conformance/run.sh                      every scenario of both
 #   REVISIONS=2026-07-28 tests/conformance/run.sh …  of these revisions, in words separated by spaces
 #   tests/conformance/run.sh SCENARIO…            only these, which must be in every version that is run
 #   KEEP=1 tests/conformance/run.sh …             leaves the scratch folder with all results and logs
@@ -25,9 +24,7 @@ SUITE_SECONDS=240
 READY_SECONDS=30
 DRAIN_SECONDS=25
 
-revisions=2025-11-25
-[ "${CONFORMANCE_2026:-}" != 1 ] || revisions="2025-11-25 2026-07-28"
-read -ra revisions <<<"${REVISIONS:-$revisions}"
+read -ra revisions <<<"${REVISIONS:-2025-11-25 2026-07-28}"
 scenarios=("$@")
 
 "$here/install.sh"

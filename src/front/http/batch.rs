@@ -73,6 +73,7 @@ async fn line(front: Shared, session: Arc<Session>, request: Request) -> Bytes {
             let context = CallContext {
                 revision: session.revision(),
                 lane,
+                to: None,
             };
             let answer = carried(&front, &session, &context, &request).await;
             super::keep_changes(&front, &session, &request).await;

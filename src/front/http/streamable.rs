@@ -269,6 +269,7 @@ async fn work(front: Shared, session: Arc<Session>, request: crate::rpc::Request
     let context = CallContext {
         revision: session.revision(),
         lane,
+        to: None,
     };
     let answer = front.engine.answer(&context, &request).await;
     super::keep_changes(&front, &session, &request).await;

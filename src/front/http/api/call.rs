@@ -34,6 +34,7 @@ pub(super) async fn call(State(front): State<Shared>, Json(asked): Json<CallRequ
     let context = CallContext {
         revision: Revision::NEWEST_LEGACY,
         lane: lane_of(&session, &request),
+        to: None,
     };
     let answer = front.engine.answer(&context, &request).await;
     front.sessions.end(&session).await;
