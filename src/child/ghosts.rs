@@ -19,7 +19,7 @@ use crate::ids::{SessionId, WireId};
 /// that it does not mind. Meanwhile it may ask no other client.
 pub const GHOST_KEPT: Duration = Duration::from_secs(30);
 /// A child that has heard of a cancellation may still need this long to stop: its threads hear one after the other.
-pub const GHOST_KEPT_HEARD: Duration = Duration::from_secs(5);
+pub const GHOST_KEPT_HEARD: Duration = Duration::from_secs(1);
 
 /// Whose a message of the child's own may be.
 #[derive(Debug, Default, Clone)]
