@@ -90,17 +90,20 @@ pub(crate) fn dressed(request: &str, abilities: &Value, level: Option<&str>) -> 
 
 /// The headers that repeat what a request says.
 pub(crate) fn headers(request: &str) -> Vec<(&'static str, String)> {
-    let message: Value = serde_json::from_str(request).unwrap_or_default();
-    let mut all = vec![("mcp-protocol-version", V26.to_owned())];
-    let method = message["method"].as_str().unwrap_or_default();
-    all.push(("mcp-method", method.to_owned()));
-    let key = match method {
+    let message = Pairs::of(request);
+    let text = |written: Option<&str>| serde_json::from_str::<String>(written.unwrap()).unwrap();
+    let method = text(message.get("method"));
+    let mut all = vec![
+        ("mcp-protocol-version", V26.to_owned()),
+        ("mcp-method", method.clone()),
+    ];
+    let key = match method.as_str() {
         "tools/call" | "prompts/get" => "name",
         "resources/read" => "uri",
         _ => return all,
     };
-    let name = message["params"][key].as_str().unwrap_or_default();
-    all.push(("mcp-name", name.to_owned()));
+    let params = Pairs::of(message.get("params").unwrap());
+    all.push(("mcp-name", text(params.get(key))));
     all
 }
 

@@ -183,6 +183,9 @@ pub(crate) async fn batch_out(cell: Cell) -> Outcome {
         return Outcome::NotDefined("servers of this revision send no batches");
     }
     let mut peer = cell.plain().await;
+    if cell.is_bare() {
+        peer.set_level(Some("warning"));
+    }
     let before = cell.noted_until_now();
     let id = peer.begin(&cell.tool("in_batch"), json!({ "n": 3 })).await;
     let (mut logged, mut answered) = (None, None);
