@@ -144,11 +144,13 @@ impl Asking {
 }
 
 /// The status with which an error is answered; `None`: with more than one, depending on who refuses.
-pub(crate) fn status(answer: &Value) -> Option<u16> {
-    match answer["error"]["code"].as_i64() {
-        Some(-32601) => Some(404),
-        Some(-32022..=-32020) => Some(400),
-        Some(-32602) => None,
+pub(crate) fn status(answer: &str) -> Option<u16> {
+    let answer = Pairs::of(answer);
+    let error = answer.get("error").map(Pairs::of);
+    match error.as_ref().and_then(|error| error.get("code")) {
+        Some("-32601") => Some(404),
+        Some("-32022" | "-32021" | "-32020") => Some(400),
+        Some("-32602") => None,
         _ => Some(200),
     }
 }
