@@ -130,7 +130,7 @@ fn points(schema: &Value) -> Vec<String> {
             own.into_iter().chain(members.values().flat_map(points)).collect()
         }
         Value::Array(items) => items.iter().flat_map(points).collect(),
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 
