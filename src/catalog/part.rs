@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::eras;
 use super::names::{self, Naming};
 use super::snapshot::{Item, Kind, Snapshot};
 use crate::ids::ServerName;
@@ -36,6 +37,8 @@ pub(super) struct Offered {
     pub(super) raw: Raw,
     /// The same for clients of revisions before tasks, where that differs.
     pub(super) before_tasks: Option<Raw>,
+    /// The same for clients of 2026-07-28, where that differs.
+    pub(super) modern: Option<Raw>,
     pub(super) tasks: TaskSupport,
 }
 
@@ -54,11 +57,12 @@ impl Part {
     /// What a server offers, with its names exposed so.
     pub fn new(server: ServerName, naming: Naming, snapshot: Arc<Snapshot>) -> Self {
         let makes_tasks = snapshot.makes_tasks();
+        let is_modern = snapshot.is_modern;
         let all = |kind| {
             let items = snapshot.items(kind).iter();
             let prepared = items.map(|item| {
                 let key = names::exposed(server.as_str(), &naming.prefix, &item.key);
-                offered(kind, item, key, makes_tasks)
+                offered(kind, item, key, makes_tasks, is_modern)
             });
             prepared.collect()
         };
@@ -90,22 +94,30 @@ impl Part {
 
     /// An item of this server under another key.
     pub(super) fn offered(&self, kind: Kind, item: &Item, key: String) -> Offered {
-        offered(kind, item, key, self.snapshot.makes_tasks())
+        let snapshot = &self.snapshot;
+        offered(kind, item, key, snapshot.makes_tasks(), snapshot.is_modern)
     }
 }
 
-fn offered(kind: Kind, item: &Item, key: String, makes_tasks: bool) -> Offered {
+fn offered(kind: Kind, item: &Item, key: String, makes_tasks: bool, is_modern: bool) -> Offered {
     let raw = if key == item.key {
         item.raw.clone()
     } else {
         renamed(kind, item, &key)
     };
     let (tasks, raw) = task_support(kind, makes_tasks, raw);
+    let is_wrapped = is_modern && kind == Kind::Tools && eras::is_wrapped(&raw);
+    let (raw, modern) = if is_wrapped {
+        (eras::tool_for_legacy(&raw, None), Some(raw))
+    } else {
+        (raw, None)
+    };
     let before_tasks = (tasks != TaskSupport::Unsaid).then(|| without_execution(&raw));
     Offered {
         key,
         raw,
         before_tasks,
+        modern,
         tasks,
     }
 }

@@ -99,6 +99,8 @@ pub struct Snapshot {
     pub templates: Vec<Item>,
     /// What was wrong with single items.
     pub warnings: Vec<String>,
+    /// Whether it speaks 2026-07-28, and may so describe outputs that are no objects.
+    pub is_modern: bool,
 }
 
 impl Snapshot {
@@ -113,6 +115,7 @@ impl Snapshot {
             resources: Vec::new(),
             templates: Vec::new(),
             warnings: Vec::new(),
+            is_modern: handshake.revision.era() == mcp::Era::Modern,
         }
     }
 
@@ -187,6 +190,7 @@ impl Snapshot {
             prompts: raws(&self.prompts),
             resources: raws(&self.resources),
             templates: raws(&self.templates),
+            is_modern: self.is_modern,
         };
         serde_json::to_string(&saved)
             .ok()
@@ -205,6 +209,7 @@ impl Snapshot {
             resources: Vec::new(),
             templates: Vec::new(),
             warnings: Vec::new(),
+            is_modern: saved.is_modern,
         };
         let lists = [saved.tools, saved.prompts, saved.resources, saved.templates];
         for (kind, list) in Kind::ALL.into_iter().zip(lists) {
@@ -224,6 +229,8 @@ struct Saved {
     prompts: Vec<Box<RawValue>>,
     resources: Vec<Box<RawValue>>,
     templates: Vec<Box<RawValue>>,
+    #[serde(default)]
+    is_modern: bool,
 }
 
 fn boxed(raw: &Raw) -> Option<Box<RawValue>> {

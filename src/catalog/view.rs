@@ -8,7 +8,7 @@ use super::snapshot::{Item, Kind};
 use super::uris;
 use crate::ids::ServerName;
 use crate::rpc::Raw;
-use crate::rpc::mcp::Revision;
+use crate::rpc::mcp::{Era, Revision};
 
 /// Items on one page: hosts often read the first page only, so a page is long.
 pub const N_PAGE_ITEMS: usize = 2000;
@@ -33,6 +33,8 @@ pub struct List {
     pages: Vec<Raw>,
     /// The same for clients of revisions before tasks, where that differs.
     pages_before_tasks: Option<Vec<Raw>>,
+    /// The same for clients of 2026-07-28, where that differs from both.
+    pages_modern: Option<Vec<Raw>>,
     /// Exposed names of tools that run as tasks only.
     need_task: HashSet<String>,
     /// Exposed key to owner.
@@ -202,6 +204,15 @@ impl List {
                 .map(|item| item.before_tasks.as_ref().unwrap_or(&item.raw));
             list.pages_before_tasks = Some(pages(kind, older));
         }
+        if items.iter().any(|item| item.modern.is_some()) {
+            let modern = items.iter().map(|item| {
+                item.modern
+                    .as_ref()
+                    .or(item.before_tasks.as_ref())
+                    .unwrap_or(&item.raw)
+            });
+            list.pages_modern = Some(pages(kind, modern));
+        }
         list
     }
 
@@ -269,6 +280,9 @@ impl List {
 
     /// All pages, for clients of this revision.
     pub fn pages(&self, revision: Revision) -> &[Raw] {
+        if let (Some(pages), Era::Modern) = (&self.pages_modern, revision.era()) {
+            return pages;
+        }
         let without_tasks = self
             .pages_before_tasks
             .as_ref()
@@ -278,7 +292,7 @@ impl List {
 
     /// Whether a client that has read the one has read the other.
     pub fn reads_like(&self, other: &Self) -> bool {
-        self.pages == other.pages
+        self.pages == other.pages && self.pages_modern == other.pages_modern
     }
 }
 

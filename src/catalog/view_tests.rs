@@ -280,3 +280,41 @@ fn what_a_tool_says_of_tasks_is_shown_to_those_who_know_tasks_and_only_where_it_
     );
     assert!(list.needs_task("a__long") && !list.needs_task("a__both") && !list.needs_task("b__long"));
 }
+
+#[test]
+fn an_output_that_is_no_object_is_shown_wrapped_to_clients_with_a_handshake_only() {
+    let shake = Handshake::read(&Ok(raw(r#"{"protocolVersion":"2025-11-25"}"#))).unwrap();
+    let tools = [
+        raw(r#"{"name":"list","inputSchema":{"type":"object"},"outputSchema":{"type":"array"}}"#),
+        raw(r#"{"name":"thing","inputSchema":{"type":"object"},"outputSchema":{"type":"object"}}"#),
+    ];
+    let shown = |is_modern: bool, revision: Revision| {
+        let mut snapshot = Snapshot::of(&shake);
+        snapshot.is_modern = is_modern;
+        snapshot.take(Kind::Tools, &tools);
+        // It stays so when it is saved.
+        let snapshot = Snapshot::from_saved(&snapshot.to_saved().unwrap()).unwrap();
+        let naming = Naming {
+            prefix: "a".to_owned(),
+            aliases: Arc::default(),
+        };
+        let part = Part::new(ServerName::parse("a").unwrap(), naming, Arc::new(snapshot));
+        let view = View::merge(vec![part]);
+        view.list(Kind::Tools)
+            .page(revision, None)
+            .unwrap()
+            .as_str()
+            .to_owned()
+    };
+    let as_it_is = r#""outputSchema":{"type":"array"}"#;
+    let wrapped = r#""properties":{"result":{"type":"array"}}"#;
+    for older in [NEW, Revision::V2024_11_05] {
+        let page = shown(true, older);
+        assert!(page.contains(wrapped) && !page.contains(as_it_is), "{page}");
+        // A server with a handshake has its results passed as they are, and so its schema.
+        assert!(shown(false, older).contains(as_it_is));
+    }
+    let page = shown(true, Revision::NEWEST);
+    assert!(page.contains(as_it_is) && !page.contains(wrapped), "{page}");
+    assert!(page.contains(r#""outputSchema":{"type":"object"}"#), "{page}");
+}

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::listen::Listening;
@@ -37,6 +38,8 @@ pub struct Conversation {
     session: Arc<Session>,
     lines: mpsc::Sender<Bytes>,
     places: Arc<Semaphore>,
+    /// The client has said its last word.
+    hung_up: CancellationToken,
 }
 
 impl Conversation {
@@ -50,6 +53,7 @@ impl Conversation {
                 session,
                 lines,
                 places,
+                hung_up: CancellationToken::new(),
             },
             queue,
         )
@@ -82,8 +86,10 @@ impl Conversation {
         }
     }
 
-    /// Waits until no request is in flight.
+    /// The client says nothing more: streams of changes, which it cannot end any more, end; waits until no request is
+    /// in flight.
     pub async fn settled(&self) {
+        self.hung_up.cancel();
         let n = u32::try_from(N_REQUESTS_MAX).unwrap_or(u32::MAX);
         drop(self.places.acquire_many(n).await);
     }
@@ -227,6 +233,7 @@ impl Conversation {
                 // "The receiver MUST NOT send a response" (MCP, cancellation).
                 () = lane.cancelled() => return,
                 () = self.front.closing.cancelled() => return self.send(listening.end()).await,
+                () = self.hung_up.cancelled() => return self.send(listening.end()).await,
                 line = listening.next() => line,
             };
         }

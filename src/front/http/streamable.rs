@@ -144,6 +144,10 @@ async fn post(front: Shared, request: Request<Body>) -> Response {
         Ok(Incoming::One(Message::Request(asked))) if asked.method.as_str() == method::INITIALIZE => {
             initialize(&front, &asked).await
         }
+        Ok(Incoming::Batch(_)) if header_text(&request, SESSION_ID).is_none() => {
+            let text = "Invalid request: batches exist only in sessions of revision 2025-03-26";
+            refusal(StatusCode::BAD_REQUEST, &RpcError::invalid_request(text))
+        }
         Ok(incoming) => {
             let session =
                 session_of(&front, &request).and_then(|session| check_version(&request).map(|()| session));

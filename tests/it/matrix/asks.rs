@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::bare::{Asking, Pairs};
 use super::base::raw_call;
-use super::cell::{Cell, Outcome, V03, V06, V11};
+use super::cell::{Cell, Door, Outcome, Revision, V03, V06, V11, V26};
 use super::peer::{Came, Peer};
 use crate::harness::{text_of, until};
 
@@ -29,6 +30,13 @@ fn params_of(question: &Came) -> &str {
     params.strip_suffix('}').unwrap()
 }
 
+/// What came of a question: what the child heard, as its tool told it, or the answer to the call that was refused.
+#[derive(Debug)]
+struct Heard {
+    of: Revision,
+    answer: Value,
+}
+
 /// One question of the tool `ask`: what the client was asked, if it was, and what the child heard.
 async fn put(
     cell: &Cell,
@@ -36,17 +44,18 @@ async fn put(
     method: &str,
     params: &str,
     outcome: &str,
-) -> (Option<Came>, String) {
-    put_by(&cell.tool("ask"), peer, method, params, outcome).await
+) -> (Option<Came>, Heard) {
+    put_by(cell, &cell.tool("ask"), peer, method, params, outcome).await
 }
 
 async fn put_by(
+    cell: &Cell,
     tool: &str,
     peer: &mut Peer,
     method: &str,
     params: &str,
     outcome: &str,
-) -> (Option<Came>, String) {
+) -> (Option<Came>, Heard) {
     let arguments = format!(r#"{{"method":"{method}","params":{params}}}"#);
     peer.send(&raw_call("\"ask\"", tool, &arguments)).await;
     let mut came = peer
@@ -56,35 +65,79 @@ async fn put_by(
     came.retain(Came::is_question);
     assert!(came.len() <= 1, "asked more than once: {came:?}");
     for question in &came {
-        assert_eq!(question.way, answer.way, "{} came on another way", question.text);
+        if !peer.is_bare() {
+            assert_eq!(question.way, answer.way, "{} came on another way", question.text);
+        }
         assert_eq!(question.method().as_deref(), Some(method));
     }
-    (came.pop(), text_of(&answer.json()).to_owned())
+    let answer = answer.json();
+    (
+        came.pop(),
+        Heard {
+            of: cell.child,
+            answer,
+        },
+    )
 }
 
 /// The child heard the outcome as the client wrote it.
 #[track_caller]
-fn assert_heard(heard: &str, outcome: &str) {
-    assert!(heard.starts_with(r#"{"jsonrpc":"2.0","id":"ask-"#), "{heard}");
-    assert!(heard.ends_with(&format!(",{outcome}}}")), "{heard}");
+fn assert_heard(heard: &Heard, outcome: &str) {
+    let text = text_of(&heard.answer);
+    if heard.of == V26 {
+        assert_eq!(text, format!("{{{outcome}}}"));
+        return;
+    }
+    assert!(text.starts_with(r#"{"jsonrpc":"2.0","id":"ask-"#), "{text}");
+    assert!(text.ends_with(&format!(",{outcome}}}")), "{text}");
 }
 
+/// The client was not asked. A child of the handshake era hears this error; one of 2026-07-28 asks in its answer to the
+/// call, which is refused instead: by itself, as it knows what the client can do, or on behalf of the client.
 #[track_caller]
-fn assert_refused(asked: Option<&Came>, heard: &str, code: i64) {
+fn assert_refused(asked: Option<&Came>, heard: &Heard, code: i64) {
     assert!(asked.is_none(), "the client was asked: {asked:?}");
-    let heard: Value = serde_json::from_str(heard).unwrap_or_else(|_| panic!("{heard}"));
-    assert_eq!(heard["error"]["code"], code, "{heard}");
+    let answer = &heard.answer;
+    if heard.of != V26 {
+        let text = text_of(answer);
+        let text: Value = serde_json::from_str(text).unwrap_or_else(|_| panic!("{text}"));
+        assert_eq!(text["error"]["code"], code, "{text}");
+    } else if answer.get("error").is_some() {
+        assert_eq!(answer["error"]["code"], -32021, "{answer}");
+        assert!(
+            answer["error"]["data"]["requiredCapabilities"].is_object(),
+            "{answer}"
+        );
+    } else {
+        assert_eq!(answer["result"]["isError"], true, "{answer}");
+        assert!(!text_of(answer).is_empty(), "{answer}");
+    }
+}
+
+/// A client that says no in place of an answer.
+async fn refuse(cell: &Cell, peer: &mut Peer) {
+    let refusal = r#""error":{"code":-1,"message":"no \u006eo","data":[1.0]}"#;
+    let (asked, heard) = put(cell, peer, "sampling/createMessage", SAMPLE, refusal).await;
+    assert!(asked.is_some());
+    if cell.has_bare_child() {
+        // It cannot be told so: the call ends.
+        assert_eq!(heard.answer["result"]["isError"], true, "{heard:?}");
+        assert_eq!(text_of(&heard.answer), "no no");
+    } else {
+        assert_heard(&heard, refusal);
+    }
 }
 
 pub(crate) async fn sampling(cell: Cell) -> Outcome {
     let mut peer = cell.able().await;
-    for outcome in [
-        r#""result":{"role":"assistant","content":{"type":"text","text":"\u0061"},"model":"m","x":1.0}"#,
-        r#""error":{"code":-1,"message":"no \u006eo","data":[1.0]}"#,
-    ] {
-        let (asked, heard) = put(&cell, &mut peer, "sampling/createMessage", SAMPLE, outcome).await;
-        assert_eq!(params_of(&asked.unwrap()), SAMPLE);
-        assert_heard(&heard, outcome);
+    let outcome =
+        r#""result":{"role":"assistant","content":{"type":"text","text":"\u0061"},"model":"m","x":1.0}"#;
+    let (asked, heard) = put(&cell, &mut peer, "sampling/createMessage", SAMPLE, outcome).await;
+    assert_eq!(params_of(&asked.unwrap()), SAMPLE);
+    assert_heard(&heard, outcome);
+    // Without a handshake a client that says no does not come back.
+    if !cell.is_bare() {
+        refuse(&cell, &mut peer).await;
     }
     Outcome::Pass("S")
 }
@@ -150,12 +203,22 @@ pub(crate) async fn roots(cell: Cell) -> Outcome {
     let mut pids = Vec::new();
     for (peer, who) in [(&mut one, "one"), (&mut two, "two")] {
         let outcome = format!(r#""result":{{"roots":[{{"uri":"file:///{who}","x":1.0}}]}}"#);
-        let (asked, heard) = put_by(&tool("ask"), peer, "roots/list", "{}", &outcome).await;
+        let (asked, heard) = put_by(&cell, &tool("ask"), peer, "roots/list", "{}", &outcome).await;
         assert!(asked.is_some());
         assert_heard(&heard, &outcome);
         pids.push(text_of(&peer.call(&tool("pid"), json!({})).await).to_owned());
     }
+    if cell.is_bare() && cell.door == Door::Http {
+        // There is nothing by which they could be told apart; what each is asked it is asked by itself.
+        return Outcome::Pass("R");
+    }
     assert_ne!(pids[0], pids[1], "each session has a process of its own");
+    if cell.is_bare() || cell.has_bare_child() {
+        // Nobody tells that folders have changed: they are asked for when they are needed.
+        one.end().await;
+        two.end().await;
+        return Outcome::Pass("R");
+    }
     // The process knows its client's abilities, and the shared one must not count on anybody's folders.
     let journal = |server: &str| cell.daemon().setup.journal(server);
     let is_greeting = |line: &&String| line.starts_with("in ") && line.contains(r#""method":"initialize""#);
@@ -237,17 +300,31 @@ pub(crate) async fn url(cell: Cell) -> Outcome {
     }
     let mut peer = cell.able().await;
     let outcome = r#""result":{"action":"accept"}"#;
-    let (asked, heard) = put(&cell, &mut peer, "elicitation/create", URL, outcome).await;
+    let url = if cell.has_bare_child() {
+        Pairs::of(URL).without(&["elicitationId"]).text()
+    } else {
+        URL.to_owned()
+    };
+    let (asked, heard) = put(&cell, &mut peer, "elicitation/create", &url, outcome).await;
     if cell.client < V11 {
         let code = if cell.client < V06 { -32601 } else { -32602 };
         assert_refused(asked.as_ref(), &heard, code);
         return Outcome::Pass("u⁻");
     }
-    assert_eq!(
-        params_of(&asked.unwrap()),
-        URL.replace("Log in.", &format!("[{}] Log in.", cell.server()))
-    );
     assert_heard(&heard, outcome);
+    let stamped = URL.replace("Log in.", &format!("[{}] Log in.", cell.server()));
+    let asked = asked.unwrap();
+    if cell.is_bare() || cell.has_bare_child() {
+        // It has an id in 2025-11-25 only.
+        let params = Pairs::of(params_of(&asked));
+        let id = params.get("elicitationId").map(str::to_owned);
+        let rest = params.without(&["elicitationId"]).text();
+        assert_eq!(rest, Pairs::of(&stamped).without(&["elicitationId"]).text());
+        assert_eq!(id.is_some(), !cell.is_bare(), "{}", asked.text);
+        assert!(id.is_none_or(|id| id.len() > 2));
+        return Outcome::Pass("U");
+    }
+    assert_eq!(params_of(&asked), stamped);
     // The end of it is told to who was asked.
     let params = json!({ "elicitationId": "of-the-child", "x": 1 });
     let arguments = json!({ "method": "notifications/elicitation/complete", "params": params });
@@ -268,7 +345,24 @@ pub(crate) async fn url_needed(cell: Cell) -> Outcome {
     if cell.child < V11 {
         return NO_URL;
     }
+    if cell.child == V26 {
+        return Outcome::NotDefined("servers of this revision ask for it in a result");
+    }
     let mut peer = cell.able().await;
+    if cell.is_bare() {
+        let arguments = json!({ "do": "url_required", "ids": ["first"], "ms": 0 });
+        let accept = |question: &Came| answer_to(question, r#""result":{"action":"accept"}"#);
+        let (questions, answer) = peer.asked(&cell.tool("echo"), arguments, accept).await;
+        assert!(text_of(&answer).contains("url_required"), "{answer}");
+        for question in &questions {
+            let params = &question.json()["params"];
+            assert_eq!(params["url"], "https://x.example/first", "{params}");
+            assert_eq!(params["mode"], "url", "{params}");
+            assert!(params.get("elicitationId").is_none(), "{params}");
+        }
+        assert!(!questions.is_empty());
+        return Outcome::Pass("U");
+    }
     let arguments = format!(r#"{{"error":{URL_NEEDED}}}"#);
     let answer = peer
         .ask_raw(&raw_call("1", &cell.tool("raw_error"), &arguments), "1")
@@ -317,7 +411,7 @@ fn assert_rounds(answer: &Value, n: u64) {
     assert_eq!(lines.len(), usize::try_from(n).unwrap(), "{answer}");
     for (line, round) in lines.iter().zip(1..) {
         assert!(
-            line.ends_with(&format!(r#","result":{{"round":{round}}}}}"#)),
+            line.ends_with(&format!(r#""result":{{"round":{round}}}}}"#)),
             "the answer to question {round} went astray: {line}"
         );
     }
@@ -326,6 +420,18 @@ fn assert_rounds(answer: &Value, n: u64) {
 pub(crate) async fn two_at_once(cell: Cell) -> Outcome {
     let mut peer = cell.able().await;
     let arguments = json!({ "method": "sampling/createMessage", "n": 2, "together": "yes" });
+    if cell.is_bare() {
+        let reply = |question: &Came| {
+            let outcome = format!(r#""result":{{"round":{}}}"#, round_of(question));
+            answer_to(question, &outcome)
+        };
+        let (questions, answer) = peer.asked(&cell.tool("ask_many"), arguments, reply).await;
+        assert_eq!(questions.len(), 2);
+        assert_eq!(questions[0].way, questions[1].way, "both in one result");
+        assert_eq!(peer.states().len(), 1, "both in one result");
+        assert_rounds(&answer, 2);
+        return Outcome::Pass("S");
+    }
     let id = peer.begin(&cell.tool("ask_many"), arguments).await;
     // Both are there before either is answered, and the later one is answered first.
     let mut questions = Vec::new();
@@ -355,6 +461,78 @@ pub(crate) async fn three_in_a_row(cell: Cell) -> Outcome {
     let (questions, answer) = peer.asked(&cell.tool("ask_many"), arguments, reply).await;
     let rounds: Vec<u64> = questions.iter().map(round_of).collect();
     assert_eq!(rounds, [1, 2, 3]);
+    if cell.is_bare() {
+        let mut states = peer.states().to_vec();
+        states.sort_unstable();
+        states.dedup();
+        assert_eq!(states.len(), 3, "each round has a state of its own");
+    }
     assert_rounds(&answer, 3);
+    Outcome::Pass("S")
+}
+
+/// Asks once, and gives what the client got: the request and its answer.
+async fn asked_once(cell: &Cell, peer: &mut Peer) -> (String, Asking) {
+    let arguments = format!(r#"{{"method":"sampling/createMessage","params":{SAMPLE}}}"#);
+    let call = raw_call("\"first\"", &cell.tool("ask"), &arguments);
+    peer.send(&call).await;
+    let came = peer.until(|came| came.id() == Some("\"first\"")).await;
+    (
+        call,
+        Asking::of(&came.text).unwrap_or_else(|| panic!("{}", came.text)),
+    )
+}
+
+pub(crate) async fn bound_state(cell: Cell) -> Outcome {
+    if !cell.is_bare() {
+        return Outcome::NotDefined("clients of this revision keep no state for servers");
+    }
+    let mut peer = cell.able().await;
+    let (call, asking) = asked_once(&cell, &mut peer).await;
+    let mut answers = Pairs::default();
+    for (key, _) in &asking.questions.0 {
+        answers.set(key, r#"{"role":"assistant","content":[],"model":"m"}"#.to_owned());
+    }
+    let state = asking.state.clone().expect("a state");
+    // A byte of it changed, and the same state for other arguments and for another tool.
+    let at = state.len() / 2;
+    let other = if state.as_bytes()[at] == b'A' { "B" } else { "A" };
+    let mut tampered = state.clone();
+    tampered.replace_range(at..=at, other);
+    let tampered = Asking {
+        state: Some(tampered),
+        questions: Pairs::default(),
+    };
+    for (n, wrong) in [
+        tampered.retry(&call, "1", &answers),
+        asking.retry(
+            &call.replace("100", "101").replace("1.0e2", "1.1e2"),
+            "2",
+            &answers,
+        ),
+        asking.retry(&call.replace("__ask", "__echo"), "3", &answers),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let answer = peer.ask_raw(wrong, &(n + 1).to_string()).await;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["error"]["code"], -32602, "{wrong}: {answer}");
+    }
+    // None of these has used it up.
+    let answer = peer.ask_raw(&asking.retry(&call, "4", &answers), "4").await;
+    assert!(answer.contains(r#"\"model\":\"m\""#), "{answer}");
+    // The child waits no more, and a second time it cannot be told: a tool that says that it changes nothing is called
+    // again and its questions are answered as before, any other is not. A child of 2026-07-28 has not waited at all.
+    let before = cell.noted_until_now();
+    let answer = peer.ask_raw(&asking.retry(&call, "5", &answers), "5").await;
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let n_called = cell
+        .noted_since(before)
+        .iter()
+        .filter(|line| line.contains("tools/call"))
+        .count();
+    assert_eq!(n_called, if cell.child < V03 { 0 } else { 1 });
+    assert_eq!(answer["result"]["isError"] == true, cell.child < V03, "{answer}");
     Outcome::Pass("S")
 }

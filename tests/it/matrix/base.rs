@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::cell::{Cell, N_MANY, Outcome, REVISIONS, V03, V06, V11};
-use super::peer::{Came, Peer};
-use crate::harness::{call, names_of, request, text_of, until};
+use super::bare::Pairs;
+use super::cell::{Cell, N_MANY, Outcome, REVISIONS, V03, V06, V11, V26};
+use super::peer::{Came, LISTEN, Peer};
+use crate::harness::{names_of, request, text_of, until};
 
 const BASE: Outcome = Outcome::Pass("B");
 
@@ -18,7 +19,12 @@ const ODD: &str = concat!(
 pub(crate) async fn handshake(cell: Cell) -> Outcome {
     let peer = cell.plain().await;
     let greeting: Value = serde_json::from_str(&peer.greeting).unwrap();
-    assert_eq!(greeting["result"]["protocolVersion"], cell.client, "{greeting}");
+    if cell.is_bare() {
+        let versions = greeting["result"]["supportedVersions"].as_array().unwrap();
+        assert!(versions.contains(&json!(V26)), "{greeting}");
+    } else {
+        assert_eq!(greeting["result"]["protocolVersion"], cell.client, "{greeting}");
+    }
     let journal = cell.daemon().setup.journal(&cell.server());
     let count = |what: &[&str]| {
         let is_it = |line: &&String| what.iter().all(|part| line.contains(part));
@@ -27,9 +33,14 @@ pub(crate) async fn handshake(cell: Cell) -> Outcome {
     let version = format!(r#""protocolVersion":"{}""#, cell.child);
     let n_starts = journal.iter().filter(|line| line.starts_with("start ")).count();
     assert!(n_starts > 0);
-    assert_eq!(count(&["in ", r#""method":"initialize""#, V11]), n_starts);
-    assert_eq!(count(&["out ", &version]), n_starts);
-    assert_eq!(count(&["in ", "notifications/initialized"]), n_starts);
+    let n_greeted = if cell.has_bare_child() { 0 } else { n_starts };
+    assert_eq!(count(&["in ", r#""method":"initialize""#]), n_greeted);
+    assert_eq!(count(&["in ", r#""method":"initialize""#, V11]), n_greeted);
+    assert_eq!(count(&["out ", &version]), n_greeted);
+    assert_eq!(count(&["in ", "notifications/initialized"]), n_greeted);
+    if cell.has_bare_child() {
+        assert!(count(&["in ", r#""method":"server/discover""#]) >= n_starts);
+    }
     let server = cell.daemon().server(&cell.server()).await;
     assert_eq!(server["state"], "ready", "{server}");
     BASE
@@ -37,8 +48,20 @@ pub(crate) async fn handshake(cell: Cell) -> Outcome {
 
 pub(crate) async fn ping(cell: Cell) -> Outcome {
     let mut peer = cell.plain().await;
+    let before = cell.noted_until_now();
     let answer = peer.ask_raw(r#"{"jsonrpc":"2.0","id":"p","method":"ping"}"#, "\"p\"");
-    assert_eq!(answer.await, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#);
+    let answer = answer.await;
+    if cell.is_bare() {
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["error"]["code"], -32601, "{answer}");
+        assert_eq!(answer["id"], "p");
+    } else {
+        assert_eq!(answer, r#"{"jsonrpc":"2.0","id":"p","result":{}}"#);
+    }
+    if cell.has_bare_child() {
+        let noted = cell.noted_since(before);
+        assert!(!noted.iter().any(|line| line.contains(r#""method":"ping""#)));
+    }
     BASE
 }
 
@@ -126,6 +149,33 @@ pub(crate) fn raw_call(id: &str, tool: &str, arguments: &str) -> String {
     )
 }
 
+/// The result arrives as the child wrote it; for a client without a handshake with what each result of its revision
+/// has, behind all else.
+#[track_caller]
+fn assert_result(cell: &Cell, answer: &str, id: &str, result: &str) {
+    if !cell.is_bare() {
+        assert_eq!(
+            answer,
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#)
+        );
+        return;
+    }
+    let answer = Pairs::of(answer);
+    assert_eq!(answer.get("id"), Some(id));
+    let (came, wanted) = (Pairs::of(answer.get("result").unwrap()), Pairs::of(result));
+    assert_eq!(came.get("resultType"), Some(r#""complete""#));
+    let meta = |all: &Pairs| Pairs::of(all.get("_meta").unwrap_or("{}"));
+    let info = "io.modelcontextprotocol/serverInfo";
+    assert!(
+        meta(&came)
+            .get(info)
+            .is_some_and(|info| info.contains("mcp-wrapper"))
+    );
+    assert_eq!(meta(&came).without(&[info]).0, meta(&wanted).0);
+    let ours = ["resultType", "_meta"];
+    assert_eq!(came.without(&ours).0, wanted.without(&ours).0);
+}
+
 pub(crate) async fn call_tool(cell: Cell) -> Outcome {
     let mut peer = cell.plain().await;
     let answer = peer.call(&cell.tool("echo"), json!({ "n": 1 })).await;
@@ -146,10 +196,14 @@ pub(crate) async fn read(cell: Cell) -> Outcome {
 
 pub(crate) async fn missing(cell: Cell) -> Outcome {
     let mut peer = cell.plain().await;
+    let not_found = if cell.is_bare() { -32602 } else { -32002 };
     // One that the child denies, and one that no child can have.
     for uri in [cell.uri(99), "nobody://1".to_owned()] {
         let answer = peer.ask("resources/read", json!({ "uri": uri })).await;
-        assert_eq!(answer["error"]["code"], -32002, "{answer}");
+        assert_eq!(answer["error"]["code"], not_found, "{answer}");
+        if cell.is_bare() {
+            assert_eq!(answer["error"]["data"]["uri"], uri, "{answer}");
+        }
     }
     for name in [cell.tool("nothing"), "nobody__echo".to_owned()] {
         let answer = peer.call(&name, json!({})).await;
@@ -203,7 +257,7 @@ pub(crate) async fn is_error(cell: Cell) -> Outcome {
     let result = r#"{"isError":true,"content":[{"type":"text","text":"it did not work"}]}"#;
     let asked = raw_call("1", &cell.tool("raw"), &format!(r#"{{"result":{result}}}"#));
     let answer = peer.ask_raw(&asked, "1").await;
-    assert_eq!(answer, format!(r#"{{"jsonrpc":"2.0","id":1,"result":{result}}}"#));
+    assert_result(&cell, &answer, "1", result);
     let error = r#"{"message":"m\u0061","code":-32011,"data":{"z":1.0,"a":null}}"#;
     let asked = raw_call("2", &cell.tool("raw_error"), &format!(r#"{{"error":{error}}}"#));
     let answer = peer.ask_raw(&asked, "2").await;
@@ -237,7 +291,7 @@ pub(crate) async fn fidelity(cell: Cell) -> Outcome {
     let mut peer = cell.plain().await;
     let asked = raw_call("7", &cell.tool("raw"), &format!(r#"{{"result":{ODD}}}"#));
     let answer = peer.ask_raw(&asked, "7").await;
-    assert_eq!(answer, format!(r#"{{"jsonrpc":"2.0","id":7,"result":{ODD}}}"#));
+    assert_result(&cell, &answer, "7", ODD);
     let before = cell.noted_until_now();
     let meta = r#""_meta":{"x.example/z":[null,1.0],"a":9007199254740993}"#;
     let asked = format!(
@@ -263,15 +317,25 @@ pub(crate) async fn fidelity(cell: Cell) -> Outcome {
     let is_known = |(key, value): (&String, &Value)| match key.as_str() {
         "progressToken" => value.is_u64(),
         "traceparent" => value.is_string(),
+        // What each request says of itself.
+        "io.modelcontextprotocol/protocolVersion" => cell.has_bare_child() && *value == V26,
+        "io.modelcontextprotocol/clientCapabilities" | "io.modelcontextprotocol/clientInfo" => {
+            cell.has_bare_child() && value.is_object()
+        }
         _ => false,
     };
     assert!(ours.as_object().unwrap().iter().all(is_known), "{heard}");
     BASE
 }
 
-pub(crate) async fn nothing_newer(cell: Cell) -> Outcome {
+/// Whether results of this method say how long they may be kept.
+fn is_kept(method: &str) -> bool {
+    method.ends_with("/list") || ["server/discover", "resources/read"].contains(&method)
+}
+
+pub(crate) async fn newer_members(cell: Cell) -> Outcome {
     let mut peer = cell.plain().await;
-    let mut said = vec![peer.greeting.clone()];
+    let mut said = vec![("server/discover", peer.greeting.clone())];
     for (id, method, params) in [
         ("1", "tools/list", json!({})),
         ("2", "prompts/list", json!({})),
@@ -284,9 +348,25 @@ pub(crate) async fn nothing_newer(cell: Cell) -> Outcome {
         ("9", "tools/call", json!({ "name": cell.tool("none") })),
     ] {
         let n: u64 = id.parse().unwrap();
-        said.push(peer.ask_raw(&request(n, method, params), id).await);
+        said.push((method, peer.ask_raw(&request(n, method, params), id).await));
     }
-    for text in said {
+    if cell.is_bare() {
+        for (method, text) in said {
+            let Some(result) = Pairs::of(&text).get("result").map(Pairs::of) else {
+                let is_refused = method == "logging/setLevel" || text.contains("__none");
+                assert!(is_refused, "{text}");
+                continue;
+            };
+            assert_eq!(result.get("resultType"), Some(r#""complete""#), "{text}");
+            let ttl = result.get("ttlMs").map(|ttl| ttl.parse::<u64>().unwrap());
+            assert_eq!(ttl.is_some(), is_kept(method), "{text}");
+            let scope = result.get("cacheScope");
+            assert_eq!(scope.is_some(), is_kept(method), "{text}");
+            assert!(scope.is_none_or(|scope| [r#""private""#, r#""public""#].contains(&scope)));
+        }
+        return BASE;
+    }
+    for (_, text) in said {
         for member in [
             "\"resultType\"",
             "\"ttlMs\"",
@@ -338,17 +418,14 @@ pub(crate) async fn progress(cell: Cell) -> Outcome {
 pub(crate) async fn cancel(cell: Cell) -> Outcome {
     let mut peer = cell.plain().await;
     let before = cell.noted_until_now();
-    peer.send(&call("mine", &cell.tool("sleep"), json!({ "ms": 60_000 })))
-        .await;
+    let id = peer.begin(&cell.tool("sleep"), json!({ "ms": 60_000 })).await;
     let found = until("the call in the child", async || {
         let noted = cell.noted_since(before);
         noted.into_iter().find(|line| line.contains(r#""name":"sleep""#))
     });
     let line = found.await;
     let heard: Value = serde_json::from_str(line.strip_prefix("in ").unwrap()).unwrap();
-    let params = json!({ "requestId": "mine", "reason": "enough" });
-    let cancelled = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
-    peer.send(&cancelled.to_string()).await;
+    peer.cancel(&id).await;
     // Noted by the child only when the id is that of a call that runs.
     let wanted = format!("cancelled {}", heard["id"]);
     until("the end of the call in the child", async || {
@@ -367,6 +444,7 @@ pub(crate) async fn list_changed(cell: Cell) -> Outcome {
         let arguments = json!({ "do": deed, "name": name });
         text_of(&actor.call(&cell.tool("echo"), arguments).await);
         let told = peer.notification("notifications/tools/list_changed").await;
+        assert_eq!(told.subscription().as_deref(), cell.is_bare().then_some(LISTEN));
         let list = peer.ask("tools/list", json!({})).await;
         let is_listed = names_of(&list, "tools", "name").contains(&cell.tool(name));
         assert_eq!(is_listed, is_there, "after {}", told.text);
@@ -377,8 +455,13 @@ pub(crate) async fn list_changed(cell: Cell) -> Outcome {
 pub(crate) async fn updated(cell: Cell) -> Outcome {
     let (mut peer, mut actor) = (cell.plain().await, cell.plain().await);
     let (uri, before) = (cell.uri(1), cell.noted_until_now());
-    let subscribed = peer.ask("resources/subscribe", json!({ "uri": uri })).await;
-    assert_eq!(subscribed["result"], json!({}), "{subscribed}");
+    let id = r#""of one""#;
+    if cell.is_bare() {
+        peer.listen(id, json!({ "resourceSubscriptions": [uri] })).await;
+    } else {
+        let subscribed = peer.ask("resources/subscribe", json!({ "uri": uri })).await;
+        assert_eq!(subscribed["result"], json!({}), "{subscribed}");
+    }
     for other in [&cell.uri(2), &uri] {
         text_of(&actor.call(&cell.tool("updated"), json!({ "uri": other })).await);
     }
@@ -388,18 +471,31 @@ pub(crate) async fn updated(cell: Cell) -> Outcome {
         uri,
         "nobody has subscribed to others"
     );
-    let ended = peer.ask("resources/unsubscribe", json!({ "uri": uri })).await;
-    assert_eq!(ended["result"], json!({}), "{ended}");
+    assert_eq!(told.subscription().as_deref(), cell.is_bare().then_some(id));
+    if cell.is_bare() {
+        peer.cancel(id).await;
+    } else {
+        let ended = peer.ask("resources/unsubscribe", json!({ "uri": uri })).await;
+        assert_eq!(ended["result"], json!({}), "{ended}");
+    }
+    let n_starting = |word: &str| {
+        let noted = cell.noted_since(before);
+        noted.iter().filter(|line| line.starts_with(word)).count()
+    };
     until("the end of the subscription in the child", async || {
         let noted = cell.noted_since(before);
+        if cell.has_bare_child() {
+            // The stream with it is replaced by one without.
+            let last = noted
+                .iter()
+                .rfind(|line| line.starts_with("listen ") && line.contains('{'));
+            return (n_starting("listen cancelled ") == 2 && !last?.contains(&uri)).then_some(());
+        }
         noted.contains(&format!("unsubscribe {uri}")).then_some(())
     })
     .await;
-    let noted = cell.noted_since(before);
-    assert_eq!(
-        noted.iter().filter(|line| line.starts_with("subscribe ")).count(),
-        1
-    );
+    let n_wanted = if cell.has_bare_child() { 0 } else { 1 };
+    assert_eq!(n_starting("subscribe "), n_wanted);
     BASE
 }
 
@@ -413,26 +509,57 @@ pub(crate) async fn crash(cell: Cell) -> Outcome {
     BASE
 }
 
+/// A log message as clients get it.
+fn logged(cell: &Cell) -> Value {
+    let logger = format!("{}/fake-child", cell.server());
+    json!({ "level": "notice", "logger": logger, "data": "message 1" })
+}
+
+/// Each request says by itself what it wants to hear.
+async fn level_by_request(cell: &Cell) -> Outcome {
+    let (mut peer, tool) = (cell.plain().await, cell.tool("log"));
+    for (wanted, level, n) in [
+        (None, "error", 0),
+        (Some("notice"), "info", 0),
+        (Some("notice"), "notice", 1),
+    ] {
+        peer.set_level(wanted);
+        let id = peer.begin(&tool, json!({ "level": level })).await;
+        let mut came = peer.up_to(&id, |came| panic!("{}", came.text)).await;
+        let answer = came.pop().unwrap();
+        text_of(&answer.json());
+        assert_eq!(came.len(), n, "{wanted:?} {level}: {came:?}");
+        for message in came {
+            assert_eq!(message.way, answer.way);
+            assert_eq!(message.method().as_deref(), Some("notifications/message"));
+            assert_eq!(message.json()["params"], logged(cell));
+        }
+    }
+    peer.set_level(Some("loud"));
+    let answer = peer.call(&cell.tool("echo"), json!({})).await;
+    assert_eq!(answer["error"]["code"], -32602, "{answer}");
+    BASE
+}
+
 pub(crate) async fn level(cell: Cell) -> Outcome {
+    if cell.is_bare() {
+        return level_by_request(&cell).await;
+    }
     let (mut peer, tool) = (cell.plain().await, cell.tool("log"));
     let answer = peer.ask("logging/setLevel", json!({ "level": "notice" })).await;
     assert_eq!(answer["result"], json!({}), "{answer}");
     // Below the level, then at it: had the first come, it would have come first.
     text_of(&peer.call(&tool, json!({ "level": "info" })).await);
     let id = peer.begin(&tool, json!({ "level": "notice" })).await;
-    let (mut logged, mut is_answered) = (None, false);
-    while logged.is_none() || !is_answered {
+    let (mut heard, mut is_answered) = (None, false);
+    while heard.is_none() || !is_answered {
         let came = peer.next().await;
         is_answered |= came.id() == Some(&id);
         if came.method().as_deref() == Some("notifications/message") {
-            logged.get_or_insert(came.json()["params"].clone());
+            heard.get_or_insert(came.json()["params"].clone());
         }
     }
-    let logger = format!("{}/fake-child", cell.server());
-    assert_eq!(
-        logged.unwrap(),
-        json!({ "level": "notice", "logger": logger, "data": "message 1" })
-    );
+    assert_eq!(heard.unwrap(), logged(&cell));
     let answer = peer.ask("logging/setLevel", json!({ "level": "loud" })).await;
     assert_eq!(answer["error"]["code"], -32602, "{answer}");
     BASE

@@ -8,12 +8,13 @@ use super::peer::Peer;
 use crate::harness::fake::Fake;
 use crate::harness::{Daemon, fake};
 
-/// The revisions with a handshake. They are dates, so that their order is the order of their texts.
-pub(crate) const REVISIONS: [Revision; 4] = [V24, V03, V06, V11];
+/// All revisions; the last has no handshake. They are dates, so that their order is the order of their texts.
+pub(crate) const REVISIONS: [Revision; 5] = [V24, V03, V06, V11, V26];
 pub(crate) const V24: Revision = "2024-11-05";
 pub(crate) const V03: Revision = "2025-03-26";
 pub(crate) const V06: Revision = "2025-06-18";
 pub(crate) const V11: Revision = "2025-11-25";
+pub(crate) const V26: Revision = "2026-07-28";
 
 pub(crate) type Revision = &'static str;
 
@@ -36,7 +37,11 @@ impl Door {
 
     /// Whether clients of a revision can come in here.
     pub(crate) fn is_open_to(self, client: Revision) -> bool {
-        self != Self::Http || client >= V03
+        match self {
+            Self::Stdio => true,
+            Self::Sse => client < V26,
+            Self::Http => client >= V03,
+        }
     }
 
     pub(crate) fn name(self) -> &'static str {
@@ -78,7 +83,9 @@ impl Group {
 fn child(name: &str, revision: Revision) -> Fake {
     let tools =
         "echo,show,raw,raw_error,progress,sleep,log,ask,ask_many,grow,updated,notify,boom,pid,in_batch";
-    let fake = if revision >= V11 {
+    let fake = if revision == V26 {
+        fake(name).tools(&format!("{tools},shape_array,shape_text,shape_ref"))
+    } else if revision == V11 {
         fake(name)
             .flag("--tasks")
             .tools(&format!("{tools},may_work,must_work"))
@@ -121,6 +128,8 @@ pub(crate) enum Outcome {
     Pass(&'static str),
     /// The revisions or the door have nothing of the kind, for this reason.
     NotDefined(&'static str),
+    /// The revisions have it and we have not, for this reason.
+    NotYet(&'static str),
 }
 
 impl Cell {
@@ -170,6 +179,16 @@ impl Cell {
     /// What the child has noted after that.
     pub(crate) fn noted_since(&self, n: usize) -> Vec<String> {
         self.daemon().setup.journal(&self.server()).split_off(n)
+    }
+
+    /// Whether the client knows no handshake.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.client == V26
+    }
+
+    /// Whether the child knows no handshake.
+    pub(crate) fn has_bare_child(&self) -> bool {
+        self.child == V26
     }
 
     /// All that a client of this cell's revision can say it can do.

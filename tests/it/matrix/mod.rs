@@ -1,9 +1,10 @@
-//! The compatibility matrix: clients of each handshake revision, through each door, with children of each revision.
+//! The compatibility matrix: clients of each revision, through each of its doors, with children of each revision.
 //!
 //! Both ends are scripted to the byte: a child of exactly one revision (`fake-child --exactly`) and clients that say
 //! what their revision has. What the run shows is written into `docs/compatibility.md`.
 
 mod asks;
+mod bare;
 mod base;
 mod cell;
 mod payloads;

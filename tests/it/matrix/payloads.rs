@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::base::raw_call;
-use super::cell::{Cell, Door, Outcome, V03, V06, V11};
+use super::cell::{Cell, Door, Outcome, V03, V06, V11, V26};
 use crate::harness::http::Event;
 use crate::harness::{request, text_of, until};
 
@@ -76,6 +76,64 @@ pub(crate) async fn structured(cell: Cell) -> Outcome {
     Outcome::Pass("B")
 }
 
+/// Values that are no objects, which only servers of 2026-07-28 may give as structured content.
+pub(crate) async fn structured_values(cell: Cell) -> Outcome {
+    if cell.child < V26 {
+        return Outcome::NotDefined("structured content of this revision is an object");
+    }
+    let mut peer = cell.plain().await;
+    let listed = peer.ask("tools/list", json!({})).await;
+    let tools = listed["result"]["tools"].as_array().unwrap();
+    for (name, value, kind) in [
+        ("shape_array", json!([1, 2, 3]), "array"),
+        ("shape_text", json!("a text"), "string"),
+        ("shape_ref", json!([{ "below": [] }]), "array"),
+    ] {
+        let schema =
+            tools.iter().find(|tool| tool["name"] == cell.tool(name)).unwrap()["outputSchema"].clone();
+        let answer = peer.call(&cell.tool(name), json!({})).await;
+        let structured = &answer["result"]["structuredContent"];
+        if cell.is_bare() {
+            assert_eq!(
+                (structured, &schema["type"]),
+                (&value, &json!(kind)),
+                "{answer} {schema}"
+            );
+        } else {
+            assert_eq!(*structured, json!({ "result": value }), "{answer}");
+            assert_eq!(schema["type"], "object", "{schema}");
+            assert_eq!(schema["required"], json!(["result"]), "{schema}");
+            assert_eq!(schema["properties"]["result"]["type"], kind, "{schema}");
+        }
+        // Who does not know of it reads the text.
+        assert_eq!(text_of(&answer), value.to_string());
+        if name == "shape_ref" {
+            let points = points(&schema);
+            assert_eq!(points.len(), 2, "{schema}");
+            for point in points {
+                let found = schema.pointer(point.trim_start_matches('#'));
+                assert!(found.is_some(), "{point} leads nowhere in {schema}");
+                // It leads to the same as before: a list, or what is in it.
+                let is_list = found.unwrap()["type"] == "array";
+                assert_eq!(is_list, !point.contains("node"), "{point} in {schema}");
+            }
+        }
+    }
+    Outcome::Pass(if cell.is_bare() { "B" } else { "j" })
+}
+
+/// All references in a schema.
+fn points(schema: &Value) -> Vec<String> {
+    match schema {
+        Value::Object(members) => {
+            let own = members.get("$ref").and_then(Value::as_str).map(str::to_owned);
+            own.into_iter().chain(members.values().flat_map(points)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(points).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
+    }
+}
+
 pub(crate) async fn batch_in(cell: Cell) -> Outcome {
     let mut peer = cell.plain().await;
     let before = cell.noted_until_now();
@@ -125,6 +183,9 @@ pub(crate) async fn batch_out(cell: Cell) -> Outcome {
         return Outcome::NotDefined("servers of this revision send no batches");
     }
     let mut peer = cell.plain().await;
+    if cell.is_bare() {
+        peer.set_level(Some("warning"));
+    }
     let before = cell.noted_until_now();
     let id = peer.begin(&cell.tool("in_batch"), json!({ "n": 3 })).await;
     let (mut logged, mut answered) = (None, None);
@@ -153,6 +214,9 @@ fn steps(events: &[Event]) -> Vec<u64> {
 pub(crate) async fn resumed(cell: Cell) -> Outcome {
     if cell.door != Door::Http {
         return Outcome::NotDefined("this door resumes no streams");
+    }
+    if cell.is_bare() {
+        return Outcome::NotDefined("clients of this revision resume no streams");
     }
     let peer = cell.plain().await;
     let http = peer.http().unwrap();
@@ -188,6 +252,9 @@ pub(crate) async fn resumed(cell: Cell) -> Outcome {
 pub(crate) async fn streamed(cell: Cell) -> Outcome {
     if cell.door != Door::Http {
         return Outcome::NotDefined("this door has one stream for everything");
+    }
+    if cell.is_bare() {
+        return Outcome::NotDefined("clients of this revision have no session, and so no stream of it");
     }
     let mut peer = cell.plain().await;
     let answer = peer

@@ -1,14 +1,16 @@
 //! Clients to the byte: one for each door, with one way to use them all.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::cell::{Cell, Door, Revision, V06};
+use super::bare::{self, Asking, Pairs};
+use super::cell::{Cell, Door, Revision, V06, V26};
 use crate::harness::http::{HttpClient, Reply};
 use crate::harness::{LineClient, SseClient, able, request, soon};
 
@@ -54,6 +56,12 @@ impl Came {
         self.envelope().method
     }
 
+    /// The stream of changes that it belongs to, as its id is written.
+    pub(crate) fn subscription(&self) -> Option<String> {
+        let id = &self.json()["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"];
+        (!id.is_null()).then(|| id.to_string())
+    }
+
     pub(crate) fn is_question(&self) -> bool {
         self.method().is_some() && self.id().is_some()
     }
@@ -63,14 +71,31 @@ impl Came {
     }
 }
 
-/// One client that has shaken hands.
+/// One client: with a handshake it has shaken hands, without one it has asked what there is, and listens to all lists.
 #[derive(Debug)]
 pub(crate) struct Peer {
     wire: Wire,
-    /// The answer to `initialize`, as it came.
+    /// The answer to `initialize` or to `server/discover`, as it came.
     pub(crate) greeting: String,
     n_asked: u64,
+    /// Of a client without a handshake only.
+    bare: Option<Bare>,
 }
+
+/// A client without a handshake.
+#[derive(Debug)]
+struct Bare {
+    abilities: Value,
+    /// Said with each request.
+    level: Option<String>,
+    /// Requests as they were sent, by their ids: to be made again.
+    sent: HashMap<String, String>,
+    /// The `requestState`s that came, each as it is written.
+    states: Vec<String>,
+}
+
+/// The id of the request by which a client without a handshake hears of changed lists.
+pub(crate) const LISTEN: &str = "\"listen\"";
 
 #[derive(Debug)]
 enum Wire {
@@ -89,11 +114,16 @@ struct HttpPeer {
     /// Each reads one way to its end.
     readers: JoinSet<()>,
     n_posts: usize,
+    /// The readers of answers, by the ids of the requests: without one the connection is cut.
+    open: HashMap<String, AbortHandle>,
 }
 
 impl Peer {
     /// Comes in through the cell's door and shakes hands.
     pub(crate) async fn open(cell: &Cell, abilities: &Value) -> Self {
+        if cell.client == V26 {
+            return Self::open_bare(cell, abilities).await;
+        }
         let params = able(cell.client, abilities, "matrix");
         let hello = request("init", "initialize", params);
         let daemon = cell.daemon();
@@ -117,6 +147,7 @@ impl Peer {
             wire,
             greeting,
             n_asked: 0,
+            bare: None,
         };
         peer.send(r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#)
             .await;
@@ -126,8 +157,88 @@ impl Peer {
         peer
     }
 
-    /// Sends one message as it is. A notification or an answer was taken in when this returns.
+    /// Comes in through the cell's door without a handshake.
+    async fn open_bare(cell: &Cell, abilities: &Value) -> Self {
+        let daemon = cell.daemon();
+        let wire = match cell.door {
+            Door::Http => Wire::Http(HttpPeer::new(HttpClient::new(&daemon.address), V26)),
+            Door::Stdio => Wire::Line(LineClient::launch(&daemon.setup)),
+            Door::Sse => panic!("this door came and went with the handshake"),
+        };
+        let mut peer = Self {
+            wire,
+            greeting: String::new(),
+            n_asked: 0,
+            bare: Some(Bare {
+                abilities: abilities.clone(),
+                level: None,
+                sent: HashMap::new(),
+                states: Vec::new(),
+            }),
+        };
+        let discover = r#"{"jsonrpc":"2.0","id":"discover","method":"server/discover"}"#;
+        peer.greeting = peer.ask_raw(discover, "\"discover\"").await;
+        let lists =
+            json!({ "toolsListChanged": true, "promptsListChanged": true, "resourcesListChanged": true });
+        peer.listen(LISTEN, lists).await;
+        peer
+    }
+
+    /// Opens a stream of changes and awaits what is promised on it, which has to be all.
+    pub(crate) async fn listen(&mut self, id: &str, wanted: Value) {
+        let params = json!({ "notifications": wanted });
+        let text =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"subscriptions/listen","params":{params}}}"#);
+        self.send(&text).await;
+        let promised = self
+            .notification("notifications/subscriptions/acknowledged")
+            .await;
+        assert_eq!(promised.json()["params"]["notifications"], wanted);
+        assert_eq!(promised.subscription().as_deref(), Some(id));
+    }
+
+    pub(crate) fn is_bare(&self) -> bool {
+        self.bare.is_some()
+    }
+
+    /// From now on each request says that its sender wants to hear of this and what is worse; without a handshake only.
+    pub(crate) fn set_level(&mut self, level: Option<&str>) {
+        let bare = self.bare.as_mut().expect("a client without a handshake");
+        bare.level = level.map(str::to_owned);
+    }
+
+    /// The states of calls that this client was given.
+    pub(crate) fn states(&self) -> &[String] {
+        self.bare.as_ref().map_or(&[], |bare| &bare.states)
+    }
+
+    /// Takes a request back, as the door has it.
+    pub(crate) async fn cancel(&mut self, id: &str) {
+        if let (Wire::Http(http), true) = (&mut self.wire, self.bare.is_some()) {
+            http.open.remove(id).expect("a request that is open").abort();
+            return;
+        }
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","method":"notifications/cancelled","params":{{"requestId":{id},"reason":"enough"}}}}"#
+        );
+        self.send(&text).await;
+    }
+
+    /// Sends one message; a request of a client without a handshake gets the metadata that it has to have, everything
+    /// else goes out as it is. A notification or an answer was taken in when this returns.
     pub(crate) async fn send(&mut self, text: &str) {
+        if let (Some(bare), '{') = (&mut self.bare, text.chars().next().unwrap_or(' ')) {
+            let message: Envelope<'_> = serde_json::from_str(text).expect("what we send is a message");
+            if let (Some(id), Some(_)) = (message.id, message.method) {
+                bare.sent.insert(id.get().to_owned(), text.to_owned());
+                let text = bare::dressed(text, &bare.abilities, bare.level.as_deref());
+                return self.send_as_it_is(&text).await;
+            }
+        }
+        self.send_as_it_is(text).await;
+    }
+
+    async fn send_as_it_is(&mut self, text: &str) {
         match &mut self.wire {
             Wire::Line(line) => line.send(text).await,
             Wire::Sse(sse) => sse.post(text).await,
@@ -170,17 +281,40 @@ impl Peer {
     }
 
     /// All that comes up to the answer to a request, and the answer last. What servers ask is answered by `reply`.
+    ///
+    /// What a client without a handshake is asked in a result becomes such questions too, under their keys as ids; it
+    /// makes the call again with the answers, and the last answer has the id of the first call again.
     pub(crate) async fn up_to(&mut self, id: &str, mut reply: impl FnMut(&Came) -> String) -> Vec<Came> {
         let mut all = Vec::new();
+        let (first, mut id) = (id.to_owned(), id.to_owned());
         loop {
-            let came = self.next().await;
+            let mut came = self.next().await;
+            let is_answer = came.method().is_none() && came.id() == Some(&id);
+            if is_answer && let Some(bare) = &self.bare {
+                let Some(asking) = Asking::of(&came.text) else {
+                    let text = came
+                        .text
+                        .replacen(&format!(r#""id":{id}"#), &format!(r#""id":{first}"#), 1);
+                    came.text = text;
+                    all.push(came);
+                    return all;
+                };
+                let sent = bare.sent[&id].clone();
+                id = format!("\"again-{}\"", self.next_id());
+                let answers = answers_to(&asking, came.way, &mut all, &mut reply);
+                self.bare
+                    .iter_mut()
+                    .for_each(|bare| bare.states.extend(asking.state.clone()));
+                self.send(&asking.retry(&sent, &id, &answers)).await;
+                continue;
+            }
             if came.is_question() {
+                assert!(self.bare.is_none(), "asked by a request: {}", came.text);
                 let answer = reply(&came);
                 self.send(&answer).await;
             }
-            let is_last = came.method().is_none() && came.id() == Some(id);
             all.push(came);
-            if is_last {
+            if is_answer {
                 return all;
             }
         }
@@ -226,8 +360,10 @@ impl Peer {
         let mut came = self.up_to(&id, &mut reply).await;
         let answer = came.pop().expect("the answer is the last");
         came.retain(Came::is_question);
-        for question in &came {
-            assert_eq!(question.way, answer.way, "{} came on another way", question.text);
+        if !self.is_bare() {
+            for question in &came {
+                assert_eq!(question.way, answer.way, "{} came on another way", question.text);
+            }
         }
         (came, answer.json())
     }
@@ -245,6 +381,7 @@ impl Peer {
         match self.wire {
             Wire::Line(line) => drop(line.finish().await),
             Wire::Sse(sse) => drop(sse),
+            Wire::Http(_) if self.bare.is_some() => {}
             Wire::Http(http) => {
                 assert_eq!(http.client.mcp("DELETE", &[], "").await.status, 204);
             }
@@ -257,7 +394,41 @@ impl Peer {
     }
 }
 
+/// Puts what a result asks as questions, and gives the answers by their keys.
+fn answers_to(
+    asking: &Asking,
+    way: Way,
+    all: &mut Vec<Came>,
+    reply: &mut impl FnMut(&Came) -> String,
+) -> Pairs {
+    let mut answers = Pairs::default();
+    for (key, question) in &asking.questions.0 {
+        let text = format!(r#"{{"jsonrpc":"2.0","id":{},{}"#, json!(key), &question[1..]);
+        let came = Came { way, text };
+        let answer = Pairs::of(&reply(&came));
+        let result = answer
+            .get("result")
+            .expect("such a client answers with results only");
+        answers.set(key, result.to_owned());
+        all.push(came);
+    }
+    answers
+}
+
 impl HttpPeer {
+    fn new(client: HttpClient, revision: Revision) -> Self {
+        let (came, inbox) = mpsc::channel(N_WAITING_MAX);
+        Self {
+            client: Rc::new(client),
+            revision,
+            came,
+            inbox,
+            readers: JoinSet::new(),
+            n_posts: 0,
+            open: HashMap::new(),
+        }
+    }
+
     async fn open(address: &str, revision: Revision, hello: &str) -> (Self, String) {
         let mut client = HttpClient::new(address);
         let reply = client.post(hello).await;
@@ -265,16 +436,7 @@ impl HttpPeer {
         client.session = reply.header("mcp-session-id").map(str::to_owned);
         assert!(client.session.is_some(), "a session has an id");
         let greeting = reply.answer().await;
-        let (came, inbox) = mpsc::channel(N_WAITING_MAX);
-        let peer = Self {
-            client: Rc::new(client),
-            revision,
-            came,
-            inbox,
-            readers: JoinSet::new(),
-            n_posts: 0,
-        };
-        (peer, greeting)
+        (Self::new(client, revision), greeting)
     }
 
     /// The header that says the revision came with 2025-06-18.
@@ -296,20 +458,52 @@ impl HttpPeer {
     }
 
     async fn send(&mut self, text: &str) {
-        let (client, headers) = (Rc::clone(&self.client), self.version());
+        let client = Rc::clone(&self.client);
+        let is_bare = self.revision == V26;
+        let headers: Vec<(&str, String)> = if is_bare {
+            bare::headers(text)
+        } else {
+            let version = self.version().into_iter();
+            version.map(|(name, value)| (name, value.to_owned())).collect()
+        };
         let message: Envelope<'_> = serde_json::from_str(text).expect("what we send is a message");
-        if message.method.is_none() || message.id.is_none() {
-            assert_eq!(client.mcp("POST", &headers, text).await.status, 202);
+        let (Some(_), Some(id)) = (&message.method, message.id) else {
+            assert_eq!(client.mcp("POST", &shown(&headers), text).await.status, 202);
             return;
-        }
+        };
         self.n_posts += 1;
         let (way, came, text) = (Way::Post(self.n_posts), self.came.clone(), text.to_owned());
-        self.readers.spawn_local(async move {
-            let reply = client.mcp("POST", &headers, &text).await;
+        let id = id.get().to_owned();
+        let reader = self.readers.spawn_local(async move {
+            let reply = client.mcp("POST", &shown(&headers), &text).await;
+            if is_bare && !reply.is_stream() {
+                return read_bare(reply, way, came).await;
+            }
             assert_eq!(reply.status, 200);
             read(reply, way, came).await;
         });
+        self.open.insert(id, reader);
     }
+}
+
+fn shown<'h>(headers: &'h [(&'static str, String)]) -> Vec<(&'h str, &'h str)> {
+    headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
+}
+
+/// Reads an answer whose status says what kind of error it is.
+async fn read_bare(reply: Reply, way: Way, came: mpsc::Sender<Came>) {
+    let status = reply.status;
+    assert!(reply.header("mcp-session-id").is_none(), "there are no sessions");
+    let text = reply.text().await;
+    let wanted = bare::status(&text);
+    assert!(
+        wanted.map_or([200, 400].contains(&status), |wanted| wanted == status),
+        "status {status} of {text}"
+    );
+    drop(came.send(Came { way, text }).await);
 }
 
 /// Reads a response to its end. Whoever waits may be gone.

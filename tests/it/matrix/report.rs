@@ -12,8 +12,8 @@ const BEGIN: &str = "<!-- matrix: begin -->\n";
 const END: &str = "<!-- matrix: end -->";
 
 /// The marks beside `B`, in the order in which a cell names them.
-const MARKS: [&str; 15] = [
-    "S", "s⁻", "R", "E", "E↓", "e⁻", "U", "u⁻", "a", "r", "batch", "refused", "G", "T", "t°",
+const MARKS: [&str; 17] = [
+    "S", "s⁻", "R", "E", "E↓", "e⁻", "U", "u⁻", "a", "r", "j", "batch", "refused", "G", "T", "t°", "T–",
 ];
 
 /// Writes the section anew, and fails when that changed it: whoever reads the file reads what the last run showed.
@@ -36,7 +36,15 @@ pub(crate) fn keep(ran: &[Ran]) {
 }
 
 fn section(ran: &[Ran]) -> String {
-    format!("\n{}\n{}\n{}\n", cells(ran), features(ran), not_defined(ran))
+    let not_defined = reasons(ran, "Not defined", |outcome| match outcome {
+        Outcome::NotDefined(reason) => Some(reason),
+        Outcome::Pass(_) | Outcome::NotYet(_) => None,
+    });
+    let not_yet = reasons(ran, "Not yet", |outcome| match outcome {
+        Outcome::NotYet(reason) => Some(reason),
+        Outcome::Pass(_) | Outcome::NotDefined(_) => None,
+    });
+    format!("\n{}\n{}\n{not_defined}\n{not_yet}\n", cells(ran), features(ran))
 }
 
 type Passed = BTreeMap<&'static str, usize>;
@@ -46,6 +54,9 @@ fn marks(ran: &[Ran]) -> BTreeMap<(Revision, Door, Revision), Passed> {
     let mut all: BTreeMap<_, Passed> = BTreeMap::new();
     for one in ran {
         let cell = all.entry((one.client, one.door, one.child)).or_default();
+        if let Ok(Outcome::NotYet(_)) = one.outcome {
+            *cell.entry("T–").or_default() += 1;
+        }
         if let Ok(Outcome::Pass(mark)) = one.outcome {
             assert!(mark == "B" || MARKS.contains(&mark), "`{mark}` is no mark");
             *cell.entry(mark).or_default() += 1;
@@ -56,13 +67,14 @@ fn marks(ran: &[Ran]) -> BTreeMap<(Revision, Door, Revision), Passed> {
 
 fn cells(ran: &[Ran]) -> String {
     let marks = marks(ran);
-    let n_passed: usize = marks.values().flat_map(BTreeMap::values).sum();
+    let is_passed = |one: &&Ran| matches!(one.outcome, Ok(Outcome::Pass(_)));
+    let n_passed = ran.iter().filter(is_passed).count();
     let mut text = format!(
         "### Cells\n\n{} cells, {n_passed} features passed in them, none failed.\n\n",
         marks.len()
     );
     let heads = REVISIONS.map(|child| format!("child {child}")).join(" | ");
-    writeln!(text, "| client | door | {heads} |\n|---|---|---|---|---|---|").unwrap();
+    writeln!(text, "| client | door | {heads} |\n|---|---|---|---|---|---|---|").unwrap();
     for client in REVISIONS {
         for door in Door::ALL.into_iter().filter(|door| door.is_open_to(client)) {
             let row = REVISIONS.map(|child| cell(&marks[&(client, door, child)]));
@@ -91,16 +103,18 @@ fn cell(passed: &Passed) -> String {
 
 fn features(ran: &[Ran]) -> String {
     let mut text =
-        "### Features\n\n| feature | what is asserted | passed | not defined |\n|---|---|---|---|\n"
+        "### Features\n\n| feature | what is asserted | passed | not defined | not yet |\n|---|---|---|---|---|\n"
             .to_owned();
     for (at, feature) in FEATURES.iter().enumerate() {
         let of_it: Vec<_> = ran.iter().filter(|one| one.feature == at).collect();
         let passed = |one: &&&Ran| matches!(one.outcome, Ok(Outcome::Pass(_)));
         let n_passed = of_it.iter().filter(passed).count();
-        let n_others = of_it.len() - n_passed;
+        let not_yet = |one: &&&Ran| matches!(one.outcome, Ok(Outcome::NotYet(_)));
+        let n_not_yet = of_it.iter().filter(not_yet).count();
+        let n_others = of_it.len() - n_passed - n_not_yet;
         writeln!(
             text,
-            "| {} | {} | {n_passed} | {n_others} |",
+            "| {} | {} | {n_passed} | {n_others} | {n_not_yet} |",
             feature.name, feature.says
         )
         .unwrap();
@@ -108,15 +122,15 @@ fn features(ran: &[Ran]) -> String {
     text
 }
 
-/// Where there is nothing to assert, and why.
-fn not_defined(ran: &[Ran]) -> String {
+/// Where nothing is asserted, and why.
+fn reasons(ran: &[Ran], title: &str, reason_of: impl Fn(Outcome) -> Option<&'static str>) -> String {
     let mut reasons: BTreeMap<(usize, &str), usize> = BTreeMap::new();
     for one in ran {
-        if let Ok(Outcome::NotDefined(reason)) = one.outcome {
+        if let Some(reason) = one.outcome.as_ref().ok().copied().and_then(&reason_of) {
             *reasons.entry((one.feature, reason)).or_default() += 1;
         }
     }
-    let mut text = "### Not defined\n\n| feature | why | cells |\n|---|---|---|\n".to_owned();
+    let mut text = format!("### {title}\n\n| feature | why | cells |\n|---|---|---|\n");
     for ((feature, reason), n) in reasons {
         writeln!(text, "| {} | {reason} | {n} |", FEATURES[feature].name).unwrap();
     }
