@@ -100,5 +100,5 @@ class FastMcpPeer(Peer):
 @asynccontextmanager
 async def connected(gateway: dict, kind: str):
     peer = FastMcpPeer()
-    async with fastmcp.Client(transport_to(gateway, kind), timeout=30, **handlers(peer.ears)) as peer.inner:
+    async with fastmcp.Client(transport_to(gateway, kind), mode="legacy", timeout=30, **handlers(peer.ears)) as peer.inner:
         yield peer

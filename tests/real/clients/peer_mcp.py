@@ -149,7 +149,7 @@ async def connected(gateway: dict, kind: str):
     transport = transport_to(gateway, kind)
     if hasattr(mcp, "Client"):
         peer = SecondLine()
-        async with mcp.Client(transport, read_timeout_seconds=30, **callbacks(peer.ears)) as peer.session:
+        async with mcp.Client(transport, mode="legacy", read_timeout_seconds=30, **callbacks(peer.ears)) as peer.session:
             yield peer
     else:
         peer = FirstLine()
