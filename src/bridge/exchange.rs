@@ -220,6 +220,13 @@ impl Exchange {
         self.going.as_ref().map(|going| Arc::clone(&going.lane))
     }
 
+    /// The client does not want it any more.
+    pub(super) fn cancel(mut self) {
+        if let Some(going) = self.going.take() {
+            going.cancel();
+        }
+    }
+
     /// The next thing that belongs to it.
     ///
     /// # Cancel safety

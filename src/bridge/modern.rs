@@ -271,6 +271,11 @@ impl Reply {
         self.exchange.lane()
     }
 
+    /// The client has taken the request back: unlike one that is dropped, nobody can come back to it.
+    pub fn cancel(self) {
+        self.exchange.cancel();
+    }
+
     fn profile(&self) -> Arc<Profile> {
         let known = self.client.as_ref().and_then(|client| client.profile());
         known.unwrap_or_else(|| {

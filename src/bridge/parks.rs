@@ -220,10 +220,11 @@ impl Parks {
         let mut going = parked.going;
         going.client.say_anew(Arc::clone(profile));
         going.lane.set_progress_token(token);
-        match profile.log_level {
-            Some(level) => self.0.router.listeners().set_level(&going.lane.session, level),
+        let listeners = self.0.router.listeners();
+        listeners.set_level_of_request(&going.lane.session, profile.log_level);
+        if profile.log_level.is_none() {
             // It wants to hear of nothing, also of what was said meanwhile.
-            None => while going.lane.pop().is_some() {},
+            while going.lane.pop().is_some() {}
         }
         if parked.only_with.is_none() {
             going.take_answers(answers);

@@ -52,6 +52,8 @@ struct Waits {
 
 #[derive(Debug)]
 enum Wants {
+    /// A stream of changes (2026-07-28), which has no other answer than its end.
+    Changes,
     Level(Raw),
     Subscribe { uri: String, params: Raw },
     Unsubscribe { uri: String },
@@ -175,7 +177,7 @@ impl Memory {
             Some(Wants::Level(params)) => self.level = Some(params),
             Some(Wants::Subscribe { uri, params }) => self.subscribed.insert(uri, params),
             Some(Wants::Unsubscribe { uri }) => drop(self.subscribed.remove(&uri)),
-            None => {}
+            Some(Wants::Changes) | None => {}
         }
         Onward::Pass
     }
@@ -186,15 +188,16 @@ impl Memory {
         let hello = self.hello.as_ref().map(|hello| key(&hello.id));
         let mut lines = Vec::new();
         for (id, ()) in self.asked.take_all() {
-            let params = format!(r#"{{"requestId":{id},"reason":"mcp-wrapper was restarted"}}"#);
-            let params = Raw::parse(&params.into()).ok();
-            lines.push(notification_line(method::CANCELLED, params.as_ref()));
+            lines.push(taken_back(&id));
             self.stale.insert(id, ());
         }
         let error = Err(lost_in_a_restart().raw());
         for (id, waits) in self.waiting.take_all() {
             if Some(&id) == hello.as_ref() {
                 self.waiting.insert(id, waits);
+            } else if matches!(waits.wants, Some(Wants::Changes)) {
+                // How a server tells of the end of a stream for a cause; the client opens another.
+                lines.push(taken_back(&id));
             } else {
                 lines.push(response_line(Some(&waits.id), &error));
             }
@@ -266,11 +269,19 @@ impl Memory {
 fn wants(method: &str, params: Raw) -> Option<Wants> {
     let uri = || Object::of(&params)?.get_string("uri");
     match method {
+        method::LISTEN => Some(Wants::Changes),
         method::SET_LEVEL => Some(Wants::Level(params)),
         method::RESOURCES_SUBSCRIBE => Some(Wants::Subscribe { uri: uri()?, params }),
         method::RESOURCES_UNSUBSCRIBE => Some(Wants::Unsubscribe { uri: uri()? }),
         _other => None,
     }
+}
+
+/// A request that ends with the daemon; its id as text.
+fn taken_back(id: &str) -> Bytes {
+    let params = format!(r#"{{"requestId":{id},"reason":"mcp-wrapper was restarted"}}"#);
+    let params = Raw::parse(&params.into()).ok();
+    notification_line(method::CANCELLED, params.as_ref())
 }
 
 fn updated(uri: &str) -> Bytes {
@@ -383,6 +394,21 @@ mod tests {
             "{lost:?}"
         );
         assert!(memory.lost().is_empty(), "each is told once");
+    }
+
+    #[test]
+    fn a_stream_of_changes_that_is_lost_is_taken_back_and_is_no_failed_call() {
+        let mut memory = Memory::default();
+        for (id, method) in [(1, "subscriptions/listen"), (2, "tools/call")] {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"{method}","params":{{}}}}"#);
+            memory.heard_client(&line(&text));
+        }
+        let lost = texts(&memory.lost());
+        assert_eq!(lost.len(), 2, "{lost:?}");
+        let taken_back = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"#;
+        assert!(lost[0].starts_with(taken_back), "{lost:?}");
+        assert!(lost[1].starts_with(r#"{"jsonrpc":"2.0","id":2,"error""#), "{lost:?}");
+        assert!(memory.replay().is_empty() && memory.lost().is_empty());
     }
 
     #[test]
