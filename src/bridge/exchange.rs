@@ -17,7 +17,7 @@ use super::canonical::{self, Digest128};
 use super::parks::{Given, Parks};
 use super::{Answer, Engine};
 use crate::child::Lane;
-use crate::ids::SessionId;
+use crate::ids::{Generation, ServerName, SessionId};
 use crate::route::client::Profile;
 use crate::route::questions::Collected;
 use crate::route::{CallContext, ClientSide, Listeners};
@@ -97,6 +97,8 @@ pub(super) struct Going {
     pub(super) given: Vec<Given>,
     /// What it had answered before the process was lost.
     pub(super) known: Vec<Given>,
+    /// The process that asked last.
+    asker: Option<(ServerName, Generation)>,
     /// The round that it goes on after: who comes with the same again takes it over.
     pub(super) resumed_by: Option<Resumed>,
     window: Option<Window>,
@@ -184,6 +186,7 @@ impl Exchange {
             n_rounds: 0,
             given: Vec::new(),
             known: Vec::new(),
+            asker: None,
             resumed_by: None,
             window: None,
             work: Work::Here(Box::pin(work)),
@@ -332,6 +335,7 @@ impl Going {
         self.forget_withdrawn();
         for question in self.client.questions.after(self.shown) {
             self.shown = question.id;
+            self.note_asker(&question);
             let known = fingerprint(&question);
             match self.known.iter().position(|given| given.question == known) {
                 Some(at) => {
@@ -342,6 +346,16 @@ impl Going {
             }
         }
         !self.open.is_empty()
+    }
+
+    /// A read is made again by itself when its process ends: the next process begins anew, and what the client has
+    /// answered to the one before it is not asked again.
+    fn note_asker(&mut self, question: &Collected) {
+        let asker = (question.server.clone(), question.generation);
+        let is_another = |before: (ServerName, Generation)| before.0 == asker.0 && before.1 != asker.1;
+        if self.asker.replace(asker.clone()).is_some_and(is_another) {
+            self.known.append(&mut self.given);
+        }
     }
 
     /// What the server has taken back, or what has ended with its process, is not asked any more.

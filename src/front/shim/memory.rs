@@ -55,8 +55,13 @@ enum Wants {
     /// A stream of changes (2026-07-28), which has no other answer than its end.
     Changes,
     Level(Raw),
-    Subscribe { uri: String, params: Raw },
-    Unsubscribe { uri: String },
+    Subscribe {
+        uri: String,
+        params: Raw,
+    },
+    Unsubscribe {
+        uri: String,
+    },
 }
 
 #[derive(Debug)]
@@ -407,7 +412,10 @@ mod tests {
         assert_eq!(lost.len(), 2, "{lost:?}");
         let taken_back = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1,"#;
         assert!(lost[0].starts_with(taken_back), "{lost:?}");
-        assert!(lost[1].starts_with(r#"{"jsonrpc":"2.0","id":2,"error""#), "{lost:?}");
+        assert!(
+            lost[1].starts_with(r#"{"jsonrpc":"2.0","id":2,"error""#),
+            "{lost:?}"
+        );
         assert!(memory.replay().is_empty() && memory.lost().is_empty());
     }
 

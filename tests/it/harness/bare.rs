@@ -91,6 +91,7 @@ impl Bare {
 
     /// Comes back to a call with these answers.
     pub(crate) async fn back(&self, params: &Value, asked: &Value, responses: Value) -> Value {
-        self.ask("tools/call", coming_back(params, asked, responses)).await
+        self.ask("tools/call", coming_back(params, asked, responses))
+            .await
     }
 }

@@ -25,7 +25,13 @@ async fn an_answer_is_json_unless_something_is_said_before_it_and_a_token_keeps_
     let daemon = Daemon::start(&children).await;
     let client = Bare::new(&daemon.address);
     for server in ["a", "m"] {
-        let plain = client.begin(0, "tools/call", calling(&format!("{server}__echo"), json!({ "x": 1.0 }))).await;
+        let plain = client
+            .begin(
+                0,
+                "tools/call",
+                calling(&format!("{server}__echo"), json!({ "x": 1.0 })),
+            )
+            .await;
         assert_eq!((plain.status, plain.is_stream()), (200, false));
         let plain = plain.json().await;
         assert_eq!((&plain["id"], text_of(&plain)), (&json!(0), r#"{"x":1.0}"#));
@@ -41,11 +47,22 @@ async fn an_answer_is_json_unless_something_is_said_before_it_and_a_token_keeps_
             assert_eq!(all[2]["id"], "x");
         }
         // Nobody asked for progress.
-        let silent = client.begin(1, "tools/call", calling(&format!("{server}__progress"), json!({}))).await;
+        let silent = client
+            .begin(
+                1,
+                "tools/call",
+                calling(&format!("{server}__progress"), json!({})),
+            )
+            .await;
         assert!(!silent.is_stream());
         let error = json!({ "error": { "code": -32602, "message": "no", "data": { "x": 1 } } });
-        let refused = client.begin(1, "tools/call", calling(&format!("{server}__raw_error"), error)).await;
-        assert_eq!(refused.status, 200, "what a server finds is no fault of the transport");
+        let refused = client
+            .begin(1, "tools/call", calling(&format!("{server}__raw_error"), error))
+            .await;
+        assert_eq!(
+            refused.status, 200,
+            "what a server finds is no fault of the transport"
+        );
         assert_eq!(refused.json().await["error"]["data"], json!({ "x": 1 }));
     }
     daemon.end().await;
@@ -111,10 +128,13 @@ async fn nothing_is_logged_to_who_has_not_asked_and_to_who_has_only_on_that_requ
 
 #[tokio::test]
 async fn a_resource_that_is_not_there_is_a_bad_parameter() {
-    let children = [fake("a").arg("--resources", "x://1").arg("--unlisted", "x://2").arg(
-        "--read-error",
-        r#"{"code":-32002,"message":"gone","data":{"uri":"x://1"}}"#,
-    )];
+    let children = [fake("a")
+        .arg("--resources", "x://1")
+        .arg("--unlisted", "x://2")
+        .arg(
+            "--read-error",
+            r#"{"code":-32002,"message":"gone","data":{"uri":"x://1"}}"#,
+        )];
     let daemon = Daemon::start(&children).await;
     let client = Bare::new(&daemon.address);
     for uri in ["x://1", "y://nobody"] {

@@ -7,7 +7,13 @@ use crate::harness::http::{BOTH, JSON};
 use crate::harness::{Daemon, call, fake, names_of, request, text_of};
 
 const VERSION: (&str, &str) = ("mcp-protocol-version", "2026-07-28");
-const ALL: [&str; 5] = ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"];
+const ALL: [&str; 5] = [
+    "2026-07-28",
+    "2025-11-25",
+    "2025-06-18",
+    "2025-03-26",
+    "2024-11-05",
+];
 
 /// Headers, body, and the status, the code and the data (where it is known) that they lead to.
 type Step<'a> = (Vec<(&'a str, &'a str)>, String, u16, i64, Option<Value>);
@@ -27,13 +33,21 @@ fn steps() -> Vec<Step<'static>> {
         request(5, "tools/list", params)
     };
     let lacking = |missing: &[&str]| Some(json!({ "missing": missing, "supported": ALL }));
-    let both = ["io.modelcontextprotocol/protocolVersion", "io.modelcontextprotocol/clientCapabilities"];
-    let unsupported = |requested: &str, supported: &[&str]| {
-        Some(json!({ "requested": requested, "supported": supported }))
-    };
+    let both = [
+        "io.modelcontextprotocol/protocolVersion",
+        "io.modelcontextprotocol/clientCapabilities",
+    ];
+    let unsupported =
+        |requested: &str, supported: &[&str]| Some(json!({ "requested": requested, "supported": supported }));
     vec![
         (vec![VERSION], "{".to_owned(), 400, -32700, None),
-        (vec![VERSION], r#"{"jsonrpc":"2.0","id":5,"result":{}}"#.to_owned(), 400, -32600, None),
+        (
+            vec![VERSION],
+            r#"{"jsonrpc":"2.0","id":5,"result":{}}"#.to_owned(),
+            400,
+            -32600,
+            None,
+        ),
         (
             vec![("mcp-protocol-version", "2027-01-01")],
             r#"{"jsonrpc":"2.0","method":"notifications/x"}"#.to_owned(),
@@ -43,7 +57,13 @@ fn steps() -> Vec<Step<'static>> {
         ),
         (vec![VERSION, VERSION, method], list(&able), 400, -32020, None),
         (vec![VERSION, method, method], list(&able), 400, -32020, None),
-        (vec![VERSION, method], request(5, "tools/list", json!({})), 400, -32602, lacking(&both)),
+        (
+            vec![VERSION, method],
+            request(5, "tools/list", json!({})),
+            400,
+            -32602,
+            lacking(&both),
+        ),
         (
             vec![VERSION, method],
             request(5, "tools/list", json!({ "_meta": { both[0]: "2026-07-28" } })),
@@ -53,11 +73,29 @@ fn steps() -> Vec<Step<'static>> {
         ),
         (vec![method], list(&able), 400, -32020, None),
         (vec![VERSION], list(&able), 400, -32020, None),
-        (vec![VERSION, ("mcp-method", "Tools/list")], list(&able), 400, -32020, None),
+        (
+            vec![VERSION, ("mcp-method", "Tools/list")],
+            list(&able),
+            400,
+            -32020,
+            None,
+        ),
         (vec![VERSION, method], in_body("2027-01-01"), 400, -32020, None),
         (vec![VERSION, calls], echo.clone(), 400, -32020, None),
-        (vec![VERSION, calls, ("mcp-name", "a__other")], echo.clone(), 400, -32020, None),
-        (vec![VERSION, calls, ("mcp-name", "=?base64?YV9fZWNob?=")], echo, 400, -32020, None),
+        (
+            vec![VERSION, calls, ("mcp-name", "a__other")],
+            echo.clone(),
+            400,
+            -32020,
+            None,
+        ),
+        (
+            vec![VERSION, calls, ("mcp-name", "=?base64?YV9fZWNob?=")],
+            echo,
+            400,
+            -32020,
+            None,
+        ),
         (
             vec![("mcp-protocol-version", "2027-01-01"), method],
             in_body("2027-01-01"),
@@ -73,10 +111,28 @@ fn steps() -> Vec<Step<'static>> {
             -32022,
             unsupported("2025-11-25", &ALL[..1]),
         ),
-        (vec![VERSION, ("mcp-method", "no/such")], bare(5, "no/such", &able, json!({})), 404, -32601, None),
-        (vec![VERSION, ("mcp-method", "ping")], bare(5, "ping", &able, json!({})), 404, -32601, None),
+        (
+            vec![VERSION, ("mcp-method", "no/such")],
+            bare(5, "no/such", &able, json!({})),
+            404,
+            -32601,
+            None,
+        ),
+        (
+            vec![VERSION, ("mcp-method", "ping")],
+            bare(5, "ping", &able, json!({})),
+            404,
+            -32601,
+            None,
+        ),
         // Without a revision among its parameters it is a method that this era does not have.
-        (vec![VERSION, ("mcp-method", "initialize")], bare(5, "initialize", &able, json!({})), 404, -32601, None),
+        (
+            vec![VERSION, ("mcp-method", "initialize")],
+            bare(5, "initialize", &able, json!({})),
+            404,
+            -32601,
+            None,
+        ),
     ]
 }
 
@@ -88,7 +144,11 @@ async fn each_step_of_the_ladder_has_its_status_its_code_and_its_data() {
         headers.extend([BOTH, JSON]);
         let reply = client.http.send("POST", "/mcp", &headers, body.as_bytes()).await;
         let (found, answer) = (reply.status, reply.json().await);
-        assert_eq!((found, &answer["error"]["code"]), (status, &json!(code)), "{headers:?} {body} {answer}");
+        assert_eq!(
+            (found, &answer["error"]["code"]),
+            (status, &json!(code)),
+            "{headers:?} {body} {answer}"
+        );
         if let Some(data) = data {
             assert_eq!(answer["error"]["data"], data, "{body}");
         }
@@ -97,15 +157,36 @@ async fn each_step_of_the_ladder_has_its_status_its_code_and_its_data() {
         assert_eq!(answer["id"] == 5, has_id, "{body} {answer}");
     }
     for (verb, accept) in [("GET", "text/event-stream"), ("DELETE", "*/*")] {
-        let reply = client.http.send(verb, "/mcp", &[("accept", accept), VERSION], b"").await;
-        assert_eq!((reply.status, reply.header("allow")), (405, Some("POST")), "{verb}");
+        let reply = client
+            .http
+            .send(verb, "/mcp", &[("accept", accept), VERSION], b"")
+            .await;
+        assert_eq!(
+            (reply.status, reply.header("allow")),
+            (405, Some("POST")),
+            "{verb}"
+        );
     }
     let note = r#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}"#;
-    let reply = client.http.send("POST", "/mcp", &[BOTH, JSON, VERSION], note.as_bytes()).await;
+    let reply = client
+        .http
+        .send("POST", "/mcp", &[BOTH, JSON, VERSION], note.as_bytes())
+        .await;
     assert_eq!((reply.status, reply.text().await.as_str()), (202, ""));
     // The name as base64, blanks around it, and a session that does not concern it.
-    let text = bare("5", "tools/call", &json!({}), calling("a__echo", json!({ "x": 1.0 })));
-    let headers = [BOTH, JSON, VERSION, ("mcp-method", "tools/call"), ("mcp-session-id", "no-such")];
+    let text = bare(
+        "5",
+        "tools/call",
+        &json!({}),
+        calling("a__echo", json!({ "x": 1.0 })),
+    );
+    let headers = [
+        BOTH,
+        JSON,
+        VERSION,
+        ("mcp-method", "tools/call"),
+        ("mcp-session-id", "no-such"),
+    ];
     let named = [headers.as_slice(), &[("mcp-name", " =?base64?YV9fZWNobw==?= ")]].concat();
     let reply = client.http.send("POST", "/mcp", &named, text.as_bytes()).await;
     assert_eq!((reply.status, reply.header("mcp-session-id")), (200, None));
@@ -139,7 +220,10 @@ async fn a_session_and_requests_without_one_share_an_endpoint() {
 #[tokio::test]
 async fn what_is_on_offer_is_told_in_full_and_in_the_same_bytes() {
     let children = [
-        fake("a").arg("--prompts", "p").arg("--resources", "x://1").arg("--templates", "t://{a}"),
+        fake("a")
+            .arg("--prompts", "p")
+            .arg("--resources", "x://1")
+            .arg("--templates", "t://{a}"),
         fake("m").arg("--era", "modern"),
     ];
     let daemon = Daemon::start(&children).await;
@@ -157,9 +241,15 @@ async fn what_is_on_offer_is_told_in_full_and_in_the_same_bytes() {
         assert_eq!(first, client.begin(1, method, json!({})).await.text().await);
         let answer: Value = serde_json::from_str(&first).unwrap();
         let result = &answer["result"];
-        assert!(result[member].as_array().is_some_and(|all| !all.is_empty()), "{first}");
+        assert!(
+            result[member].as_array().is_some_and(|all| !all.is_empty()),
+            "{first}"
+        );
         assert_eq!(result["resultType"], "complete");
-        assert_eq!((&result["ttlMs"], &result["cacheScope"]), (&json!(60_000), &json!("private")));
+        assert_eq!(
+            (&result["ttlMs"], &result["cacheScope"]),
+            (&json!(60_000), &json!("private"))
+        );
         let server = &result["_meta"]["io.modelcontextprotocol/serverInfo"];
         assert_eq!(server["name"], "mcp-wrapper", "{first}");
     }
@@ -167,7 +257,9 @@ async fn what_is_on_offer_is_told_in_full_and_in_the_same_bytes() {
     assert_eq!(names_of(&tools, "tools", "name"), ["a__echo", "m__echo"]);
     let discovered = client.ask("server/discover", json!({})).await;
     assert_eq!(discovered["result"]["supportedVersions"], json!(ALL));
-    let bad = client.begin(1, "tools/list", json!({ "cursor": "nowhere" })).await;
+    let bad = client
+        .begin(1, "tools/list", json!({ "cursor": "nowhere" }))
+        .await;
     assert_eq!(bad.status, 200);
     assert_eq!(bad.json().await["error"]["code"], -32602);
     daemon.end().await;

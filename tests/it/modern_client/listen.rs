@@ -22,12 +22,20 @@ async fn what_was_asked_for_is_acknowledged_and_told_and_nothing_else() {
     let tools = "echo,grow,updated,changed";
     let children = [
         fake("a").tools(tools).arg("--resources", "x://1,x://2"),
-        fake("m").arg("--era", "modern").tools(tools).arg("--resources", "y://1"),
+        fake("m")
+            .arg("--era", "modern")
+            .tools(tools)
+            .arg("--resources", "y://1"),
     ];
     let daemon = Daemon::start(&children).await;
     let client = Bare::new(&daemon.address);
     let uris = json!(["x://1", "y://1", "z://nobody"]);
-    let mut all = listen(&client, "7", json!({ "toolsListChanged": true, "resourceSubscriptions": uris })).await;
+    let mut all = listen(
+        &client,
+        "7",
+        json!({ "toolsListChanged": true, "resourceSubscriptions": uris }),
+    )
+    .await;
     let mut none = listen(&client, 7, json!({ "promptsListChanged": false })).await;
     let first = all.next_json().await;
     assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
@@ -35,7 +43,10 @@ async fn what_was_asked_for_is_acknowledged_and_told_and_nothing_else() {
     assert_eq!(first["params"]["notifications"], honoured);
     assert_eq!(first["params"]["_meta"][ID], "7");
     let first = none.next_json().await;
-    assert_eq!((&first["params"]["notifications"], &first["params"]["_meta"][ID]), (&json!({}), &json!(7)));
+    assert_eq!(
+        (&first["params"]["notifications"], &first["params"]["_meta"][ID]),
+        (&json!({}), &json!(7))
+    );
     for (server, uri) in [("a", "x://1"), ("m", "y://1")] {
         until("a server that knows of it", async || {
             let journal = daemon.setup.journal(server);
@@ -47,12 +58,21 @@ async fn what_was_asked_for_is_acknowledged_and_told_and_nothing_else() {
         })
         .await;
         // Of another resource nobody asked.
-        client.call(&format!("{server}__updated"), json!({ "uri": "x://2" })).await;
-        client.call(&format!("{server}__updated"), json!({ "uri": uri })).await;
+        client
+            .call(&format!("{server}__updated"), json!({ "uri": "x://2" }))
+            .await;
+        client
+            .call(&format!("{server}__updated"), json!({ "uri": uri }))
+            .await;
         let told = all.next_json().await;
         assert_eq!(told["method"], "notifications/resources/updated", "{told}");
-        assert_eq!((&told["params"]["uri"], &told["params"]["_meta"][ID]), (&json!(uri), &json!("7")));
-        client.call(&format!("{server}__grow"), json!({ "name": "fresh" })).await;
+        assert_eq!(
+            (&told["params"]["uri"], &told["params"]["_meta"][ID]),
+            (&json!(uri), &json!("7"))
+        );
+        client
+            .call(&format!("{server}__grow"), json!({ "name": "fresh" }))
+            .await;
         let told = all.next_json().await;
         assert_eq!(told["method"], "notifications/tools/list_changed", "{told}");
         assert_eq!(told["params"]["_meta"][ID], "7");

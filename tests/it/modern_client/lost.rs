@@ -5,8 +5,9 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::{accepted, asker, form, heard, interview, taken_back, told};
-use crate::harness::bare::{Bare, calling, coming_back, keys_of};
-use crate::harness::{Daemon, until};
+use crate::harness::bare::{Bare, bare, calling, coming_back, keys_of};
+use crate::harness::fake::Fake;
+use crate::harness::{Daemon, LineClient, fake, until};
 
 fn key(asked: &Value) -> String {
     keys_of(asked).remove(0)
@@ -21,7 +22,9 @@ async fn a_server_may_answer_or_take_its_question_back_while_nobody_waits() {
     let params = calling("a__interview", arguments);
     let asked = client.ask("tools/call", params.clone()).await;
     client.call("a__release", json!({ "word": "go" })).await;
-    let done = client.back(&params, &asked, json!({ key(&asked): accepted(1) })).await;
+    let done = client
+        .back(&params, &asked, json!({ key(&asked): accepted(1) }))
+        .await;
     let found = &told(&done)["answers"][0]["k"];
     assert_eq!(*found, json!({ "open": true }));
     // A question that was taken back is not asked; the call goes on, and may ask another.
@@ -30,65 +33,90 @@ async fn a_server_may_answer_or_take_its_question_back_while_nobody_waits() {
     let params = interview(json!([{ "k": withdrawn }, { "k": form("3") }]));
     let asked = client.ask("tools/call", params.clone()).await;
     client.call("a__release", json!({ "word": "back" })).await;
-    let asked = client.back(&params, &asked, json!({ key(&asked): accepted(2) })).await;
-    let done = told(&client.back(&params, &asked, json!({ key(&asked): accepted(3) })).await);
+    let asked = client
+        .back(&params, &asked, json!({ key(&asked): accepted(2) }))
+        .await;
+    let done = told(
+        &client
+            .back(&params, &asked, json!({ key(&asked): accepted(3) }))
+            .await,
+    );
     // The answer may have been quicker than the taking back.
     let first = &done["answers"][0]["k"];
-    assert!(*first == json!({ "withdrawn": true }) || *first == accepted(2), "{done}");
+    assert!(
+        *first == json!({ "withdrawn": true }) || *first == accepted(2),
+        "{done}"
+    );
     assert_eq!(done["answers"][1]["k"], accepted(3));
     daemon.end().await;
 }
 
-#[tokio::test]
-async fn a_call_whose_server_dies_is_lost_and_what_has_no_effects_is_made_again() {
-    let child = asker().arg("--prompts", "ask_elicitation").arg("--resources", "ask:elicitation");
-    let daemon = Daemon::start(&[child]).await;
-    let client = Bare::new(&daemon.address);
-    let tool = calling("a__interview", json!({ "nonce": "once", "rounds": [{ "k": form("1") }] }));
-    let (prompt, resource) = (json!({ "name": "a__ask_elicitation" }), json!({ "uri": "ask:elicitation" }));
+/// A tool with an effect, a prompt and a resource, each of a server of its own and each with one question.
+fn children() -> [Fake; 3] {
+    let prompt = fake("p").arg("--prompts", "ask_elicitation");
+    [asker(), prompt, fake("r").arg("--resources", "ask:elicitation")]
+}
+
+fn requests() -> [(&'static str, &'static str, Value); 3] {
+    let tool = json!({ "nonce": "once", "rounds": [{ "k": form("1") }] });
+    [
+        ("a", "tools/call", calling("a__interview", tool)),
+        ("p", "prompts/get", json!({ "name": "p__ask_elicitation" })),
+        ("r", "resources/read", json!({ "uri": "ask:elicitation" })),
+    ]
+}
+
+async fn parked(client: &Bare) -> Vec<Value> {
     let mut parked = Vec::new();
-    for (method, params) in [("tools/call", &tool), ("prompts/get", &prompt), ("resources/read", &resource)] {
-        parked.push(client.ask(method, params.clone()).await);
+    for (_, method, params) in requests() {
+        parked.push(client.ask(method, params).await);
     }
-    let before = daemon.child_pid("a").await;
-    kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
-    until("another process", async || {
-        let server = daemon.server("a").await;
-        (server["state"] == "ready" && server["pid"].as_i64() != Some(before.into())).then_some(())
-    })
-    .await;
-    let lost = client.back(&tool, &parked[0], json!({ key(&parked[0]): accepted(1) })).await;
-    assert_eq!(lost["result"]["isError"], true, "{lost}");
-    assert_eq!(daemon.setup.effects("a"), ["once"], "a tool is never called twice");
-    for (method, params, asked) in [("prompts/get", &prompt, &parked[1]), ("resources/read", &resource, &parked[2])] {
-        let back = coming_back(params, asked, json!({ key(asked): accepted(5) }));
+    parked
+}
+
+/// Comes back to all that was asked: the tool has run once and is lost; the others are carried out with the answers.
+async fn come_back(daemon: &Daemon, client: &Bare, parked: &[Value]) {
+    for ((server, method, params), asked) in requests().into_iter().zip(parked) {
+        let back = coming_back(&params, asked, json!({ key(asked): accepted(5) }));
         let done = client.ask(method, back).await;
+        if method == "tools/call" {
+            assert_eq!(done["result"]["isError"], true, "{done}");
+            assert_eq!(daemon.setup.effects("a"), ["once"], "it is never called twice");
+            continue;
+        }
         assert_eq!(done["result"]["resultType"], "complete", "{done}");
         assert!(done.to_string().contains(r#"\"n\":5"#), "{done}");
-        assert_eq!(heard(&daemon, "a", method).len(), 2, "{method}");
+        assert_eq!(heard(daemon, server, method).len(), 2);
     }
+}
+
+#[tokio::test]
+async fn a_call_whose_server_dies_is_lost_and_what_has_no_effects_is_made_again() {
+    let daemon = Daemon::start(&children()).await;
+    let client = Bare::new(&daemon.address);
+    let parked = parked(&client).await;
+    for (server, _, _) in requests() {
+        let before = daemon.child_pid(server).await;
+        kill(Pid::from_raw(before), Signal::SIGKILL).unwrap();
+        until("another process", async || {
+            let now = daemon.server(server).await;
+            (now["state"] == "ready" && now["pid"].as_i64() != Some(before.into())).then_some(())
+        })
+        .await;
+    }
+    come_back(&daemon, &client, &parked).await;
     daemon.end().await;
 }
 
 #[tokio::test]
-async fn after_a_restart_of_the_daemon_a_tool_has_expired_and_a_prompt_is_made_again() {
-    let child = || asker().arg("--prompts", "ask_elicitation");
-    let daemon = Daemon::start(&[child()]).await;
-    let client = Bare::new(&daemon.address);
-    let tool = calling("a__interview", json!({ "nonce": "once", "rounds": [{ "k": form("1") }] }));
-    let prompt = json!({ "name": "a__ask_elicitation" });
-    let asked = client.ask("tools/call", tool.clone()).await;
-    let asked_for_prompt = client.ask("prompts/get", prompt.clone()).await;
-    let setup = daemon.end_but_keep().await;
-    let daemon = setup.start().await;
-    daemon.ready("a").await;
-    let client = Bare::new(&daemon.address);
-    let lost = client.back(&tool, &asked, json!({ key(&asked): accepted(1) })).await;
-    assert_eq!(lost["result"]["isError"], true, "{lost}");
-    assert_eq!(daemon.setup.effects("a"), ["once"]);
-    let back = coming_back(&prompt, &asked_for_prompt, json!({ key(&asked_for_prompt): accepted(6) }));
-    let done = client.ask("prompts/get", back).await;
-    assert!(done.to_string().contains(r#"\"n\":6"#), "{done}");
+async fn after_a_restart_of_the_daemon_a_tool_has_expired_and_the_others_are_made_again() {
+    let daemon = Daemon::start(&children()).await;
+    let parked = parked(&Bare::new(&daemon.address)).await;
+    let daemon = daemon.end_but_keep().await.start().await;
+    for child in children() {
+        daemon.ready(&child.name).await;
+    }
+    come_back(&daemon, &Bare::new(&daemon.address), &parked).await;
     daemon.end().await;
 }
 
@@ -104,7 +132,10 @@ fn long(word: &str) -> Value {
 async fn answers_and_goes(daemon: &Daemon, client: &Bare, back: &Value) {
     let has_come = async || {
         let lines = daemon.setup.journal("a");
-        lines.iter().any(|line| line.contains(r#""action":"accept""#)).then_some(())
+        lines
+            .iter()
+            .any(|line| line.contains(r#""action":"accept""#))
+            .then_some(())
     };
     tokio::select! {
         _reply = client.begin(2, "tools/call", back.clone()) => panic!("it goes on"),
@@ -120,7 +151,9 @@ async fn a_client_that_loses_its_connection_after_its_answer_may_come_once_more_
     let asked = client.ask("tools/call", params.clone()).await;
     let back = coming_back(&params, &asked, json!({ key(&asked): accepted(1) }));
     answers_and_goes(&daemon, &client, &back).await;
-    let other = client.back(&params, &asked, json!({ key(&asked): accepted(2) })).await;
+    let other = client
+        .back(&params, &asked, json!({ key(&asked): accepted(2) }))
+        .await;
     assert_eq!(other["result"]["isError"], true, "{other}");
     // Until the daemon has noticed, the earlier connection has the call.
     let again = until("the call, taken over", async || {
@@ -152,20 +185,39 @@ async fn a_client_that_goes_after_its_answer_and_does_not_come_back_has_cancelle
 #[tokio::test]
 async fn half_of_a_servers_calls_may_wait_for_people_and_one_more_is_told_so() {
     let daemon = Daemon::start(&[asker().key("inflight_max", "4")]).await;
-    let client = Bare::new(&daemon.address);
+    let mut client = LineClient::launch(&daemon.setup);
+    let able = json!({ "elicitation": {} });
     let params = |n: u64| interview(json!([{ "k": form(&n.to_string()) }]));
     let mut parked = Vec::new();
     for n in 0..2 {
-        let asked = client.ask("tools/call", params(n)).await;
+        let asked = client.ask_json(&bare(n, "tools/call", &able, params(n))).await;
         parked.push((n, key(&asked), asked));
     }
-    let refused = told(&client.ask("tools/call", params(2)).await);
-    assert!(refused["answers"][0]["k"]["error"].is_object(), "{refused}");
+    let refused = client.ask_json(&bare(2, "tools/call", &able, params(2))).await;
+    assert_eq!(told(&refused)["answers"][0]["k"], json!({ "action": "cancel" }));
     for (n, key, asked) in parked {
-        let done = told(&client.back(&params(n), &asked, json!({ key: accepted(n) })).await);
-        assert_eq!(done["answers"][0]["k"], accepted(n));
+        let back = coming_back(&params(n), &asked, json!({ key: accepted(n) }));
+        let done = client.ask_json(&bare(n, "tools/call", &able, back)).await;
+        assert_eq!(told(&done)["answers"][0]["k"], accepted(n));
     }
-    let asked = client.ask("tools/call", params(3)).await;
-    keys_of(&asked);
+    let asked = client.ask_json(&bare(3, "tools/call", &able, params(3))).await;
+    assert_eq!(keys_of(&asked).len(), 1);
+    client.finish().await;
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn whose_a_question_is_is_not_guessed_while_the_call_of_another_waits() {
+    let daemon = Daemon::start(&[asker()]).await;
+    let (one, two) = (Bare::new(&daemon.address), Bare::new(&daemon.address));
+    let params = interview(json!([{ "k": form("1") }]));
+    let asked = one.ask("tools/call", params.clone()).await;
+    let refused = told(&two.ask("tools/call", params.clone()).await);
+    assert_eq!(refused["answers"][0]["k"], json!({ "action": "cancel" }));
+    let done = told(
+        &one.back(&params, &asked, json!({ key(&asked): accepted(1) }))
+            .await,
+    );
+    assert_eq!(done["answers"][0]["k"], accepted(1));
     daemon.end().await;
 }

@@ -24,7 +24,10 @@ async fn every_kind_of_question_is_asked_in_a_result_and_answered_in_the_next_re
                 sample(),
                 json!({ "role": "assistant", "content": { "type": "text", "text": "b" }, "model": "m" }),
             ),
-            (json!({ "method": "roots/list" }), json!({ "roots": [{ "uri": "file:///x" }] })),
+            (
+                json!({ "method": "roots/list" }),
+                json!({ "roots": [{ "uri": "file:///x" }] }),
+            ),
         ] {
             let params = calling(
                 &format!("{server}__interview"),
@@ -35,12 +38,19 @@ async fn every_kind_of_question_is_asked_in_a_result_and_answered_in_the_next_re
             let asked = reply.json().await;
             let keys = keys_of(&asked);
             assert_eq!(keys.len(), 1);
-            assert_eq!(asked["result"]["inputRequests"][&keys[0]]["method"], question["method"]);
+            assert_eq!(
+                asked["result"]["inputRequests"][&keys[0]]["method"],
+                question["method"]
+            );
             let done = told(&client.back(&params, &asked, json!({ &keys[0]: answer })).await);
             assert_eq!(done, json!({ "rounds": 1, "answers": [{ "k": answer }] }));
         }
     }
-    assert_eq!(heard(&daemon, "a", "tools/call").len(), 4, "to its server each is one call");
+    assert_eq!(
+        heard(&daemon, "a", "tools/call").len(),
+        4,
+        "to its server each is one call"
+    );
     daemon.end().await;
 }
 
@@ -62,9 +72,17 @@ async fn questions_that_come_together_are_one_round_and_those_not_answered_are_a
     assert_eq!(&keys_of(&again), std::slice::from_ref(key_of_sample));
     assert_ne!(again["result"]["requestState"], asked["result"]["requestState"]);
     let again = client.back(&params, &again, json!({})).await;
-    assert_eq!(&keys_of(&again), std::slice::from_ref(key_of_sample), "no answer is no fault");
+    assert_eq!(
+        &keys_of(&again),
+        std::slice::from_ref(key_of_sample),
+        "no answer is no fault"
+    );
     let sampled = json!({ "role": "assistant", "content": { "type": "text", "text": "b" }, "model": "m" });
-    let done = told(&client.back(&params, &again, json!({ key_of_sample: sampled })).await);
+    let done = told(
+        &client
+            .back(&params, &again, json!({ key_of_sample: sampled }))
+            .await,
+    );
     assert_eq!(done["answers"], json!([{ "k1": accepted(1), "k2": sampled }]));
     daemon.end().await;
 }
@@ -79,7 +97,10 @@ async fn each_round_has_a_state_of_its_own_that_is_good_once() {
     let mut all_keys = Vec::new();
     for n in 1..=3 {
         let key = keys_of(&asked).remove(0);
-        assert_eq!(asked["result"]["inputRequests"][&key]["params"]["message"], format!("[a] {n}"));
+        assert_eq!(
+            asked["result"]["inputRequests"][&key]["params"]["message"],
+            format!("[a] {n}")
+        );
         states.push(asked["result"]["requestState"].clone());
         asked = client.back(&params, &asked, json!({ &key: accepted(n) })).await;
         all_keys.push(key);
@@ -88,7 +109,11 @@ async fn each_round_has_a_state_of_its_own_that_is_good_once() {
     assert_eq!(told(&asked), json!({ "rounds": 3, "answers": answers }));
     states.dedup();
     all_keys.dedup();
-    assert_eq!((states.len(), all_keys.len()), (3, 3), "no key names two questions");
+    assert_eq!(
+        (states.len(), all_keys.len()),
+        (3, 3),
+        "no key names two questions"
+    );
     // Replayed.
     for state in states {
         let asked = json!({ "result": { "requestState": state } });
@@ -107,7 +132,12 @@ async fn a_wrong_shape_is_refused_and_the_client_may_come_again() {
     let params = interview(json!([{ "k": form("1") }]));
     let asked = client.ask("tools/call", params.clone()).await;
     let key = keys_of(&asked).remove(0);
-    for wrong in [json!([]), json!({ &key: 7 }), json!({ &key: [] }), json!({ &key: null })] {
+    for wrong in [
+        json!([]),
+        json!({ &key: 7 }),
+        json!({ &key: [] }),
+        json!({ &key: null }),
+    ] {
         let refused = client.back(&params, &asked, wrong.clone()).await;
         assert_eq!(refused["error"]["code"], -32602, "{wrong}: {refused}");
     }
@@ -118,7 +148,9 @@ async fn a_wrong_shape_is_refused_and_the_client_may_come_again() {
 
 #[tokio::test]
 async fn a_state_is_good_for_what_it_was_given_for_and_as_it_was_given() {
-    let prompts = asker().arg("--prompts", "ask_elicitation").arg("--resources", "ask:elicitation");
+    let prompts = asker()
+        .arg("--prompts", "ask_elicitation")
+        .arg("--resources", "ask:elicitation");
     let (ours, theirs) = ([prompts], [asker()]);
     let (daemon, other) = tokio::join!(Daemon::start(&ours), Daemon::start(&theirs));
     let client = Bare::new(&daemon.address);
@@ -155,11 +187,19 @@ async fn a_state_is_good_for_what_it_was_given_for_and_as_it_was_given() {
         assert_eq!(refused["error"]["data"]["reason"], "request_state", "{refused}");
     }
     let prompt = json!({ "name": "a__ask_elicitation" });
-    let refused = client.ask("prompts/get", coming_back(&prompt, &asked, answers.clone())).await;
+    let refused = client
+        .ask("prompts/get", coming_back(&prompt, &asked, answers.clone()))
+        .await;
     assert_eq!(refused["error"]["code"], -32602, "{refused}");
     // The same arguments in another order and notation are the same.
-    assert_eq!(told(&client.back(&params, &asked, answers.clone()).await)["rounds"], 1);
-    for (method, params) in [("prompts/get", prompt), ("resources/read", json!({ "uri": "ask:elicitation" }))] {
+    assert_eq!(
+        told(&client.back(&params, &asked, answers.clone()).await)["rounds"],
+        1
+    );
+    for (method, params) in [
+        ("prompts/get", prompt),
+        ("resources/read", json!({ "uri": "ask:elicitation" })),
+    ] {
         let asked = client.ask(method, params.clone()).await;
         let back = coming_back(&params, &asked, json!({ keys_of(&asked).remove(0): accepted(3) }));
         let done = client.ask(method, back.clone()).await;
@@ -242,13 +282,23 @@ async fn after_a_round_progress_bears_the_new_token_and_a_level_counts_for_its_r
     let reply = client.begin(2, "tools/call", back).await;
     let mut all = reply.events().await;
     let asked: Value = serde_json::from_str(&all.pop().unwrap().data).unwrap();
-    let steps: Vec<Value> = all.iter().map(|event| serde_json::from_str(&event.data).unwrap()).collect();
+    let steps: Vec<Value> = all
+        .iter()
+        .map(|event| serde_json::from_str(&event.data).unwrap())
+        .collect();
     assert_eq!(steps.len(), 2, "{steps:?}");
     for (n, step) in (3..).zip(&steps) {
         assert_eq!(step["params"]["progressToken"], 0, "{step}");
         assert_eq!(step["params"]["progress"], n, "it goes on growing");
     }
     params.as_object_mut().unwrap().remove("_meta");
-    assert_eq!(told(&client.back(&params, &asked, json!({ keys_of(&asked).remove(0): accepted(2) })).await)["rounds"], 2);
+    assert_eq!(
+        told(
+            &client
+                .back(&params, &asked, json!({ keys_of(&asked).remove(0): accepted(2) }))
+                .await
+        )["rounds"],
+        2
+    );
     daemon.end().await;
 }
