@@ -287,8 +287,8 @@ async fn work(
     log_level: Option<LogLevel>,
     known: Known,
 ) -> Answer {
-    if log_level.is_some() {
-        engine.router().hear_from(&lane).await;
+    if let Some(level) = log_level {
+        engine.router().hear_from(level).await;
     }
     let context = CallContext {
         revision: Revision::NEWEST,

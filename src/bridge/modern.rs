@@ -136,7 +136,14 @@ impl Engine {
     fn come_back(&self, reply: Fresh<'_>, state: &State, responses: Option<&Raw>) -> Begun {
         let token = reply.asked.progress_token.clone();
         match self.parks.take_back(state, responses, &reply.profile(), token) {
-            Returned::Goes(exchange) => Begun::Going(Box::new(reply.with(exchange))),
+            Returned::Goes(exchange) => {
+                if let Some(level) = reply.asked.log_level {
+                    let router = self.router.clone();
+                    self.tasks
+                        .spawn("level of a request", async move { router.hear_from(level).await });
+                }
+                Begun::Going(Box::new(reply.with(exchange)))
+            }
             Returned::Refused(error) => Begun::Answered(Err(error.raw())),
             Returned::Lost if self.may_replay(&reply.about) => {
                 let mut begun = reply.begin(Memory::all_given(state, responses));

@@ -19,7 +19,8 @@ use crate::ids::ServerName;
 use crate::route::Router;
 use crate::route::client::Profile;
 use crate::route::questions::Collected;
-use crate::rpc::object::Object;
+use crate::rpc::mcp::method;
+use crate::rpc::object::{Object, elements};
 use crate::rpc::{Raw, RpcError};
 
 /// So long a client may take to come back with what it was asked.
@@ -339,7 +340,7 @@ fn answers_to(open: &[Collected], responses: Option<&Raw>) -> Result<Vec<(u64, R
     for question in open {
         let key = key(question);
         let Some(answer) = all.get(&key) else { continue };
-        if !answer.is_object() {
+        if !has_shape_of_answer(&question.asked, &answer) {
             let text = format!(
                 "Invalid params: `inputResponses.{key}` must be the result of {}",
                 question.asked
@@ -349,6 +350,22 @@ fn answers_to(open: &[Collected], responses: Option<&Raw>) -> Result<Vec<(u64, R
         answers.push((question.id, answer.compact()));
     }
     Ok(answers)
+}
+
+/// Whether it may be the result of such a request: a server that gets another gives the whole call up.
+fn has_shape_of_answer(asked: &str, answer: &Raw) -> bool {
+    let Some(answer) = Object::of(answer) else {
+        return false;
+    };
+    match asked {
+        method::ELICIT => {
+            let action = answer.get_string("action");
+            matches!(action.as_deref(), Some("accept" | "decline" | "cancel"))
+        }
+        method::SAMPLE => answer.get("role").is_some() && answer.get("content").is_some(),
+        method::ROOTS_LIST => answer.get("roots").as_ref().and_then(elements).is_some(),
+        _another => true,
+    }
 }
 
 /// What a client has answered and is asked, as it keeps it for us: so that after a loss a call without effects can be
@@ -390,10 +407,10 @@ impl Memory {
     fn read(text: &str) -> Option<Self> {
         let raw = Raw::parse(&text.to_owned().into()).ok()?;
         let object = Object::of(&raw)?;
-        let given = crate::rpc::object::elements(&object.get("given")?)?
+        let given = elements(&object.get("given")?)?
             .iter()
             .filter_map(|pair| {
-                let pair = crate::rpc::object::elements(pair)?;
+                let pair = elements(pair)?;
                 let question = pair.first()?.read().ok()?;
                 let answer = pair.get(1)?.clone();
                 Some(Given { question, answer })

@@ -183,7 +183,7 @@ impl Conversation {
 
     fn go(&self, id: RequestId, mut reply: Box<Reply>, place: OwnedSemaphorePermit) {
         let Some(lane) = reply.lane() else { return };
-        let in_flight = self.session.begin_as(id.clone(), Arc::clone(&lane), true);
+        let mut in_flight = Some(self.session.begin_as(id.clone(), Arc::clone(&lane), true));
         let this = self.clone();
         self.front.tasks.spawn("client request", async move {
             loop {
@@ -203,6 +203,8 @@ impl Conversation {
                         for line in said {
                             this.send(line).await;
                         }
+                        // With the answer the client may use its id again, and for a round it is likely to.
+                        in_flight.take();
                         this.answer(&id, &outcome).await;
                         break;
                     }

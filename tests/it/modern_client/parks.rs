@@ -137,6 +137,8 @@ async fn a_wrong_shape_is_refused_and_the_client_may_come_again() {
         json!({ &key: 7 }),
         json!({ &key: [] }),
         json!({ &key: null }),
+        json!({ &key: {} }),
+        json!({ &key: { "action": "perhaps" } }),
     ] {
         let refused = client.back(&params, &asked, wrong.clone()).await;
         assert_eq!(refused["error"]["code"], -32602, "{wrong}: {refused}");
@@ -222,10 +224,21 @@ async fn a_question_that_the_client_has_not_declared_is_refused_to_the_server() 
     let done = told(&client.ask("tools/call", params).await);
     assert!(done["answers"][0]["k"]["error"]["code"].is_number(), "{done}");
     // It does not: the client hears what it would have to be able to do.
-    let needed = json!({ "method": "roots/list" });
-    let params = calling("a__ask", json!({ "method": needed["method"], "params": {} }));
-    let done = client.ask("tools/call", params).await;
-    assert_eq!(done["result"]["resultType"], "complete", "{done}");
+    for (question, required) in [
+        (form("1"), json!({ "elicitation": { "form": {} } })),
+        (sample(), json!({ "sampling": {} })),
+        (json!({ "method": "roots/list" }), json!({ "roots": {} })),
+    ] {
+        let params = calling(
+            "a__interview",
+            json!({ "strict": true, "rounds": [{ "k": question }] }),
+        );
+        let reply = client.begin(1, "tools/call", params).await;
+        assert_eq!(reply.status, 400);
+        let refused = reply.json().await;
+        assert_eq!(refused["error"]["code"], -32021, "{refused}");
+        assert_eq!(refused["error"]["data"]["requiredCapabilities"], required);
+    }
     let url = calling("a__url_required", json!({ "ids": ["e1"] }));
     let reply = client.begin(1, "tools/call", url).await;
     assert_eq!(reply.status, 400);
@@ -255,6 +268,16 @@ async fn a_page_that_has_to_be_opened_is_asked_for_and_the_call_made_again() {
     }
     let done = client.back(&params, &asked, yes).await;
     assert_eq!(text_of(&done), json!({ "ids": ["e1", "e2"] }).to_string());
+    // One that does not open them is asked again, but not for ever.
+    let params = calling("a__url_required", json!({ "ids": ["e4"] }));
+    let mut asked = client.ask("tools/call", params.clone()).await;
+    let mut n_asked = 0;
+    while asked["result"].is_object() {
+        n_asked += 1;
+        let lies = json!({ keys_of(&asked).remove(0): { "action": "accept" } });
+        asked = client.back(&params, &asked, lies).await;
+    }
+    assert_eq!((n_asked, &asked["error"]["code"]), (5, &json!(-32603)), "{asked}");
     let asked = client.call("a__url_required", json!({ "ids": ["e3"] })).await;
     let no = json!({ keys_of(&asked).remove(0): { "action": "decline" } });
     let params = calling("a__url_required", json!({ "ids": ["e3"] }));
@@ -300,5 +323,69 @@ async fn after_a_round_progress_bears_the_new_token_and_a_level_counts_for_its_r
         )["rounds"],
         2
     );
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn whether_a_request_hears_log_messages_is_said_anew_in_each() {
+    let daemon = Daemon::start(&[asker()]).await;
+    let client = Bare::new(&daemon.address);
+    let rounds = json!([{ "k": form("1") }, { "k": form("2") }, { "k": form("3") }]);
+    let plain = calling("a__interview", json!({ "log": "info", "rounds": rounds }));
+    let mut leveled = plain.clone();
+    leveled["_meta"] = json!({ "io.modelcontextprotocol/logLevel": "info" });
+    let mut next = leveled.clone();
+    for (n, params) in (1..).zip([&plain, &leveled]) {
+        // With messages it is a stream.
+        let hears = next.get("_meta").is_some();
+        let reply = client.begin(1, "tools/call", next).await;
+        assert_eq!(reply.is_stream(), hears, "round {n}");
+        let asked: Value = if hears {
+            let events = reply.events().await;
+            assert!(
+                events.len() == 2 && events[0].data.contains("notifications/message"),
+                "{events:?}"
+            );
+            serde_json::from_str(&events[1].data).unwrap()
+        } else {
+            reply.json().await
+        };
+        next = coming_back(params, &asked, json!({ keys_of(&asked).remove(0): accepted(n) }));
+    }
+    let reply = client.begin(1, "tools/call", next).await;
+    assert!(reply.is_stream(), "it hears again");
+    assert_eq!(reply.events().await.len(), 2);
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn the_rounds_of_a_server_without_handshake_are_its_own() {
+    let daemon = Daemon::start(&[fake("m").arg("--era", "modern").tools("interview")]).await;
+    let client = Bare::new(&daemon.address);
+    let params = calling(
+        "m__interview",
+        json!({ "rounds": [{ "k1": form("1"), "k2": sample() }, {}, { "k1": form("3") }] }),
+    );
+    let mut asked = client.ask("tools/call", params.clone()).await;
+    assert_eq!(keys_of(&asked), ["k1", "k2"]);
+    let sampled = json!({ "role": "assistant", "content": { "type": "text", "text": "b" }, "model": "m" });
+    asked = client
+        .back(&params, &asked, json!({ "k1": accepted(1), "k2": sampled }))
+        .await;
+    // A round without a question is a state alone.
+    assert!(asked["result"].get("inputRequests").is_none(), "{asked}");
+    let state = asked["result"]["requestState"].as_str().unwrap();
+    assert!(
+        state.starts_with("g1."),
+        "{state}: as the server wrote it, any client could alter it"
+    );
+    asked = client.back(&params, &asked, json!({})).await;
+    assert_eq!(keys_of(&asked), ["k1"]);
+    let other = calling("m__interview", json!({ "rounds": [] }));
+    let refused = client.back(&other, &asked, json!({ "k1": accepted(3) })).await;
+    assert_eq!(refused["error"]["data"]["reason"], "request_state", "{refused}");
+    let done = told(&client.back(&params, &asked, json!({ "k1": accepted(3) })).await);
+    let answers = json!([{ "k1": accepted(1), "k2": sampled }, {}, { "k1": accepted(3) }]);
+    assert_eq!(done["answers"], answers);
     daemon.end().await;
 }
