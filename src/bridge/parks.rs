@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::canonical::{Digest128, arguments_digest};
 use super::exchange::{Exchange, Going, Resumed};
 use super::seal::{self, ANSWERS_BYTES_MAX, Keys, Kind, State};
-use crate::ids::ServerName;
+use crate::ids::{ServerName, SessionId};
 use crate::route::Router;
 use crate::route::client::Profile;
 use crate::route::questions::Collected;
@@ -255,6 +255,17 @@ impl Parks {
                 self.table().parked.insert(resumed.park, parked);
             }
             None => going.cancel(),
+        }
+    }
+
+    /// A connection has ended on which all was of one client: with it the client has gone, and a call that waits for it
+    /// stands in the way of telling whose the questions of its server are. One that is launched anew has a moment.
+    pub fn connection_ended(&self, connection: &SessionId) {
+        let until = Instant::now() + REATTACH;
+        for parked in self.table().parked.values_mut() {
+            if parked.going.lane.peer == *connection {
+                parked.until = parked.until.min(until);
+            }
         }
     }
 

@@ -233,6 +233,7 @@ impl Interviewer {
                 .values()
                 .map(|question| self.world.ask_as(&question.method, question.params()))
                 .collect();
+            self.world.journal.note(&format!("asked {}", all.len() + 1));
             let is_last = self.interview.round(all.len() + 1).is_none();
             if let (true, Some(until)) = (is_last, &self.interview.answer_open) {
                 self.wait_until(until)?;

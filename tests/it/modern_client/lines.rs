@@ -220,3 +220,15 @@ async fn what_was_made_again_after_a_loss_can_be_taken_back_too() {
     client.finish().await;
     daemon.end().await;
 }
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_client_that_has_gone_is_taken_back() {
+    let daemon = Daemon::start(&[asker()]).await;
+    let params = interview(json!([{ "k": form("1") }]));
+    let mut client = LineClient::launch(&daemon.setup);
+    let asked = client.ask_json(&say(1, "tools/call", params.clone())).await;
+    assert_eq!(keys_of(&asked).len(), 1);
+    client.kill().await;
+    taken_back(&daemon, "a", 1).await;
+    daemon.end().await;
+}

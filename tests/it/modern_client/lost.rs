@@ -51,6 +51,59 @@ async fn a_server_may_answer_or_take_its_question_back_while_nobody_waits() {
     daemon.end().await;
 }
 
+/// Comes back without an answer until the question is another, and gives the last answer with all that came before.
+async fn until_asked_another(client: &Bare, params: &Value, mut asked: Value) -> (Vec<Value>, Value) {
+    let mut said = Vec::new();
+    // It may have been asked, but not been read yet.
+    for _again in 0..8 {
+        let back = coming_back(params, &asked, json!({}));
+        let reply = client.begin(2, "tools/call", back).await;
+        if reply.is_stream() {
+            for event in reply.events().await {
+                said.push(serde_json::from_str(&event.data).unwrap());
+            }
+            asked = said.pop().unwrap();
+        } else {
+            asked = reply.json().await;
+        }
+        if asked["result"]["inputRequests"][key(&asked)]["params"]["message"] == "[a] 2" {
+            return (said, asked);
+        }
+    }
+    panic!("{asked}")
+}
+
+#[tokio::test]
+async fn what_is_said_while_nobody_waits_comes_before_the_next_question_to_who_wants_to_hear_it() {
+    for wants in [true, false] {
+        let daemon = Daemon::start(&[asker()]).await;
+        let client = Bare::new(&daemon.address);
+        let mut first = form("1");
+        first["withdraw"] = json!("back");
+        let rounds = json!([{ "k": first }, { "k": form("2") }]);
+        let mut params = calling("a__interview", json!({ "log": "info", "rounds": rounds }));
+        params["_meta"] = json!({ "io.modelcontextprotocol/logLevel": "info" });
+        let events = client.begin(1, "tools/call", params.clone()).await.events().await;
+        assert_eq!(events.len(), 2, "{events:?}");
+        let asked: Value = serde_json::from_str(&events[1].data).unwrap();
+        client.call("a__release", json!({ "word": "back" })).await;
+        daemon.setup.noted("a", "asked 2").await;
+        if !wants {
+            params["_meta"] = json!({});
+        }
+        let (said, asked) = until_asked_another(&client, &params, asked).await;
+        assert_eq!(said.len(), usize::from(wants), "{said:?}");
+        assert!(said.iter().all(|said| said["params"]["data"] == 1), "{said:?}");
+        let done = client
+            .back(&params, &asked, json!({ key(&asked): accepted(2) }))
+            .await;
+        // With a level it is a stream, which ends with the answer all the same.
+        let answers = json!([{ "k": { "withdrawn": true } }, { "k": accepted(2) }]);
+        assert_eq!(told(&done)["answers"], answers);
+        daemon.end().await;
+    }
+}
+
 /// A tool with an effect, a prompt and a resource, each of a server of its own and each with one question.
 fn children() -> [Fake; 3] {
     let prompt = fake("p").arg("--prompts", "ask_elicitation");
@@ -160,6 +213,10 @@ async fn a_client_that_loses_its_connection_after_its_answer_may_come_once_more_
         let again = client.ask("tools/call", back.clone());
         let release = client.call("a__release", json!({ "word": "go" }));
         let (again, _) = tokio::join!(again, release);
+        let other = client
+            .back(&params, &asked, json!({ key(&asked): accepted(2) }))
+            .await;
+        assert_eq!(other["result"]["isError"], true, "{other}");
         (again["result"]["isError"] != true).then_some(again)
     });
     assert_eq!(told(&again.await)["answers"][0]["k"], accepted(1));

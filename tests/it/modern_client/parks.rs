@@ -102,7 +102,11 @@ async fn each_round_has_a_state_of_its_own_that_is_good_once() {
             format!("[a] {n}")
         );
         states.push(asked["result"]["requestState"].clone());
-        asked = client.back(&params, &asked, json!({ &key: accepted(n) })).await;
+        let round = asked;
+        asked = client.back(&params, &round, json!({ &key: accepted(n) })).await;
+        // While the call goes on, too.
+        let late = client.back(&params, &round, json!({ &key: accepted(n) })).await;
+        assert_eq!(late["result"]["isError"], true, "{late}");
         all_keys.push(key);
     }
     let answers = json!([{ "k": accepted(1) }, { "k": accepted(2) }, { "k": accepted(3) }]);
