@@ -1,3 +1,5 @@
+//! What the next daemon has to hear of a client, and what the client hears when one is lost.
+
 use super::*;
 
 fn line(text: &str) -> Bytes {
