@@ -17,7 +17,7 @@ use super::canonical::{self, Digest128};
 use super::parks::{Given, Parks};
 use super::{Answer, Engine};
 use crate::child::Lane;
-use crate::ids::{ServerName, SessionId};
+use crate::ids::{Generation, ServerName, SessionId};
 use crate::route::client::Profile;
 use crate::route::questions::Collected;
 use crate::route::{CallContext, ClientSide, Listeners};
@@ -99,6 +99,8 @@ pub(super) struct Going {
     pub(super) given: Vec<Given>,
     /// What it had answered before the process was lost.
     pub(super) known: Vec<Given>,
+    /// The process that asked last.
+    asker: Option<(ServerName, Generation)>,
     /// The round that it goes on after: who comes with the same again takes it over.
     pub(super) resumed_by: Option<Resumed>,
     window: Option<Window>,
@@ -187,6 +189,7 @@ impl Exchange {
             n_rounds: 0,
             given: Vec::new(),
             known: Vec::new(),
+            asker: None,
             resumed_by: None,
             window: None,
             work: Work::Here(Box::pin(work)),
@@ -221,6 +224,13 @@ impl Exchange {
     /// The call's way to the client: for taking it back.
     pub fn lane(&self) -> Option<Arc<Lane>> {
         self.going.as_ref().map(|going| Arc::clone(&going.lane))
+    }
+
+    /// The client does not want it any more.
+    pub(super) fn cancel(mut self) {
+        if let Some(going) = self.going.take() {
+            going.cancel();
+        }
     }
 
     /// The next thing that belongs to it.
@@ -281,8 +291,8 @@ async fn work(
     log_level: Option<LogLevel>,
     known: Known,
 ) -> Answer {
-    if log_level.is_some() {
-        engine.router().hear_from(&lane).await;
+    if let Some(level) = log_level {
+        engine.router().hear_from(level).await;
     }
     let context = CallContext {
         revision: Revision::NEWEST,
@@ -330,6 +340,7 @@ impl Going {
         self.forget_withdrawn();
         for question in self.client.questions.after(self.shown) {
             self.shown = question.id;
+            self.note_asker(&question);
             let known = fingerprint(&question);
             match self.known.iter().position(|given| given.question == known) {
                 Some(at) => {
@@ -340,6 +351,16 @@ impl Going {
             }
         }
         !self.open.is_empty()
+    }
+
+    /// A read is made again by itself when its process ends: the next process begins anew, and what the client has
+    /// answered to the one before it is not asked again.
+    fn note_asker(&mut self, question: &Collected) {
+        let asker = (question.server.clone(), question.generation);
+        let is_another = |before: (ServerName, Generation)| before.0 == asker.0 && before.1 != asker.1;
+        if self.asker.replace(asker.clone()).is_some_and(is_another) {
+            self.known.append(&mut self.given);
+        }
     }
 
     /// What the server has taken back, or what has ended with its process, is not asked any more.

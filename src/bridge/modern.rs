@@ -142,7 +142,14 @@ impl Engine {
     fn come_back(&self, reply: Fresh<'_>, state: &State, responses: Option<&Raw>) -> Begun {
         let token = reply.asked.progress_token.clone();
         match self.parks.take_back(state, responses, &reply.profile(), token) {
-            Returned::Goes(exchange) => Begun::Going(Box::new(reply.with(exchange))),
+            Returned::Goes(exchange) => {
+                if let Some(level) = reply.asked.log_level {
+                    let router = self.router.clone();
+                    self.tasks
+                        .spawn("level of a request", async move { router.hear_from(level).await });
+                }
+                Begun::Going(Box::new(reply.with(exchange)))
+            }
             Returned::Refused(error) => Begun::Answered(Err(error.raw())),
             Returned::Lost if self.may_replay(&reply.about) => {
                 let mut begun = reply.begin(Memory::all_given(state, responses));
@@ -275,6 +282,11 @@ impl Reply {
     /// The call's way to the client: for taking it back.
     pub fn lane(&self) -> Option<Arc<crate::child::Lane>> {
         self.exchange.lane()
+    }
+
+    /// The client has taken the request back: unlike one that is dropped, nobody can come back to it.
+    pub fn cancel(self) {
+        self.exchange.cancel();
     }
 
     fn profile(&self) -> Arc<Profile> {

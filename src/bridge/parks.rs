@@ -15,11 +15,12 @@ use uuid::Uuid;
 use super::canonical::{Digest128, arguments_digest};
 use super::exchange::{Exchange, Going, Resumed};
 use super::seal::{self, ANSWERS_BYTES_MAX, Keys, Kind, State};
-use crate::ids::ServerName;
+use crate::ids::{ServerName, SessionId};
 use crate::route::Router;
 use crate::route::client::Profile;
 use crate::route::questions::Collected;
-use crate::rpc::object::Object;
+use crate::rpc::mcp::method;
+use crate::rpc::object::{Object, elements};
 use crate::rpc::{Raw, RpcError};
 
 /// So long a client may take to come back with what it was asked.
@@ -220,10 +221,11 @@ impl Parks {
         let mut going = parked.going;
         going.client.say_anew(Arc::clone(profile));
         going.lane.set_progress_token(token);
-        match profile.log_level {
-            Some(level) => self.0.router.listeners().set_level(&going.lane.session, level),
+        let listeners = self.0.router.listeners();
+        listeners.set_level_of_request(&going.lane.session, profile.log_level);
+        if profile.log_level.is_none() {
             // It wants to hear of nothing, also of what was said meanwhile.
-            None => while going.lane.pop().is_some() {},
+            while going.lane.pop().is_some() {}
         }
         if parked.only_with.is_none() {
             going.take_answers(answers);
@@ -253,6 +255,17 @@ impl Parks {
                 self.table().parked.insert(resumed.park, parked);
             }
             None => going.cancel(),
+        }
+    }
+
+    /// A connection has ended on which all was of one client: with it the client has gone, and a call that waits for it
+    /// stands in the way of telling whose the questions of its server are. One that is launched anew has a moment.
+    pub fn connection_ended(&self, connection: &SessionId) {
+        let until = Instant::now() + REATTACH;
+        for parked in self.table().parked.values_mut() {
+            if parked.going.lane.peer == *connection {
+                parked.until = parked.until.min(until);
+            }
         }
     }
 
@@ -338,7 +351,7 @@ fn answers_to(open: &[Collected], responses: Option<&Raw>) -> Result<Vec<(u64, R
     for question in open {
         let key = key(question);
         let Some(answer) = all.get(&key) else { continue };
-        if !answer.is_object() {
+        if !has_shape_of_answer(&question.asked, &answer) {
             let text = format!(
                 "Invalid params: `inputResponses.{key}` must be the result of {}",
                 question.asked
@@ -348,6 +361,22 @@ fn answers_to(open: &[Collected], responses: Option<&Raw>) -> Result<Vec<(u64, R
         answers.push((question.id, answer.compact()));
     }
     Ok(answers)
+}
+
+/// Whether it may be the result of such a request: a server that gets another gives the whole call up.
+fn has_shape_of_answer(asked: &str, answer: &Raw) -> bool {
+    let Some(answer) = Object::of(answer) else {
+        return false;
+    };
+    match asked {
+        method::ELICIT => {
+            let action = answer.get_string("action");
+            matches!(action.as_deref(), Some("accept" | "decline" | "cancel"))
+        }
+        method::SAMPLE => answer.get("role").is_some() && answer.get("content").is_some(),
+        method::ROOTS_LIST => answer.get("roots").as_ref().and_then(elements).is_some(),
+        _another => true,
+    }
 }
 
 /// What a client has answered and is asked, as it keeps it for us: so that after a loss a call without effects can be
@@ -389,10 +418,10 @@ impl Memory {
     fn read(text: &str) -> Option<Self> {
         let raw = Raw::parse(&text.to_owned().into()).ok()?;
         let object = Object::of(&raw)?;
-        let given = crate::rpc::object::elements(&object.get("given")?)?
+        let given = elements(&object.get("given")?)?
             .iter()
             .filter_map(|pair| {
-                let pair = crate::rpc::object::elements(pair)?;
+                let pair = elements(pair)?;
                 let question = pair.first()?.read().ok()?;
                 let answer = pair.get(1)?.clone();
                 Some(Given { question, answer })

@@ -38,8 +38,8 @@ pub struct Conversation {
     session: Arc<Session>,
     lines: mpsc::Sender<Bytes>,
     places: Arc<Semaphore>,
-    /// The client has said its last word.
-    hung_up: CancellationToken,
+    /// The client says nothing more.
+    last_word: CancellationToken,
 }
 
 impl Conversation {
@@ -53,7 +53,7 @@ impl Conversation {
                 session,
                 lines,
                 places,
-                hung_up: CancellationToken::new(),
+                last_word: CancellationToken::new(),
             },
             queue,
         )
@@ -86,10 +86,10 @@ impl Conversation {
         }
     }
 
-    /// The client says nothing more: streams of changes, which it cannot end any more, end; waits until no request is
-    /// in flight.
+    /// The client says nothing more: waits until no request is in flight. Streams of changes have no end of their own;
+    /// they end now, or it would wait for ever.
     pub async fn settled(&self) {
-        self.hung_up.cancel();
+        self.last_word.cancel();
         let n = u32::try_from(N_REQUESTS_MAX).unwrap_or(u32::MAX);
         drop(self.places.acquire_many(n).await);
     }
@@ -183,18 +183,29 @@ impl Conversation {
     }
 
     fn go(&self, id: RequestId, mut reply: Box<Reply>, place: OwnedSemaphorePermit) {
-        let in_flight = reply
-            .lane()
-            .map(|lane| self.session.begin_as(id.clone(), lane, true));
+        let Some(lane) = reply.lane() else { return };
+        let mut in_flight = Some(self.session.begin_as(id.clone(), Arc::clone(&lane), true));
         let this = self.clone();
         self.front.tasks.spawn("client request", async move {
             loop {
-                match reply.step().await {
+                let step = tokio::select! {
+                    // Once it is taken back nothing is said of it any more. The call that it is by now may have
+                    // another lane than the one it began with.
+                    biased;
+                    () = lane.cancelled() => {
+                        reply.cancel();
+                        break;
+                    }
+                    step = reply.step() => step,
+                };
+                match step {
                     Step::Said(line) => this.send(line).await,
                     Step::Answered { said, outcome } => {
                         for line in said {
                             this.send(line).await;
                         }
+                        // With the answer the client may use its id again, and for a round it is likely to.
+                        in_flight.take();
                         this.answer(&id, &outcome).await;
                         break;
                     }
@@ -227,13 +238,14 @@ impl Conversation {
 
     async fn tell_of_changes(&self, mut listening: Listening, first: Bytes, lane: &Lane) {
         let mut next = first;
-        loop {
+        // "The receiver MUST NOT send a response" (MCP, cancellation), nor anything else.
+        while !lane.is_cancelled() {
             self.send(next).await;
             next = tokio::select! {
-                // "The receiver MUST NOT send a response" (MCP, cancellation).
+                biased;
                 () = lane.cancelled() => return,
                 () = self.front.closing.cancelled() => return self.send(listening.end()).await,
-                () = self.hung_up.cancelled() => return self.send(listening.end()).await,
+                () = self.last_word.cancelled() => return self.send(listening.end()).await,
                 line = listening.next() => line,
             };
         }

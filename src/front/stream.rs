@@ -66,6 +66,7 @@ async fn talk(front: Shared, client: UnixStream) {
         () = cut_off => {}
     }
     front.sessions.end(&session).await;
+    front.engine.parks().connection_ended(&session.id);
     drop(stream);
 }
 

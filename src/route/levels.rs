@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::listeners::LEVEL_UNTIL_SET;
 use super::router::Router;
+use crate::child::Child;
 use crate::child::outgoing::Params;
-use crate::child::{Child, Lane};
 use crate::rpc::mcp::LogLevel;
 use crate::rpc::{Raw, mcp};
 use crate::supervise::Entry;
@@ -86,10 +86,9 @@ impl Router {
     }
 
     /// A request wants log messages: the children are told where nobody has wanted as much before. Not waited for long.
-    pub async fn hear_from(&self, lane: &Lane) {
+    pub async fn hear_from(&self, wanted: LogLevel) {
         const PATIENCE: Duration = Duration::from_secs(1);
-        let wanted = lane.caller.as_ref().and_then(|caller| caller.log_level);
-        if self.listeners.is_lower_than_told(wanted) {
+        if self.listeners.is_lower_than_told(Some(wanted)) {
             drop(tokio::time::timeout(PATIENCE, self.spread_level()).await);
         }
     }

@@ -95,6 +95,13 @@ impl Listeners {
         }
     }
 
+    /// A client without a session wants log messages from this level on, or none: each of its requests says so anew.
+    pub fn set_level_of_request(&self, session: &SessionId, level: Option<LogLevel>) {
+        if let Some(session) = self.wants().sessions.get_mut(session) {
+            session.level = level;
+        }
+    }
+
     /// The level that a session has set, and what it subscribes to, with the exposed URI.
     pub fn state_of(&self, session: &SessionId) -> (Option<LogLevel>, Vec<(Resource, String)>) {
         let wants = self.wants();

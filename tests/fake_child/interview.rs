@@ -7,6 +7,8 @@
 //! | `rounds` | a list of rounds, each an object: key → `{"method":…,"params":…}`, and `withdraw`, see below |
 //! | `ms` | before the first question |
 //! | `steps` | so many steps of progress in each round, before its questions |
+//! | `log` | a log message of this level in each round, before its questions |
+//! | `strict` | legacy: an error in place of an answer ends the call in an error |
 //! | `endless` | the last round comes again and again |
 //! | `degrade` | a question that the client has not declared ends the interview, and the call is answered without it |
 //! | `undeclared` | modern: asks what the client has not declared, which no server may |
@@ -49,6 +51,8 @@ pub(crate) struct Interview {
     pub(crate) endless: bool,
     ms: u64,
     steps: u64,
+    log: Option<String>,
+    strict: bool,
     patience_ms: Option<u64>,
     answer_open: Option<Until>,
 }
@@ -216,6 +220,10 @@ impl Interviewer {
         let mut all = Vec::new();
         while let Some(round) = self.interview.round(all.len()) {
             self.progress(all.len());
+            if let Some(level) = &self.interview.log {
+                let params = json!({ "level": level, "logger": "fake-child", "data": all.len() });
+                self.world.notify("notifications/message", &params.to_string());
+            }
             let declared = self.world.client_capabilities();
             if self.interview.degrade && Interview::lacking(round, &declared).is_some() {
                 all.push(same(round.keys(), r#"{"undeclared":true}"#));
@@ -225,6 +233,7 @@ impl Interviewer {
                 .values()
                 .map(|question| self.world.ask_as(&question.method, question.params()))
                 .collect();
+            self.world.journal.note(&format!("asked {}", all.len() + 1));
             let is_last = self.interview.round(all.len() + 1).is_none();
             if let (true, Some(until)) = (is_last, &self.interview.answer_open) {
                 self.wait_until(until)?;
@@ -234,6 +243,12 @@ impl Interviewer {
             let mut answers = Answers::new();
             for ((key, question), (id, answer)) in round.iter().zip(asked) {
                 answers.insert(key.clone(), self.answer(question, &id, &answer)?);
+            }
+            let is_error = |answer: &RawValue| answer.get().starts_with(r#"{"error":"#);
+            if self.interview.strict && answers.values().any(|answer| is_error(answer)) {
+                self.world.refuse(&self.request.id, -32603, "nobody answers");
+                self.world.finish(&self.request.id);
+                return None;
             }
             all.push(answers);
         }

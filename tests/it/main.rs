@@ -28,6 +28,7 @@ mod lists;
 mod matrix;
 mod mcpctl;
 mod modern_child;
+mod modern_client;
 mod newcomers;
 mod noise;
 mod outlive;

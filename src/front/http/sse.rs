@@ -45,6 +45,7 @@ pub async fn open(State(front): State<Shared>) -> Response {
         }
         front.conversations.remove(&session.id);
         front.sessions.end(&session).await;
+        front.engine.parks().connection_ended(&session.id);
         drop(stream);
     });
     response

@@ -2,6 +2,7 @@
 //!
 //! Every wait is for a condition and has a bound.
 
+pub(crate) mod bare;
 pub(crate) mod daemon;
 pub(crate) mod dice;
 pub(crate) mod fake;
