@@ -411,10 +411,16 @@ fn assert_rounds(answer: &Value, n: u64) {
     assert_eq!(lines.len(), usize::try_from(n).unwrap(), "{answer}");
     for (line, round) in lines.iter().zip(1..) {
         assert!(
-            line.ends_with(&format!(r#""result":{{"round":{round}}}}}"#)),
+            line.ends_with(&format!(r#""model":"m","round":{round}}}}}"#)),
             "the answer to question {round} went astray: {line}"
         );
     }
+}
+
+/// A model's answer that says to which round it belongs.
+fn result_of_round(question: &Came) -> String {
+    let round = round_of(question);
+    format!(r#""result":{{"role":"assistant","content":[],"model":"m","round":{round}}}"#)
 }
 
 pub(crate) async fn two_at_once(cell: Cell) -> Outcome {
@@ -422,7 +428,7 @@ pub(crate) async fn two_at_once(cell: Cell) -> Outcome {
     let arguments = json!({ "method": "sampling/createMessage", "n": 2, "together": "yes" });
     if cell.is_bare() {
         let reply = |question: &Came| {
-            let outcome = format!(r#""result":{{"round":{}}}"#, round_of(question));
+            let outcome = result_of_round(question);
             answer_to(question, &outcome)
         };
         let (questions, answer) = peer.asked(&cell.tool("ask_many"), arguments, reply).await;
@@ -440,7 +446,7 @@ pub(crate) async fn two_at_once(cell: Cell) -> Outcome {
     }
     assert_ne!(questions[0].id(), questions[1].id());
     for question in questions.iter().rev() {
-        let outcome = format!(r#""result":{{"round":{}}}"#, round_of(question));
+        let outcome = result_of_round(question);
         peer.send(&answer_to(question, &outcome)).await;
     }
     let answer = peer.until(|came| came.id() == Some(&id)).await;
@@ -452,12 +458,7 @@ pub(crate) async fn two_at_once(cell: Cell) -> Outcome {
 pub(crate) async fn three_in_a_row(cell: Cell) -> Outcome {
     let mut peer = cell.able().await;
     let arguments = json!({ "method": "sampling/createMessage", "n": 3 });
-    let reply = |question: &Came| {
-        answer_to(
-            question,
-            &format!(r#""result":{{"round":{}}}"#, round_of(question)),
-        )
-    };
+    let reply = |question: &Came| answer_to(question, &result_of_round(question));
     let (questions, answer) = peer.asked(&cell.tool("ask_many"), arguments, reply).await;
     let rounds: Vec<u64> = questions.iter().map(round_of).collect();
     assert_eq!(rounds, [1, 2, 3]);
