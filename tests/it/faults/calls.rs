@@ -88,8 +88,14 @@ pub(super) const CASES: &[Case] = &[
         test: "faults::calls::c12_an_answer_after_the_cancel_goes_to_nobody",
     },
     Case {
+        id: "C13",
+        provoked: "a client of 2026-07-28 closes the response during a call",
+        promised: "the child is told under its own id, and whatever it still says goes to nobody",
+        test: "modern_client::calls::closing_the_response_is_taking_the_call_back",
+    },
+    Case {
         id: "C14",
-        provoked: "the client's connection breaks during a call",
+        provoked: "the connection of a client with a handshake breaks during a call",
         promised: "the call goes on, and its answer waits for the client to resume the stream",
         test: "resume::the_rest_of_a_broken_call_arrives_once_and_nothing_of_another",
     },
