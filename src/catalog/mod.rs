@@ -1,7 +1,7 @@
 //! What is on offer: the merged, ordered view that every list is served from.
 //!
 //! [`snapshot`] is what one child offers; [`part`] is the same as clients see it; [`view`] merges all of them, once a
-//! change; [`refresh`] fetches a child's lists when it is ready or says that they changed; [`merger`] makes one view
+//! change; [`refresh`] fetches a child's lists when it is ready or says that they changed; `merger` makes one view
 //! of many changes at once. A list costs no child a message.
 
 pub mod changes;
