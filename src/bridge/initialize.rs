@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Engine;
+use super::{Engine, offer};
 use crate::route::client::Profile;
 use crate::rpc::mcp::{Implementation, Revision};
 use crate::rpc::object::Object;
@@ -66,13 +66,7 @@ impl Engine {
     fn greeting_result(&self, revision: Revision, version: &str) -> Raw {
         let mut result = json!({
             "protocolVersion": version,
-            "capabilities": {
-                "tools": { "listChanged": true },
-                "prompts": { "listChanged": true },
-                "resources": { "subscribe": true, "listChanged": true },
-                "completions": {},
-                "logging": {},
-            },
+            "capabilities": offer::capabilities(),
             "serverInfo": Implementation::ourselves(),
         });
         if revision >= Revision::V2025_11_25

@@ -156,7 +156,7 @@ impl Engine {
                 begun.was_replayed = true;
                 Begun::Going(Box::new(begun))
             }
-            Returned::Lost => Begun::Answered(expired(&reply.about)),
+            Returned::Lost | Returned::Used => Begun::Answered(expired(&reply.about)),
         }
     }
 

@@ -144,18 +144,23 @@ fn note_mirrored(tool: &Raw, mirrored: &mut HashMap<String, Mirrored>) -> bool {
     }
 }
 
+/// What clients of every revision are offered, whichever servers are there: those come and go.
+pub(super) fn capabilities() -> serde_json::Value {
+    json!({
+        "tools": { "listChanged": true },
+        "prompts": { "listChanged": true },
+        "resources": { "subscribe": true, "listChanged": true },
+        "completions": {},
+        "logging": {},
+    })
+}
+
 fn discover(view: &View) -> Raw {
-    let mut result = json!({
-        "supportedVersions": SUPPORTED,
-        "capabilities": {
-            "tools": { "listChanged": true },
-            "prompts": { "listChanged": true },
-            "resources": { "subscribe": true, "listChanged": true },
-            "completions": {},
-            "logging": {},
-            "extensions": { TASKS_EXTENSION: {} },
-        },
-    });
+    let mut capabilities = capabilities();
+    if let Some(all) = capabilities.as_object_mut() {
+        all.insert("extensions".to_owned(), json!({ TASKS_EXTENSION: {} }));
+    }
+    let mut result = json!({ "supportedVersions": SUPPORTED, "capabilities": capabilities });
     if let (Some(object), Some(text)) = (result.as_object_mut(), &view.instructions) {
         object.insert("instructions".to_owned(), json!(text));
     }

@@ -29,6 +29,8 @@ pub const PARKED_MAX: Duration = Duration::from_secs(600);
 pub const N_ROUNDS_MAX: u32 = 10;
 /// Calls that wait for their clients, of all servers together.
 pub const N_PARKS_MAX: usize = 4_096;
+/// Rounds that are remembered as used.
+const N_USED_MAX: usize = 4_096;
 /// A client whose connection broke after it had answered may send the same again so soon.
 const REATTACH: Duration = Duration::from_secs(2);
 
@@ -47,6 +49,8 @@ struct Shared {
 struct Table {
     n_made: u64,
     parked: HashMap<u64, Parked>,
+    /// Rounds that clients have come back for, for as long as their states could be brought once more.
+    used: VecDeque<([u8; 16], Instant)>,
 }
 
 #[derive(Debug)]
@@ -73,8 +77,10 @@ pub struct Given {
 pub enum Returned {
     /// It goes on.
     Goes(Exchange),
-    /// It is not there any more, or the client has come back for it before.
+    /// It is not there any more.
     Lost,
+    /// The client has come back for it before: a state is good once.
+    Used,
     /// What the client brings is no answer; it may come again.
     Refused(RpcError),
 }
@@ -204,11 +210,12 @@ impl Parks {
             .get(&state.park)
             .filter(|parked| parked.nonce == state.nonce)
         else {
-            return Returned::Lost;
+            let is_used = table.used.iter().any(|(nonce, _)| *nonce == state.nonce);
+            return if is_used { Returned::Used } else { Returned::Lost };
         };
         let brought = arguments_digest(responses);
         if parked.only_with.is_some_and(|only| only != brought) {
-            return Returned::Lost;
+            return Returned::Used;
         }
         let answers = match answers_to(&parked.going.open, responses) {
             Ok(answers) => answers,
@@ -217,6 +224,7 @@ impl Parks {
         let Some(parked) = table.parked.remove(&state.park) else {
             return Returned::Lost;
         };
+        table.note_used(state.nonce, Instant::now() + PARKED_MAX);
         drop(table);
         let mut going = parked.going;
         going.client.say_anew(Arc::clone(profile));
@@ -285,6 +293,9 @@ impl Parks {
             .extract_if(|_, parked| parked.until <= now)
             .map(|(_, parked)| parked)
             .collect();
+        while table.used.front().is_some_and(|(_, until)| *until <= now) {
+            table.used.pop_front();
+        }
         drop(table);
         for parked in over {
             tracing::info!(server = ?parked.server, "a client did not come back with what it was asked");
@@ -294,6 +305,16 @@ impl Parks {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    /// At most [`N_USED_MAX`]: one that is forgotten too early is taken for lost.
+    fn note_used(&mut self, nonce: [u8; 16], until: Instant) {
+        if self.used.len() >= N_USED_MAX {
+            self.used.pop_front();
+        }
+        self.used.push_back((nonce, until));
     }
 }
 
