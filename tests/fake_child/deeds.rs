@@ -370,7 +370,7 @@ impl Call {
                 self.world.notify("notifications/progress", &params);
             }
             if !self.world.wait(&self.id, pause) {
-                return;
+                return self.dropped();
             }
         }
         self.finish(&self.arguments);
@@ -379,7 +379,14 @@ impl Call {
     pub(crate) fn finish(&self, text: &str) {
         if self.world.finish(&self.id) {
             self.answer_text(text);
+        } else {
+            self.dropped();
         }
+    }
+
+    /// It was cancelled, and from now on nothing more comes of it.
+    pub(crate) fn dropped(&self) {
+        self.world.journal.note(&format!("dropped {}", self.id));
     }
 }
 

@@ -128,7 +128,7 @@ impl Call {
             self.world.finish(&self.id);
             return self.answer_text(&line);
         } else if !self.world.wait(&self.id, before) {
-            return;
+            return self.dropped();
         }
         let method = self.text("method");
         let params = self

@@ -11,8 +11,8 @@ use super::stamp_of;
 #[derive(Debug, Default)]
 struct Question {
     stamp: String,
-    /// A call of another client was unanswered.
-    is_ambiguous: bool,
+    /// Calls of other clients on which the child worked.
+    others: Vec<String>,
     /// What came back.
     replies: Vec<Value>,
 }
@@ -27,15 +27,23 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn read(lines: &[String], seed: u64) -> Self {
-        let lines: Vec<(bool, Value)> = lines.iter().filter_map(|line| parsed(line)).collect();
+        let lines: Vec<Line> = lines.iter().filter_map(|line| parsed(line)).collect();
         let mut journal = Self {
             seed,
             questions: BTreeMap::new(),
             cancelled: BTreeSet::new(),
         };
         let (mut stamps, mut in_flight) = (BTreeMap::new(), BTreeMap::new());
-        for (is_in, message) in &lines {
-            if let Some(id) = cancelled_id(&(*is_in, message.clone())) {
+        for line in &lines {
+            let (is_in, message) = match line {
+                Line::Wire { is_in, message } => (is_in, message),
+                // Cancelled, and no longer worked on: what the child asks from now on is of another call.
+                Line::Dropped(id) => {
+                    in_flight.remove(id);
+                    continue;
+                }
+            };
+            if let Some(id) = cancelled_id(*is_in, message) {
                 let stamp: &String = stamps.get(&id).expect("cancelled is what was called");
                 journal.cancelled.insert(stamp.clone());
                 continue;
@@ -58,10 +66,11 @@ impl Journal {
                 }
                 (false, Some(_asked), Value::String(id)) => {
                     let stamp = stamp_of(&message["params"]).unwrap().to_owned();
-                    let is_ambiguous = in_flight.values().any(|other| owner(other) != owner(&stamp));
+                    let is_anothers = |other: &&String| owner(other) != owner(&stamp);
+                    let others = in_flight.values().filter(is_anothers).cloned().collect();
                     let question = Question {
                         stamp,
-                        is_ambiguous,
+                        others,
                         replies: Vec::new(),
                     };
                     journal.questions.insert(id.clone(), question);
@@ -93,7 +102,7 @@ impl Journal {
     pub(super) fn n_to_refuse(&self) -> usize {
         self.questions
             .values()
-            .filter(|question| question.is_ambiguous)
+            .filter(|question| !question.others.is_empty())
             .count()
     }
 
@@ -107,7 +116,7 @@ impl Journal {
             let answered = stamp_of(&question.replies[0]["result"]);
             assert!(answered.is_none_or(|stamp| stamp == question.stamp), "{context}");
             match put.get(question.stamp.as_str()) {
-                Some(_) if question.is_ambiguous => panic!("it was guessed whom to ask: {context}"),
+                Some(_) if !question.others.is_empty() => panic!("it was guessed whom to ask: {context}"),
                 Some(true) => assert!(answered.is_some(), "the answer was lost: {context}"),
                 Some(false) => {}
                 None if owner(&question.stamp) == ledger.who => {
@@ -130,18 +139,27 @@ fn owner(stamp: &str) -> &str {
     stamp.split('-').next().unwrap()
 }
 
-/// Whether the child heard it, and what it was.
-fn parsed(line: &str) -> Option<(bool, Value)> {
-    let (way, text) = line.split_once(' ')?;
-    let is_in = match way {
-        "in" => true,
-        "out" => false,
-        _another => return None,
-    };
-    Some((is_in, serde_json::from_str(text).ok()?))
+/// What the child noted of a call.
+enum Line {
+    /// A message that it heard, or said.
+    Wire { is_in: bool, message: Value },
+    /// It has given up a cancelled call.
+    Dropped(u64),
 }
 
-fn cancelled_id((is_in, message): &(bool, Value)) -> Option<u64> {
-    let is_it = *is_in && message["method"] == "notifications/cancelled";
+fn parsed(line: &str) -> Option<Line> {
+    let (event, text) = line.split_once(' ')?;
+    let is_in = match event {
+        "in" => true,
+        "out" => false,
+        "dropped" => return Some(Line::Dropped(text.parse().expect("our ids are numbers"))),
+        _another => return None,
+    };
+    let message = serde_json::from_str(text).ok()?;
+    Some(Line::Wire { is_in, message })
+}
+
+fn cancelled_id(is_in: bool, message: &Value) -> Option<u64> {
+    let is_it = is_in && message["method"] == "notifications/cancelled";
     message["params"]["requestId"].as_u64().filter(|_| is_it)
 }
