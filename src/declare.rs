@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::{DefinitionOrigin, Reloaded};
 use crate::config::spec::ServerSpec;
-use crate::config::{Environment, RawPolicy, Settings, read_servers, resolve};
+use crate::config::{ConfigErrors, Environment, RawPolicy, ServersFile, Settings, read_servers, resolve};
 use crate::ids::ServerName;
 use crate::registry::Registry;
 use crate::supervise::ProcessManager;
@@ -194,10 +194,23 @@ impl Declarations {
         }
     }
 
+    /// What the file says, read while nobody wrote to it.
+    async fn read(&self, environment: &Environment) -> Result<ServersFile, ConfigErrors> {
+        let file = &self.0.settings.servers_file;
+        for _look in 1..N_LOOKS_MAX {
+            self.until_written().await;
+            let before = stamp(file);
+            let read = read_servers(file, environment);
+            if stamp(file) == before {
+                return read;
+            }
+        }
+        read_servers(file, environment)
+    }
+
     /// Makes the registry's definitions of origin `file` equal to the file, if that is free of faults.
     async fn mirror(&self, environment: &Environment, problems: &mut Vec<String>) {
-        self.until_written().await;
-        let file = match read_servers(&self.0.settings.servers_file, environment) {
+        let file = match self.read(environment).await {
             Ok(file) => file,
             Err(errors) => {
                 problems.extend(errors.0.iter().map(ToString::to_string));

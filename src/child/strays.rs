@@ -2,9 +2,9 @@
 //! leash was killed, and the first process of a container gets every orphan. They are reaped, and never a child
 //! that somebody waits for.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions, waitid, waitpid};
 
@@ -14,26 +14,44 @@ use super::tree;
 
 /// The number of the first process of a machine or container.
 const FIRST: i32 = 1;
-/// The leashes that are waited for.
-static AWAITED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+/// The leashes that are waited for. Locked for as long as it takes to make one, which is milliseconds when the machine
+/// is busy: never by whoever serves clients.
+static AWAITED: Mutex<Awaiteds> = Mutex::new(Awaiteds {
+    pids: BTreeMap::new(),
+    n_made: 0,
+});
+/// Those of them that nobody waits for any more, by their keys, until the next look. Locked for a moment only.
+static OVER: Mutex<Vec<u64>> = Mutex::new(Vec::new());
+
+/// Process numbers by a key that is never used twice, as the numbers are.
+#[derive(Debug)]
+struct Awaiteds {
+    pids: BTreeMap<u64, i32>,
+    n_made: u64,
+}
 
 /// A child that is waited for, as long as this lives.
 #[derive(Debug)]
-pub(super) struct Awaited(i32);
+pub(super) struct Awaited {
+    key: u64,
+    pid: i32,
+}
 
 impl Awaited {
-    /// Makes a child that is never taken for a stray: nobody can look between its beginning and its entry.
+    /// Makes a child that is never taken for a stray: nobody can look between its beginning and its entry. Blocks.
     pub(super) fn make(spawn: impl FnOnce() -> io::Result<Child>) -> io::Result<(Child, Self)> {
         let mut all = awaited();
         let child = spawn()?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.ok_or(io::ErrorKind::NotFound)?;
-        all.insert(pid);
-        Ok((child, Self(pid)))
+        all.n_made += 1;
+        let key = all.n_made;
+        all.pids.insert(key, pid);
+        Ok((child, Self { key, pid }))
     }
 
     pub(super) fn pid(&self) -> i32 {
-        self.0
+        self.pid
     }
 }
 
@@ -49,18 +67,32 @@ pub(super) fn orphans(seen: &[tree::Seen], start: u64) -> Vec<tree::Seen> {
     }
     let awaited = awaited();
     let is_orphan =
-        |seen: &&tree::Seen| seen.parent == ourselves && seen.start >= start && !awaited.contains(&seen.pid);
+        |seen: &&tree::Seen| seen.parent == ourselves && seen.start >= start && !awaited.has(seen.pid);
     seen.iter().filter(is_orphan).copied().collect()
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        awaited().remove(&self.0);
+        over().push(self.key);
     }
 }
 
-fn awaited() -> std::sync::MutexGuard<'static, BTreeSet<i32>> {
-    AWAITED.lock().unwrap_or_else(PoisonError::into_inner)
+impl Awaiteds {
+    fn has(&self, pid: i32) -> bool {
+        self.pids.values().any(|&awaited| awaited == pid)
+    }
+}
+
+fn awaited() -> MutexGuard<'static, Awaiteds> {
+    let mut all = AWAITED.lock().unwrap_or_else(PoisonError::into_inner);
+    for key in over().drain(..) {
+        all.pids.remove(&key);
+    }
+    all
+}
+
+fn over() -> MutexGuard<'static, Vec<u64>> {
+    OVER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Takes in the orphans of the processes below: from now on they come to us and not to the first process.
@@ -101,8 +133,8 @@ impl Strays {
         self.last = dead;
     }
 
-    fn strays_among(&self, dead: &[tree::Seen], awaited: &BTreeSet<i32>) -> Vec<tree::Seen> {
-        let is_stray = |seen: &&tree::Seen| self.last.contains(seen) && !awaited.contains(&seen.pid);
+    fn strays_among(&self, dead: &[tree::Seen], awaited: &Awaiteds) -> Vec<tree::Seen> {
+        let is_stray = |seen: &&tree::Seen| self.last.contains(seen) && !awaited.has(seen.pid);
         dead.iter().filter(is_stray).copied().collect()
     }
 }
@@ -124,6 +156,10 @@ mod tests {
             last: vec![dead(5, 1), dead(6, 1), dead(7, 1)],
         };
         let now = [dead(4, 1), dead(5, 1), dead(6, 2), dead(7, 1)];
-        assert_eq!(strays.strays_among(&now, &BTreeSet::from([7])), [dead(5, 1)]);
+        let awaited = Awaiteds {
+            pids: BTreeMap::from([(1, 7)]),
+            n_made: 1,
+        };
+        assert_eq!(strays.strays_among(&now, &awaited), [dead(5, 1)]);
     }
 }

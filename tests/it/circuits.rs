@@ -143,7 +143,7 @@ async fn who_does_not_run_and_is_not_missed_says_what_a_call_would_do() {
     assert_eq!(calls("gone").await, "are refused at once (error 1003)");
     assert_eq!(
         calls("lazy").await,
-        "the first starts it and waits for it, at most 10s"
+        "the first starts it and waits for it, at most 30s"
     );
     assert_eq!(health(&daemon).await["circuits"], json!([]));
     daemon.end().await;

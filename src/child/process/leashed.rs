@@ -80,7 +80,13 @@ impl Leashed {
     /// Makes a leash, and below it a process.
     pub(super) async fn spawn(order: &Order, leaf: Option<(Leaf, u64)>) -> Result<(Self, Pipes), Failed> {
         let bytes = order.encode().ok_or(Failed::Order)?;
-        let mut made = Self::make(order, &bytes).map_err(Failed::Leash)?;
+        // Making a process blocks until it runs, for long on a busy machine; nobody else is to wait for that.
+        let (token, n_bytes) = (order.token.clone(), bytes.len());
+        let making = tokio::task::spawn_blocking(move || Self::make(token, n_bytes));
+        let mut made = match making.await {
+            Ok(made) => made.map_err(Failed::Leash)?,
+            Err(error) => return Err(Failed::Leash(io::Error::other(error))),
+        };
         made.0.leaf = leaf;
         // Dropped on the way, the leash sees its socket close, and leaves nothing.
         let answered = tokio::time::timeout(ANSWER_PATIENCE, Self::begin(made, &bytes));
@@ -89,23 +95,23 @@ impl Leashed {
             .unwrap_or_else(|_late| Err(Failed::Leash(io::ErrorKind::TimedOut.into())))
     }
 
-    fn make(order: &Order, bytes: &[u8]) -> io::Result<(Self, Pipes)> {
+    fn make(token: String, n_bytes: usize) -> io::Result<(Self, Pipes)> {
         let (ours, theirs) = Pair::pair()?;
         let (stdin, to_stdin) = io::pipe()?;
         let mut command = tokio::process::Command::new(OURSELVES);
         command
             .arg0("mcp-wrapper")
             .arg(leash::VERB)
-            .arg(server_of(&order.token))
+            .arg(server_of(&token))
             .env_clear()
-            .env(tree::LEASH, &order.token)
+            .env(tree::LEASH, &token)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let (mut leash, awaited) = Awaited::make(|| command.spawn())?;
         // With its end still open here, we would never see the leash die.
         drop(command);
-        pass(&ours, bytes.len(), &stdin.into())?;
+        pass(&ours, n_bytes, &stdin.into())?;
         ours.set_nonblocking(true)?;
         let no_pipes = || io::Error::other("the leash has no pipes");
         let stdout = leash.stdout.take().ok_or_else(no_pipes)?;
@@ -116,7 +122,7 @@ impl Leashed {
             control: UnixStream::from_std(ours)?,
             heard: Vec::with_capacity(WORD_BYTES),
             leader: 0,
-            token: order.token.clone(),
+            token,
             exit: None,
             leaf: None,
             killing: false,

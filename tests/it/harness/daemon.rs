@@ -22,7 +22,8 @@ backoff_jitter = 0.0
 eof_grace = "300ms"
 term_grace = "500ms"
 drain_timeout = "1s"
-start_timeout = "15s"
+start_timeout = "30s"
+queue_wait = "30s"
 "#;
 
 /// A project whose daemon is not started yet.

@@ -27,7 +27,7 @@ pub(crate) use peer::{Door, Peer};
 pub(crate) use sse::SseClient;
 
 /// Nothing that these tests wait for takes longer, however busy the machine is.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Looks again and again until there is something.
 #[track_caller]
