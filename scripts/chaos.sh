@@ -67,6 +67,7 @@ part trees-churn it CHURN_CYCLES="$CHURN_CYCLES" trees::p14_starts_and_stops
 part writes it CHAOS_ROUNDS="$WRITE_ROUNDS" faults::storage::kills::
 for ((n = 0; n < N_SEEDS; n++)); do
   part "seeds-$((SEED + n))-crossing" it MCP_IT_SEED="$((SEED + n))" crossing::
+  part "seeds-$((SEED + n))-meaning" it MCP_IT_SEED="$((SEED + n))" meaning::
   part "seeds-$((SEED + n))-fidelity" it MCP_IT_SEED="$((SEED + n))" fidelity::any_value::
 done
 part fuzz env RUSTFLAGS="--cfg fuzzing" CARGO_TARGET_DIR="$PWD/target/fuzz" FUZZ_SECONDS="$FUZZ_SECONDS" FUZZ_SEED="$SEED" \

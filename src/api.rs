@@ -52,12 +52,54 @@ pub struct DaemonStatus {
     pub health: String,
     /// Open client sessions.
     pub sessions: usize,
+    /// Calls whose clients were asked something in a result and have not come back with the answer, by server.
+    #[serde(default)]
+    pub parked: Vec<Parked>,
     /// The data folder.
     pub data_dir: String,
     /// The servers file.
     pub servers_file: String,
     /// What is wrong with the servers file or the registry right now; the last good state is kept.
     pub problems: Vec<String>,
+}
+
+/// Calls that wait for what their clients answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Parked {
+    /// The server that has asked.
+    pub server: ServerName,
+    /// How many of its calls wait.
+    pub n: usize,
+}
+
+/// Who is connected.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Connected {
+    /// Those with a session, the oldest first.
+    pub sessions: Vec<SessionStatus>,
+    /// Requests of clients without a session (2026-07-28 over HTTP) that are being worked on, streams of changes included.
+    pub n_requests_without: usize,
+}
+
+/// One session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// The beginning of its id: enough to name it, too little to take it over.
+    pub id: String,
+    /// `http`, `sse`, `stdio` or `mcpctl`.
+    pub door: String,
+    /// The client program and its version, as it says.
+    pub client: Option<String>,
+    /// The revision it speaks, once it has said so.
+    pub revision: Option<String>,
+    /// Milliseconds since it was opened.
+    pub age_ms: u64,
+    /// Milliseconds since its client has last shown itself; 0 while a stream or a call of it is open.
+    pub idle_ms: u64,
+    /// Requests in flight.
+    pub n_inflight: usize,
+    /// Streams to the client.
+    pub n_streams: usize,
 }
 
 /// The daemon was told to go down, and does.

@@ -71,7 +71,14 @@ pub enum Step {
         outcome: Outcome,
     },
     /// The end: the process that had asked is gone, and with it what the client has answered so far.
-    Lost(Vec<Given>),
+    Lost {
+        /// What was said last.
+        said: VecDeque<Bytes>,
+        /// The client's answers so far.
+        given: Vec<Given>,
+        /// What has become of the call.
+        outcome: Outcome,
+    },
     /// The end: the client does not want an answer any more.
     Dropped,
 }
@@ -244,15 +251,12 @@ impl Exchange {
             };
             match going.next().await {
                 Event::Said(line) => return Step::Said(line),
-                Event::Ended(answer) if going.was_lost(&answer) => {
+                Event::Ended(answer) => {
+                    let (said, was_lost) = (going.lane.finish(), going.was_lost(&answer));
                     let given = std::mem::take(&mut going.given);
                     self.going = None;
-                    return Step::Lost(given);
-                }
-                Event::Ended(answer) => {
-                    let said = going.lane.finish();
-                    self.going = None;
                     return match answer {
+                        Answer::Outcome(outcome) if was_lost => Step::Lost { said, given, outcome },
                         Answer::Outcome(outcome) => Step::Answered { said, outcome },
                         Answer::Cancelled => Step::Dropped,
                     };

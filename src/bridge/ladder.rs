@@ -18,6 +18,7 @@
 use serde_json::json;
 
 use super::mcp_headers::{BadHeader, METHOD, McpHeaders, NAME, VERSION, shown};
+use crate::route::client::Profile;
 use crate::rpc::error::code;
 use crate::rpc::mcp::{Era, LogLevel, Revision, method};
 use crate::rpc::object::Object;
@@ -54,6 +55,18 @@ pub struct Asked {
     pub log_level: Option<LogLevel>,
     /// The token under which it wants progress, as it wrote it.
     pub progress_token: Option<Raw>,
+}
+
+impl Asked {
+    /// The client as far as it told of itself.
+    pub fn profile(&self) -> Profile {
+        Profile {
+            revision: Revision::NEWEST,
+            client_info: self.client_info.clone(),
+            capabilities: self.capabilities.clone(),
+            log_level: self.log_level,
+        }
+    }
 }
 
 /// What came up the ladder.

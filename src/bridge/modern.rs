@@ -15,7 +15,7 @@ use crate::route::ClientSide;
 use crate::route::client::Profile;
 use crate::route::modern::{Fill, Keep, Scope, Told, complete_for_modern, error_for_modern, may_be_kept};
 use crate::rpc::error::code;
-use crate::rpc::mcp::{Era, Implementation, Revision, meta, method};
+use crate::rpc::mcp::{Era, Implementation, meta, method};
 use crate::rpc::object::{Object, elements};
 use crate::rpc::{Outcome, Raw, Request, RpcError};
 use uuid::Uuid;
@@ -198,12 +198,7 @@ struct Fresh<'a> {
 
 impl Fresh<'_> {
     fn profile(&self) -> Arc<Profile> {
-        Arc::new(Profile {
-            revision: Revision::NEWEST,
-            client_info: self.asked.client_info.clone(),
-            capabilities: self.asked.capabilities.clone(),
-            log_level: self.asked.log_level,
-        })
+        Arc::new(self.asked.profile())
     }
 
     /// What the client brings for the server itself goes on to it.
@@ -256,7 +251,7 @@ impl Reply {
                     let outcome = self.answered(outcome);
                     return Step::Answered { said, outcome };
                 }
-                Step::Lost(given) if !self.was_replayed && self.engine.may_replay(&self.about) => {
+                Step::Lost { given, .. } if !self.was_replayed && self.engine.may_replay(&self.about) => {
                     self.was_replayed = true;
                     let exchange = Exchange::begin(
                         &self.engine,
@@ -269,9 +264,9 @@ impl Reply {
                     self.exchange = exchange.knowing(given);
                     self.client = self.exchange.client();
                 }
-                Step::Lost(_) => {
-                    let said = std::collections::VecDeque::new();
-                    let outcome = self.answered(expired(&self.about));
+                // It may have taken effect: the client is told so as of any call whose process has ended.
+                Step::Lost { said, outcome, .. } => {
+                    let outcome = self.answered(outcome);
                     return Step::Answered { said, outcome };
                 }
                 other @ (Step::Said(_) | Step::Dropped) => return other,
@@ -291,14 +286,7 @@ impl Reply {
 
     fn profile(&self) -> Arc<Profile> {
         let known = self.client.as_ref().and_then(|client| client.profile());
-        known.unwrap_or_else(|| {
-            Arc::new(Profile {
-                revision: Revision::NEWEST,
-                client_info: self.asked.client_info.clone(),
-                capabilities: self.asked.capabilities.clone(),
-                log_level: self.asked.log_level,
-            })
-        })
+        known.unwrap_or_else(|| Arc::new(self.asked.profile()))
     }
 
     fn answered(&self, outcome: Outcome) -> Outcome {
@@ -500,7 +488,8 @@ fn completed(name: &str, result: &Raw) -> Raw {
 
 /// The call that a client comes back for is not there any more.
 fn expired(about: &About) -> Outcome {
-    const TEXT: &str = "the interaction has expired, or was answered before; make the call again";
+    const TEXT: &str = "what was asked is no longer open: it has expired, was answered before, or the gateway was restarted; nothing more \
+                        comes of that call, and a new one starts from the beginning";
     if about.method.as_str() == method::TOOLS_CALL {
         return Ok(failed_tool(TEXT));
     }

@@ -64,6 +64,12 @@ pub enum Verb {
     /// Show the daemon and what its servers do.
     #[command(after_help = "Example:\n  mcpctl status\n  mcpctl status files")]
     Status(MaybeName),
+    /// Show who is connected.
+    #[command(after_help = "Example:\n  mcpctl sessions")]
+    Sessions,
+    /// End a client's session: its calls are cancelled, its streams end. It may open another.
+    #[command(after_help = "Example:\n  mcpctl disconnect 18b004d7")]
+    Disconnect(OneSession),
     /// Show the tools on offer, under the names that clients call.
     #[command(after_help = "Example:\n  mcpctl tools files")]
     Tools(MaybeName),
@@ -187,6 +193,24 @@ pub struct OneName {
     /// The server.
     #[arg(value_parser = ServerName::parse)]
     pub name: ServerName,
+}
+
+/// One session.
+#[derive(Debug, Args)]
+pub struct OneSession {
+    /// The beginning of its id, as `mcpctl sessions` shows it.
+    #[arg(value_parser = session_id)]
+    pub id: String,
+}
+
+/// It becomes part of a path.
+fn session_id(text: &str) -> Result<String, String> {
+    let is_one = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_one {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("the id of a session is made of the digits 0-9 and a-f".to_owned())
+    }
 }
 
 /// One server, or all.

@@ -168,6 +168,7 @@ impl Conversation {
         let Some(place) = self.admit(&request).await else {
             return;
         };
+        self.session.note_said(Arc::new(asked.profile()));
         let id = request.id.compact();
         let peer = Peer {
             principal: Arc::from("line"),
@@ -209,7 +210,7 @@ impl Conversation {
                         this.answer(&id, &outcome).await;
                         break;
                     }
-                    Step::Lost(_) | Step::Dropped => break,
+                    Step::Lost { .. } | Step::Dropped => break,
                 }
             }
             drop((in_flight, place));

@@ -19,7 +19,7 @@ use crate::child::outgoing::append_on_one_line;
 use crate::rpc::RpcError;
 use crate::rpc::frame::{Line, Splitter};
 use crate::rpc::message::response_line;
-use crate::session::Session;
+use crate::session::{self, Session};
 
 /// A client that has closed its side gets what it has asked, if that comes within this time.
 const LAST_ANSWERS: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ pub async fn serve(front: Shared, mut door: Door) {
 }
 
 async fn talk(front: Shared, client: UnixStream) {
-    let session = match front.sessions.open() {
+    let session = match front.sessions.open(session::Door::Lines) {
         Ok(session) => session,
         Err(error) => return tracing::warn!(%error, "a client was refused"),
     };

@@ -11,6 +11,7 @@ use super::replay::Streams;
 use crate::child::Lane;
 use crate::ids::SessionId;
 use crate::route::ClientSide;
+use crate::route::client::Profile;
 use crate::rpc::RequestId;
 use crate::rpc::mcp::Revision;
 
@@ -25,6 +26,8 @@ pub struct Session {
     pub streams: Streams,
     /// Whether it outlives the daemon.
     pub is_kept: bool,
+    /// Through which door its client came.
+    pub door: Door,
     /// Cancelled when the session ends; its streams end with it.
     pub over: CancellationToken,
     initialized: AtomicBool,
@@ -32,19 +35,47 @@ pub struct Session {
     n_streams: AtomicUsize,
     born: Instant,
     last_used_ms: AtomicU64,
+    /// What the last request said that came without a handshake.
+    said: Mutex<Option<Arc<Profile>>>,
+}
+
+/// Doors through which clients with a session come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Streamable HTTP.
+    Http,
+    /// HTTP+SSE.
+    Sse,
+    /// Lines over one connection: the stdio shim.
+    Lines,
+    /// `mcpctl call`.
+    Control,
+}
+
+impl Door {
+    /// As it is shown to people.
+    pub fn told(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Sse => "sse",
+            Self::Lines => "stdio",
+            Self::Control => "mcpctl",
+        }
+    }
 }
 
 impl Session {
     /// A session that waits for its handshake.
-    pub fn new(now: Instant) -> Self {
-        Self::with_id(SessionId::random(), now)
+    pub fn new(door: Door, now: Instant) -> Self {
+        Self::with_id(SessionId::random(), door, now)
     }
 
     /// The same under an id of before.
-    pub fn with_id(id: SessionId, now: Instant) -> Self {
+    pub fn with_id(id: SessionId, door: Door, now: Instant) -> Self {
         Self {
             id,
             is_kept: false,
+            door,
             client: Arc::default(),
             streams: Streams::default(),
             over: CancellationToken::new(),
@@ -53,7 +84,24 @@ impl Session {
             n_streams: AtomicUsize::new(0),
             born: now,
             last_used_ms: AtomicU64::new(0),
+            said: Mutex::default(),
         }
+    }
+
+    /// A request came that needs no handshake: its client said this of itself.
+    pub fn note_said(&self, profile: Arc<Profile>) {
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(profile);
+    }
+
+    /// What is known of the client: from its handshake, or from the last request that needed none.
+    pub fn known(&self) -> Option<Arc<Profile>> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.client.profile().or(said)
+    }
+
+    /// Streams to the client that are open.
+    pub fn n_streams(&self) -> usize {
+        self.n_streams.load(Ordering::Acquire)
     }
 
     /// Whether the handshake is done.
@@ -146,7 +194,9 @@ impl Session {
             .saturating_sub(self.last_used_ms.load(Ordering::Relaxed))
     }
 
-    fn age_ms(&self, now: Instant) -> u64 {
+    /// How long it has been open, in milliseconds; of one that is older than the daemon, since its client had last shown
+    /// itself before.
+    pub fn age_ms(&self, now: Instant) -> u64 {
         u64::try_from(now.saturating_duration_since(self.born).as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -201,7 +251,7 @@ mod tests {
 
     #[test]
     fn of_two_requests_with_one_id_each_is_forgotten_by_itself() {
-        let session = Arc::new(Session::new(Instant::now()));
+        let session = Arc::new(Session::new(Door::Control, Instant::now()));
         let (one, two) = (lane(&session, 1), lane(&session, 1));
         let first = session.begin(Arc::clone(&one));
         let second = session.begin(Arc::clone(&two));
@@ -215,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_request_that_comes_after_the_end_is_cancelled() {
-        let session = Arc::new(Session::new(Instant::now()));
+        let session = Arc::new(Session::new(Door::Control, Instant::now()));
         let (before, after) = (lane(&session, 1), lane(&session, 2));
         let _first = session.begin(Arc::clone(&before));
         assert!(!before.is_cancelled());
@@ -226,7 +276,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_is_idle_only_without_streams_and_calls() {
-        let session = Arc::new(Session::new(Instant::now()));
+        let session = Arc::new(Session::new(Door::Control, Instant::now()));
         let stream = session.open_stream();
         tokio::time::advance(std::time::Duration::from_secs(7200)).await;
         assert_eq!(session.idle_ms(Instant::now()), 0);

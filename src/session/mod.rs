@@ -6,5 +6,5 @@ pub mod replay;
 pub mod sessions;
 pub mod sweep;
 
-pub use conversation::{InFlight, Session};
+pub use conversation::{Door, InFlight, Session};
 pub use sessions::Sessions;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::conversation::Session;
+use super::conversation::{Door, Session};
 use super::keep::{Keeper, Recalled};
 use crate::catalog::{Kind, View};
 use crate::ids::SessionId;
@@ -50,8 +50,8 @@ impl Sessions {
     ///
     /// # Errors
     /// `TooManySessions`.
-    pub fn open(&self) -> Result<Arc<Session>, TooManySessions> {
-        self.add(Session::new(Instant::now()))
+    pub fn open(&self, door: Door) -> Result<Arc<Session>, TooManySessions> {
+        self.add(Session::new(door, Instant::now()))
     }
 
     /// Opens one that outlives the daemon. It waits for its handshake.
@@ -59,7 +59,7 @@ impl Sessions {
     /// # Errors
     /// `TooManySessions`.
     pub fn open_kept(&self) -> Result<Arc<Session>, TooManySessions> {
-        let mut session = Session::new(Instant::now());
+        let mut session = Session::new(Door::Http, Instant::now());
         session.is_kept = true;
         self.add(session)
     }
@@ -70,7 +70,7 @@ impl Sessions {
         let born = now
             .checked_sub(Duration::from_millis(recalled.idle_ms))
             .unwrap_or(now);
-        let mut session = Session::with_id(recalled.id, born);
+        let mut session = Session::with_id(recalled.id, Door::Http, born);
         session.is_kept = true;
         let Ok(session) = self.add(session) else { return };
         session.client.introduce(recalled.profile);
@@ -170,6 +170,14 @@ impl Sessions {
             session.end();
             session.client.questions.end_all();
         }
+    }
+
+    /// All there are, the oldest first.
+    pub fn list(&self) -> Vec<Arc<Session>> {
+        let mut all: Vec<_> = self.all().values().cloned().collect();
+        let now = Instant::now();
+        all.sort_by_key(|session| std::cmp::Reverse(session.age_ms(now)));
+        all
     }
 
     /// How many there are.

@@ -14,6 +14,7 @@
 //! | `undeclared` | modern: asks what the client has not declared, which no server may |
 //! | `state` | modern: `given` (without it) or `omitted`: whether `requestState` comes with the questions |
 //! | `patience_ms` | legacy: how long it waits for an answer; progress on a question begins the time anew |
+//! | `then` | after the last round: `fail` answers with the error -32000, `die` ends the process |
 //! | `answer_open` | legacy: answers the call while the questions of the last round are open |
 //!
 //! A round without questions is only the `requestState`, in the legacy era nothing. `withdraw` (legacy) takes the
@@ -55,6 +56,7 @@ pub(crate) struct Interview {
     strict: bool,
     patience_ms: Option<u64>,
     answer_open: Option<Until>,
+    then: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -202,7 +204,15 @@ impl Interviewer {
             self.all_rounds()
         };
         // Whoever was cancelled is not answered.
-        answers.filter(|_| self.world.finish(id))
+        let answers = answers.filter(|_| self.world.finish(id))?;
+        match self.interview.then.as_str() {
+            "die" => self.world.leave(3),
+            "fail" => {
+                self.world.refuse(id, -32000, "as it was told to");
+                None
+            }
+            _ => Some(answers),
+        }
     }
 
     /// Tells of progress under the token of this request; the numbers go on growing from round to round.
@@ -215,15 +225,21 @@ impl Interviewer {
         }
     }
 
+    /// Says so in the log; in the newer era only if this request wants to hear it.
+    pub(crate) fn log(&self, round: usize) {
+        let Some(level) = &self.interview.log else { return };
+        if !self.world.is_modern() || self.world.speech.wants_log(&self.request.id, level) {
+            let params = json!({ "level": level, "logger": "fake-child", "data": round });
+            self.world.notify("notifications/message", &params.to_string());
+        }
+    }
+
     /// Asks one round after the other, as requests of our own.
     fn all_rounds(&self) -> Option<Vec<Answers>> {
         let mut all = Vec::new();
         while let Some(round) = self.interview.round(all.len()) {
             self.progress(all.len());
-            if let Some(level) = &self.interview.log {
-                let params = json!({ "level": level, "logger": "fake-child", "data": all.len() });
-                self.world.notify("notifications/message", &params.to_string());
-            }
+            self.log(all.len());
             let declared = self.world.client_capabilities();
             if self.interview.degrade && Interview::lacking(round, &declared).is_some() {
                 all.push(same(round.keys(), r#"{"undeclared":true}"#));

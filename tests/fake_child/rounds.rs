@@ -91,6 +91,7 @@ impl Interviewer {
             return Some(state.answers);
         };
         self.progress(state.round);
+        self.log(state.round);
         let round = round.clone();
         self.ask(state, &round)
     }

@@ -6,6 +6,7 @@ mod add;
 mod call;
 mod completions;
 mod disable;
+mod disconnect;
 mod enable;
 mod events;
 mod import;
@@ -13,6 +14,7 @@ mod list;
 mod logs;
 mod remove;
 mod restart;
+mod sessions;
 mod shutdown;
 mod start;
 mod status;
@@ -36,6 +38,8 @@ pub(super) async fn run(verb: Verb, context: &Context, out: &mut Out) -> Result<
         Verb::Start(args) => start::run(&args.names, context, out).await,
         Verb::Stop(args) => stop::run(&args.names, context, out).await,
         Verb::Restart(args) => restart::run(&args.names, context, out).await,
+        Verb::Sessions => sessions::run(context, out).await,
+        Verb::Disconnect(args) => disconnect::run(&args.id, context, out).await,
         Verb::Shutdown => shutdown::run(context, out).await,
         Verb::Status(args) => status::run(args.name.as_ref(), context, out).await,
         Verb::Tools(args) => tools::run(args.name.as_ref(), context, out).await,

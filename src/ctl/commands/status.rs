@@ -48,6 +48,22 @@ fn head(daemon: &DaemonStatus, look: Look) -> String {
         escaped(&daemon.data_dir),
         escaped(&daemon.servers_file),
     );
+    if !daemon.parked.is_empty() {
+        let n: usize = daemon.parked.iter().map(|parked| parked.n).sum();
+        let servers: Vec<_> = daemon
+            .parked
+            .iter()
+            .map(|parked| parked.server.as_str())
+            .collect();
+        let (calls, wait) = (words::counted(n, "call"), if n == 1 { "waits" } else { "wait" });
+        add_line(
+            &mut text,
+            &format!(
+                "{calls} of {} {wait} for what a person or a model answers",
+                servers.join(", ")
+            ),
+        );
+    }
     for problem in &daemon.problems {
         add_line(&mut text, &format!("Problem: {}", escaped(problem)));
     }

@@ -98,7 +98,7 @@ async fn stream(frames: &mpsc::Sender<Bytes>, id: &RequestId, mut reply: Box<Rep
                 }
                 return;
             }
-            Some(Step::Lost(_) | Step::Dropped) => return,
+            Some(Step::Lost { .. } | Step::Dropped) => return,
         };
         for line in lines {
             if frames.send(events::frame(&line)).await.is_err() {

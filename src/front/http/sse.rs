@@ -20,10 +20,11 @@ use crate::front::Shared;
 use crate::front::conversation::Conversation;
 use crate::rpc::error::code;
 use crate::rpc::{Incoming, RpcError};
+use crate::session::Door;
 
 /// Opens the stream, and with it the session.
 pub async fn open(State(front): State<Shared>) -> Response {
-    let session = match front.sessions.open() {
+    let session = match front.sessions.open(Door::Sse) {
         Ok(session) => session,
         Err(error) => {
             let error = RpcError::new(code::OVERLOADED, error.to_string());

@@ -123,7 +123,7 @@ async fn each_round_has_a_state_of_its_own_that_is_good_once() {
         let asked = json!({ "result": { "requestState": state } });
         let late = client.back(&params, &asked, json!({ "q1": accepted(1) })).await;
         assert_eq!(late["result"]["isError"], true, "{late}");
-        assert!(text_of(&late).contains("make the call again"), "{late}");
+        assert!(text_of(&late).contains("a new one starts"), "{late}");
     }
     assert_eq!(heard(&daemon, "a", "tools/call").len(), 1);
     daemon.end().await;

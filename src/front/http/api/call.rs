@@ -15,9 +15,10 @@ use crate::route::CallContext;
 use crate::rpc::mcp::{Revision, method};
 use crate::rpc::object::Object;
 use crate::rpc::{Raw, Request, RequestId, Text};
+use crate::session::Door;
 
 pub(super) async fn call(State(front): State<Shared>, Json(asked): Json<CallRequest>) -> Response {
-    let session = match front.sessions.open() {
+    let session = match front.sessions.open(Door::Control) {
         Ok(session) => session,
         Err(error) => return refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::refused;
-use crate::api::{DaemonStatus, Stopping};
+use crate::api::{DaemonStatus, Parked, Stopping};
 use crate::front::Shared;
 use crate::ids::ServerName;
 
@@ -28,11 +28,20 @@ pub(super) async fn status(State(front): State<Shared>) -> Response {
         url: front.url.clone(),
         health: health.status.to_owned(),
         sessions: front.sessions.len(),
+        parked: parked(&front),
         data_dir: settings.data_dir.display().to_string(),
         servers_file: settings.servers_file.display().to_string(),
         problems,
     })
     .into_response()
+}
+
+fn parked(front: &Shared) -> Vec<Parked> {
+    let counts = front.engine.parks().counts();
+    counts
+        .into_iter()
+        .map(|(server, n)| Parked { server, n })
+        .collect()
 }
 
 /// A server that is removed may take so long to go before the answer is given anyway.

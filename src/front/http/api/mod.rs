@@ -6,6 +6,7 @@ mod call;
 mod daemon;
 mod logs;
 pub(super) mod servers;
+mod sessions;
 mod tools;
 mod why;
 
@@ -32,6 +33,8 @@ pub(super) fn routes() -> axum::Router<Shared> {
         .route("/servers/{name}/restart", post(servers::restart))
         .route("/servers/{name}/why", get(why::why))
         .route("/servers/{name}/logs", get(logs::logs))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{id}/disconnect", post(sessions::disconnect))
         .route("/tools", get(tools::list))
         .route("/call", post(call::call))
         .fallback(|| async { refused(StatusCode::NOT_FOUND, "there is no such control request") })
