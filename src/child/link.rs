@@ -153,13 +153,16 @@ impl Link {
     }
 
     /// The parameters as this process needs them.
-    fn dressed(&self, params: Params, lane: Option<&Lane>) -> Params {
+    fn dressed(&self, method: &str, params: Params, lane: Option<&Lane>) -> Params {
         let Some(Modern { has_roots }) = self.modern.get() else {
             return params;
         };
         let caller = lane.and_then(|lane| lane.caller.as_deref());
         let level = lane.and_then(|lane| lane.log_level.get().copied());
-        params.with_members(modern::members(caller, level, *has_roots && lane.is_some()))
+        // Whoever asks about a task takes tasks.
+        let takes_tasks = lane.is_some_and(Lane::takes_tasks) || mcp::method::is_about_task(method);
+        let has_roots = *has_roots && lane.is_some();
+        params.with_members(modern::members(caller, level, has_roots, takes_tasks))
     }
 
     /// Asks for a stream of changes. Never waits.
@@ -266,7 +269,7 @@ impl Link {
             hard_deadline,
             reply,
         } = sending;
-        let params = self.dressed(params, reply.lane.as_deref());
+        let params = self.dressed(method.as_str(), params, reply.lane.as_deref());
         let deadline = (now + patience).min(hard_deadline);
         let id = table.calls.insert(Waiter {
             deadline,
