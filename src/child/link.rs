@@ -106,15 +106,16 @@ impl Table {
 
     /// Nobody waits for this call any more, but the child may go on with it. Whether the child is to be told.
     fn give_up(&mut self, id: WireId, reply: &ReplyTo, now: Instant) -> bool {
-        let orphan = reply.witness.as_ref().filter(|it| it.is_of_what_outlives());
+        let witness = reply.witness.as_ref();
+        let is_told = !witness.is_some_and(|it| it.is_of_what_outlives());
         if let Some(lane) = &reply.lane {
-            let newest = orphan.is_none().then(|| self.calls.newest());
+            let newest = is_told.then(|| self.calls.newest());
             self.given_up.add(id, lane.peer.clone(), newest, now);
         }
-        if let Some(orphan) = orphan {
+        if let Some(orphan) = witness.filter(|it| !is_told || it.may_outlive()) {
             self.orphans.add(id, Arc::clone(orphan));
         }
-        orphan.is_none()
+        is_told
     }
 }
 

@@ -20,7 +20,7 @@ use crate::child::hold::Work;
 use crate::child::link::Link;
 use crate::child::outgoing::Params;
 use crate::child::sending::Witness;
-use crate::child::{Call, CallError, Child};
+use crate::child::{Call, CallError, Child, Lane};
 use crate::ids::{Generation, WireId};
 use crate::rpc::error::code;
 use crate::rpc::mcp::method;
@@ -36,16 +36,51 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 const N_KEYS_MAX: usize = 256;
 
 /// Sees which process makes a task of a call, and keeps it until the task is over.
-#[derive(Debug, Default)]
-pub(super) struct Maker(OnceLock<(Generation, Arc<Work>)>);
+#[derive(Debug)]
+pub(super) struct Maker {
+    lane: Arc<Lane>,
+    made: OnceLock<(Generation, Arc<Work>)>,
+}
+
+impl Maker {
+    /// For this call.
+    pub(super) fn new(lane: &Arc<Lane>) -> Arc<Self> {
+        Arc::new(Self {
+            lane: Arc::clone(lane),
+            made: OnceLock::new(),
+        })
+    }
+}
 
 impl Witness for Maker {
     fn answered(&self, link: &Link, _id: WireId, outcome: &Outcome) {
-        let is_task = |result: &Raw| result.as_str().contains("\"taskId\"");
-        if outcome.as_ref().is_ok_and(is_task) {
-            self.0.get_or_init(|| (link.generation, Arc::new(link.work())));
+        if outcome.as_ref().ok().and_then(own_name).is_some() {
+            self.made
+                .get_or_init(|| (link.generation, Arc::new(link.work())));
         }
     }
+
+    fn may_outlive(&self) -> bool {
+        self.lane.takes_tasks()
+    }
+
+    fn answered_late(&self, link: &Link, id: WireId, outcome: &Outcome) {
+        if let Some(own) = outcome.as_ref().ok().and_then(own_name) {
+            let params = Params::Plain(Raw::of(&serde_json::json!({ "taskId": own })));
+            link.end_what_began(id, &self.lane.peer, method::TASKS_CANCEL, params);
+        }
+    }
+}
+
+/// What a server calls the task that it has made of a call; `None` where it has made none.
+fn own_name(result: &Raw) -> Option<String> {
+    // A look at the text is enough for almost every result.
+    if !result.as_str().contains("\"taskId\"") {
+        return None;
+    }
+    let result = Object::of(result)?;
+    let is_task = result.get_string("resultType").as_deref() == Some("task");
+    result.get_string("taskId").filter(|_| is_task)
 }
 
 /// A task that a server has made of a call.
@@ -64,8 +99,8 @@ impl Made {
     /// The task in an answer that says that it is one; `None` where it has no name.
     pub(super) fn of(child: &Child, maker: &Maker, outcome: &Outcome) -> Option<Self> {
         let task = outcome.as_ref().ok()?;
-        let own = Object::of(task)?.get_string("taskId")?;
-        let (generation, work) = maker.0.get()?;
+        let own = own_name(task)?;
+        let (generation, work) = maker.made.get()?;
         Some(Self {
             child: child.clone(),
             generation: *generation,

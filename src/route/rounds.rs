@@ -104,7 +104,7 @@ impl Router {
         let (mut spent, mut wait) = (Duration::ZERO, WAIT_FIRST);
         for _round in 0..=N_ROUNDS_MAX {
             let began = Instant::now();
-            let maker = self.maker(entry, is_relayed);
+            let maker = self.maker(entry, context, is_relayed);
             let call = Call {
                 method: Text::fixed(asked.method),
                 witness: maker.clone().map(|maker| -> Arc<dyn Witness> { maker }),
@@ -170,9 +170,9 @@ impl Router {
     }
 
     /// Sees which process makes a task of the call, where that is for us to know.
-    fn maker(&self, entry: &Entry, is_relayed: bool) -> Option<Arc<Maker>> {
+    fn maker(&self, entry: &Entry, context: &CallContext, is_relayed: bool) -> Option<Arc<Maker>> {
         let snapshot = self.snapshot(&entry.spec.name).filter(|_| !is_relayed)?;
-        snapshot.is_modern.then(Arc::default)
+        snapshot.is_modern.then(|| Maker::new(&context.lane))
     }
 
     /// What the client says to all that is needed: elicitations one after the other, as there is one person; the rest

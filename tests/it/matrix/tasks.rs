@@ -110,18 +110,22 @@ async fn of_the_handshake(cell: &Cell, peer: &mut Peer) {
 /// The client is asked where it waits for the end, by a request that names the task as it knows it.
 async fn asked_in_a_task(cell: &Cell, peer: &mut Peer) -> String {
     let asks = json!({ "ask": { "method": "roots/list", "params": {} } });
-    let task = made(cell, peer, asks).await;
-    let id = "\"waits\"";
+    let params = json!({ "name": cell.tool("may_work"), "arguments": asks, "task": { "ttl": 60_000 } });
+    let reply = |question: &Came| {
+        let task = &question.json()["params"]["_meta"][RELATED];
+        format!(
+            r#"{{"jsonrpc":"2.0","id":{},"result":{{"roots":[{{"uri":"file:///a"}}],"_meta":{{"{RELATED}":{task}}}}}}}"#,
+            question.id().unwrap()
+        )
+    };
+    peer.send(&request("makes", "tools/call", params)).await;
+    // It may be asked as soon as it knows of the task.
+    let mut came = peer.up_to("\"makes\"", reply).await;
+    let task = came.last().unwrap().json()["result"]["task"]["taskId"].clone();
+    let task = task.as_str().unwrap().to_owned();
     peer.send(&request("waits", "tasks/result", json!({ "taskId": task })))
         .await;
-    let came = peer
-        .up_to(id, |question| {
-            format!(
-                r#"{{"jsonrpc":"2.0","id":{},"result":{{"roots":[{{"uri":"file:///a"}}],"_meta":{{"{RELATED}":{{"taskId":"{task}"}}}}}}}}"#,
-                question.id().unwrap()
-            )
-        })
-        .await;
+    came.extend(peer.up_to("\"waits\"", reply).await);
     let questions: Vec<&Came> = came.iter().filter(|came| came.is_question()).collect();
     assert_eq!(questions.len(), 1, "{came:?}");
     let question = questions[0].json();
