@@ -142,7 +142,11 @@ fn shown(standing: &Standing) -> Raw {
     let open = standing.client.as_ref().map(|client| client.questions.after(0));
     match &standing.end {
         None => match open.filter(|open| !open.is_empty()) {
-            Some(open) => with(Status::InputRequired, "inputRequests", &input_requests(&open, key)),
+            Some(open) => with(
+                Status::InputRequired,
+                "inputRequests",
+                &input_requests(&open, key),
+            ),
             None => task(Status::Working),
         },
         Some(End::Cancelled) => task(Status::Cancelled),

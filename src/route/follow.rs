@@ -55,8 +55,7 @@ impl Maker {
 impl Witness for Maker {
     fn answered(&self, link: &Link, _id: WireId, outcome: &Outcome) {
         if outcome.as_ref().ok().and_then(own_name).is_some() {
-            self.made
-                .get_or_init(|| (link.generation, Arc::new(link.work())));
+            self.made.get_or_init(|| (link.generation, Arc::new(link.work())));
         }
     }
 

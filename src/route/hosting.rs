@@ -284,9 +284,7 @@ impl Router {
         let (Ok(_), false) = (&outcome, is_asked_in_task) else {
             return outcome;
         };
-        let ours = self
-            .task_table()
-            .host(host.about.clone(), &Raw::empty_object());
+        let ours = self.task_table().host(host.about.clone(), &Raw::empty_object());
         let end = self.came(&host.about.server, &host.context, outcome);
         self.task_table().ended(&ours, end);
         Ok(self.created(&host, &ours))

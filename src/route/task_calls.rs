@@ -205,9 +205,7 @@ impl Router {
         asked: &'static str,
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
-        if let Some(outcome) =
-            task_named(params).and_then(|ours| self.hosted_state(context, asked, &ours))
-        {
+        if let Some(outcome) = task_named(params).and_then(|ours| self.hosted_state(context, asked, &ours)) {
             return Ok(outcome);
         }
         let (ours, task, child, params) = self.task_asked_for(context, asked, params)?;
@@ -303,7 +301,7 @@ impl Router {
         let of_children = self.task_table().all_of(&lane.session, now).into_iter();
         let hosted = self.task_table().standings(&lane.home, now);
         let mut all: Vec<Listed> = of_children
-            .map(|(ours, task)| Listed::OfChild(ours, task))
+            .map(|(ours, task)| Listed::OfChild(ours, Box::new(task)))
             .collect();
         all.extend(
             hosted
@@ -399,7 +397,7 @@ impl Router {
 
 /// One of a client's tasks.
 enum Listed {
-    OfChild(String, Task),
+    OfChild(String, Box<Task>),
     Hosted(u64, Raw),
 }
 
@@ -489,7 +487,11 @@ mod tests {
             (Wish::AsItComes, AsItSeesFit, false, Way::PlainWithoutTask),
             (Wish::AsItComes, Nothing, false, Way::Plain),
         ] {
-            assert_eq!(decided(wish, makes, is_required), wanted, "{wish:?} {makes:?} {is_required}");
+            assert_eq!(
+                decided(wish, makes, is_required),
+                wanted,
+                "{wish:?} {makes:?} {is_required}"
+            );
         }
     }
 }

@@ -66,14 +66,18 @@ impl Status {
 /// A task object of 2025-11-25 in the words of the extension.
 #[must_use]
 pub fn for_extension(task: &Raw) -> Raw {
-    RENAMED.iter().fold(task.clone(), |task, (old, new)| renamed(&task, old, new))
+    RENAMED
+        .iter()
+        .fold(task.clone(), |task, (old, new)| renamed(&task, old, new))
 }
 
 /// A task object of the extension in the words of 2025-11-25.
 #[must_use]
 pub fn for_handshake(task: &Raw) -> Raw {
     let task = without(task, &OF_EXTENSION);
-    RENAMED.iter().fold(task, |task, (new, old)| renamed(&task, old, new))
+    RENAMED
+        .iter()
+        .fold(task, |task, (new, old)| renamed(&task, old, new))
 }
 
 fn renamed(task: &Raw, from: &str, to: &str) -> Raw {
@@ -127,7 +131,8 @@ pub fn created_for_extension(standing: &Standing) -> Raw {
     let kind = Raw::of(&serde_json::json!({ "resultType": "task" }));
     let task = said(&standing.heard, &standing.ours, Status::Working);
     Object::of(&task).map_or(kind.clone(), |task| {
-        task.iter().fold(kind, |all, (key, value)| with(&all, &key, &value))
+        task.iter()
+            .fold(kind, |all, (key, value)| with(&all, &key, &value))
     })
 }
 
@@ -217,13 +222,17 @@ mod tests {
         assert_eq!(over(End::Cancelled), Status::Cancelled);
         let completed = raw(r#"{"status":"completed","result":{"isError":true}}"#);
         assert_eq!(outcome_of(&completed), Some(Ok(raw(r#"{"isError":true}"#))));
-        assert_eq!(outcome_of(&raw(r#"{"status":"failed","error":{"code":1}}"#)), Some(Err(raw(r#"{"code":1}"#))));
+        assert_eq!(
+            outcome_of(&raw(r#"{"status":"failed","error":{"code":1}}"#)),
+            Some(Err(raw(r#"{"code":1}"#)))
+        );
         assert_eq!(outcome_of(&raw(r#"{"status":"completed"}"#)), None);
     }
 
     #[test]
     fn the_answer_of_the_call_says_that_it_is_a_task_and_nothing_of_its_end() {
-        let heard = r#"{"taskId":"own","status":"completed","result":{},"requestState":"s","_meta":{},"ttlMs":null}"#;
+        let heard =
+            r#"{"taskId":"own","status":"completed","result":{},"requestState":"s","_meta":{},"ttlMs":null}"#;
         let created = standing(heard, None);
         assert_eq!(
             created_for_extension(&created).as_str(),
@@ -246,7 +255,9 @@ mod tests {
 
     #[test]
     fn a_result_does_not_say_that_it_is_of_a_task() {
-        let result = raw(r#"{"resultType":"x","a":1.0,"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"own"}}}"#);
+        let result = raw(
+            r#"{"resultType":"x","a":1.0,"_meta":{"io.modelcontextprotocol/related-task":{"taskId":"own"}}}"#,
+        );
         assert_eq!(plain_result(&result).as_str(), r#"{"a":1.0}"#);
     }
 }

@@ -52,9 +52,14 @@ async fn made(client: &HttpClient, tool: &str, arguments: Value) -> String {
     let made: Value = serde_json::from_str(&client.ask(&making(1, tool, arguments)).await).unwrap();
     let task = &made["result"]["task"];
     for absent in ["resultType", "ttlMs", "pollIntervalMs", "inputRequests"] {
-        assert!(task.get(absent).is_none() && made["result"].get(absent).is_none(), "{made}");
+        assert!(
+            task.get(absent).is_none() && made["result"].get(absent).is_none(),
+            "{made}"
+        );
     }
-    let id = task["taskId"].as_str().unwrap_or_else(|| panic!("no task in {made}"));
+    let id = task["taskId"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no task in {made}"));
     assert!(!id.starts_with("task-"), "{made}");
     id.to_owned()
 }
@@ -82,7 +87,10 @@ async fn stands(client: &Bare, task: &str, status: &str) -> Value {
 
 async fn updated(client: &Bare, task: &str, answers: Value) -> Value {
     client
-        .ask("tasks/update", json!({ "taskId": task, "inputResponses": answers }))
+        .ask(
+            "tasks/update",
+            json!({ "taskId": task, "inputResponses": answers }),
+        )
         .await
 }
 
@@ -120,7 +128,11 @@ async fn a_child_of_the_older_kind_asks_in_the_task_and_no_key_stands_for_two_qu
     let left = get(&client, &task).await;
     assert_eq!(left["status"], "input_required");
     assert_eq!(
-        left["inputRequests"].as_object().unwrap().keys().collect::<Vec<_>>(),
+        left["inputRequests"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect::<Vec<_>>(),
         [&second]
     );
     updated(
@@ -135,9 +147,15 @@ async fn a_child_of_the_older_kind_asks_in_the_task_and_no_key_stands_for_two_qu
     assert!(*key != first && *key != second, "{third}");
     updated(&client, &task, json!({ key: { "action": "accept" } })).await;
     let over = stands(&client, &task, "completed").await;
-    assert!(text_of(&over).contains("rounds") && !over.to_string().contains(RELATED), "{over}");
+    assert!(
+        text_of(&over).contains("rounds") && !over.to_string().contains(RELATED),
+        "{over}"
+    );
     let heard = daemon.setup.noted("a", "decline").await;
-    assert!(heard.contains(r#""taskId":"task-1""#), "the child knows it by its own name: {heard}");
+    assert!(
+        heard.contains(r#""taskId":"task-1""#),
+        "the child knows it by its own name: {heard}"
+    );
     daemon.end().await;
 }
 
@@ -158,10 +176,7 @@ async fn those_who_listen_to_a_task_are_told_of_it_as_they_would_find_it() {
         .begin(7, "subscriptions/listen", listening(json!([task, "nobodys"])))
         .await;
     let honoured = stream.next_json().await;
-    assert_eq!(
-        honoured["params"]["notifications"],
-        json!({ "taskIds": [task] })
-    );
+    assert_eq!(honoured["params"]["notifications"], json!({ "taskIds": [task] }));
     let told = stream.next_json().await;
     assert_eq!(told["method"], "notifications/tasks");
     assert_eq!(told["params"]["_meta"][SUBSCRIPTION], 7);
@@ -169,7 +184,12 @@ async fn those_who_listen_to_a_task_are_told_of_it_as_they_would_find_it() {
     as_found.as_object_mut().unwrap().remove("resultType");
     as_found["_meta"] = told["params"]["_meta"].clone();
     assert_eq!(told["params"], as_found);
-    let key = told["params"]["inputRequests"].as_object().unwrap().keys().next().unwrap();
+    let key = told["params"]["inputRequests"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .next()
+        .unwrap();
     updated(&client, &task, json!({ key: { "action": "accept" } })).await;
     let over = loop {
         let told = stream.next_json().await;
@@ -207,7 +227,11 @@ async fn a_hosted_task_is_its_clients_alone_can_be_cancelled_and_fails_with_its_
     kill(Pid::from_raw(daemon.child_pid("a").await), Signal::SIGKILL).unwrap();
     let failed = stands(&client, &lost, "failed").await;
     assert_eq!(failed["error"]["code"], 1001, "{failed}");
-    assert_eq!(get(&client, &task).await["status"], "cancelled", "what is over stays so");
+    assert_eq!(
+        get(&client, &task).await["status"],
+        "cancelled",
+        "what is over stays so"
+    );
     daemon.end().await;
 }
 
@@ -217,7 +241,12 @@ async fn a_client_of_the_older_kind_is_asked_where_it_waits_for_the_end() {
     let client = asker(&daemon).await;
     let mut stream = client.stream().await;
     let rounds = json!([{ "x": form("One?") }, { "x": form("Two?") }]);
-    let task = made(&client, "a__must_work", json!({ "rounds": rounds, "pollIntervalMs": 20 })).await;
+    let task = made(
+        &client,
+        "a__must_work",
+        json!({ "rounds": rounds, "pollIntervalMs": 20 }),
+    )
+    .await;
     // Nobody is asked before somebody waits; how the task stands is told all the same.
     let told = stream.next_json().await;
     assert_eq!(told["method"], "notifications/tasks/status", "{told}");
@@ -258,7 +287,10 @@ async fn a_client_of_the_older_kind_is_asked_where_it_waits_for_the_end() {
     assert_eq!(result["result"]["_meta"][RELATED], json!({ "taskId": task }));
     assert!(text_of(&result).contains("rounds") && result["result"].get("resultType").is_none());
     let heard = daemon.setup.noted("a", "heard i2-x=").await;
-    assert!(heard.contains(r#"{"action":"accept","_meta":{"z":1.0}}"#), "{heard}");
+    assert!(
+        heard.contains(r#"{"action":"accept","_meta":{"z":1.0}}"#),
+        "{heard}"
+    );
     daemon.end().await;
 }
 
@@ -318,7 +350,11 @@ async fn a_tool_that_is_a_task_only_is_driven_for_clients_that_know_none() {
             json!([{ "x": form("Sure?") }])
         };
         let mut reply = client
-            .post(&call(5, "a__must_work", json!({ "rounds": asks, "pollIntervalMs": 20 })))
+            .post(&call(
+                5,
+                "a__must_work",
+                json!({ "rounds": asks, "pollIntervalMs": 20 }),
+            ))
             .await;
         if revision != "2024-11-05" {
             let question = reply.next_json().await;

@@ -88,4 +88,3 @@ impl Witness for Creation {
         }
     }
 }
-

@@ -222,13 +222,18 @@ impl Known {
         let Some(owner) = self.hosted.get(ours).map(|task| task.about.owner.clone()) else {
             return;
         };
-        let n_bytes = |known: &Self| -> usize { known.hosted_of(&owner).map(|(_, task)| task.n_bytes()).sum() };
+        let n_bytes =
+            |known: &Self| -> usize { known.hosted_of(&owner).map(|(_, task)| task.n_bytes()).sum() };
         while n_bytes(self) > RESULT_BYTES_MAX && self.forget_oldest(&owner, ours) {}
     }
 
     fn forget_oldest(&mut self, owner: &SessionId, but: &str) -> bool {
-        let over = self.hosted_of(owner).filter(|(ours, task)| !task.is_running() && *ours != but);
-        let oldest = over.min_by_key(|(_, task)| task.number).map(|(ours, _)| ours.clone());
+        let over = self
+            .hosted_of(owner)
+            .filter(|(ours, task)| !task.is_running() && *ours != but);
+        let oldest = over
+            .min_by_key(|(_, task)| task.number)
+            .map(|(ours, _)| ours.clone());
         oldest.is_some_and(|oldest| self.hosted.remove(&oldest).is_some())
     }
 }
@@ -402,7 +407,10 @@ mod tests {
         let after = table.standing(&owner, &ours).unwrap();
         assert!(after.version > before.version);
         let heard: serde_json::Value = after.heard.read().unwrap();
-        assert_eq!((&heard["statusMessage"], &heard["pollIntervalMs"]), (&"half".into(), &7.into()));
+        assert_eq!(
+            (&heard["statusMessage"], &heard["pollIntervalMs"]),
+            (&"half".into(), &7.into())
+        );
     }
 
     #[tokio::test(start_paused = true)]

@@ -68,7 +68,10 @@ impl TaskTable {
         let mut known = self.known();
         known.forget_old(now);
         let n_running = known.of(session).filter(|(_, task)| task.is_running()).count();
-        let n_hosted = known.hosted_of(session).filter(|(_, task)| task.is_running()).count();
+        let n_hosted = known
+            .hosted_of(session)
+            .filter(|(_, task)| task.is_running())
+            .count();
         self.count(&known);
         n_running + n_hosted < N_TASKS_MAX
     }

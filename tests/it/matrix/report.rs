@@ -96,7 +96,8 @@ fn cell(passed: &Passed) -> String {
 
 fn features(ran: &[Ran]) -> String {
     let mut text =
-        "### Features\n\n| feature | what is asserted | passed | not defined |\n|---|---|---|---|\n".to_owned();
+        "### Features\n\n| feature | what is asserted | passed | not defined |\n|---|---|---|---|\n"
+            .to_owned();
     for (at, feature) in FEATURES.iter().enumerate() {
         let of_it: Vec<_> = ran.iter().filter(|one| one.feature == at).collect();
         let passed = |one: &&&Ran| matches!(one.outcome, Ok(Outcome::Pass(_)));
