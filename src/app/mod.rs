@@ -256,6 +256,7 @@ impl House {
             manager.directory(),
             catalog.clone(),
             Arc::new(Listeners::default()),
+            inner.clone(),
         );
         let sessions = Sessions::new(router.clone());
         let backward = Backward::new(router.clone(), catalog.clone(), inner.clone(), events.clone());

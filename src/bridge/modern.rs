@@ -69,9 +69,13 @@ impl Engine {
             method::DISCOVER => return Ok(Begun::Answered(Ok(offer().discover.clone()))),
             method::LISTEN => return Ok(Begun::Listen(request.params)),
             method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ | method::COMPLETE => {}
-            about_task if tasks_ext::is_about_task(about_task) => {
+            about_task if method::is_about_task(about_task) => {
+                tasks_ext::demand(&asked)?;
+                if let Some(outcome) = self.hosted(&peer.home, &request) {
+                    return Ok(Begun::Answered(outcome.map(|result| completed(name, &result))));
+                }
                 let mut about = about(peer, &request);
-                about.to = Some(tasks_ext::own(self.parks.keys(), peer, &asked, &mut request)?);
+                about.to = Some(tasks_ext::own(self.parks.keys(), peer, &mut request)?);
                 let brought = Brought::take(&mut request);
                 return Ok(self.go(peer, request, asked, about, brought));
             }
@@ -340,7 +344,10 @@ impl Reply {
         }
         let named = Object::of(&result).and_then(|result| result.get_string("resultType"));
         let of_call = || {
-            let is_task = named.as_deref() == Some("task");
+            // The id of a hosted task is ours already.
+            let id = Object::of(&result).and_then(|result| result.get_string("taskId"));
+            let is_hosted = id.is_some_and(|id| self.engine.router.task_table().is_hosted(&id));
+            let is_task = named.as_deref() == Some("task") && !is_hosted;
             let view = self.engine.router.view();
             let owner = view
                 .list(Kind::Tools)

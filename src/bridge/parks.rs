@@ -217,7 +217,7 @@ impl Parks {
         if parked.only_with.is_some_and(|only| only != brought) {
             return Returned::Used;
         }
-        let answers = match answers_to(&parked.going.open, responses) {
+        let answers = match answers_to(&parked.going.open, responses, key) {
             Ok(answers) => answers,
             Err(error) => return Returned::Refused(error),
         };
@@ -336,7 +336,17 @@ impl Going {
 
 /// The result that asks a client (MCP 2026-07-28, multi round-trip requests).
 fn asking(open: &[Collected], sealed: &str) -> Raw {
-    let requests = open.iter().fold(Raw::empty_object(), |requests, question| {
+    let requests = input_requests(open, key);
+    let result = Raw::of(&json!({ "resultType": "input_required", "requestState": sealed }));
+    Object::of(&result).map_or_else(
+        || result.clone(),
+        |result| result.with("inputRequests", &requests),
+    )
+}
+
+/// Questions as a client is told of them, under these keys.
+pub(super) fn input_requests(open: &[Collected], key: impl Fn(&Collected) -> String) -> Raw {
+    open.iter().fold(Raw::empty_object(), |requests, question| {
         let request = Raw::of(&json!({ "method": question.asked }));
         let params = question.params.as_ref().map(without_id);
         let request = match (Object::of(&request), params) {
@@ -344,12 +354,7 @@ fn asking(open: &[Collected], sealed: &str) -> Raw {
             _without => request,
         };
         Object::of(&requests).map_or_else(|| requests.clone(), |all| all.with(&key(question), &request))
-    });
-    let result = Raw::of(&json!({ "resultType": "input_required", "requestState": sealed }));
-    Object::of(&result).map_or_else(
-        || result.clone(),
-        |result| result.with("inputRequests", &requests),
-    )
+    })
 }
 
 /// An elicitation by url has an id only where the client has a handshake.
@@ -362,7 +367,11 @@ fn key(question: &Collected) -> String {
 }
 
 /// The answers among what a client brings; what it was not asked is passed over.
-fn answers_to(open: &[Collected], responses: Option<&Raw>) -> Result<Vec<(u64, Raw)>, RpcError> {
+pub(super) fn answers_to(
+    open: &[Collected],
+    responses: Option<&Raw>,
+    key: impl Fn(&Collected) -> String,
+) -> Result<Vec<(u64, Raw)>, RpcError> {
     let Some(responses) = responses else {
         return Ok(Vec::new());
     };

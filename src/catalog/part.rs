@@ -56,13 +56,12 @@ pub(super) enum TaskSupport {
 impl Part {
     /// What a server offers, with its names exposed so.
     pub fn new(server: ServerName, naming: Naming, snapshot: Arc<Snapshot>) -> Self {
-        let makes_tasks = snapshot.makes_tasks();
-        let is_modern = snapshot.is_modern;
+        let traits = Traits::of(&snapshot);
         let all = |kind| {
             let items = snapshot.items(kind).iter();
             let prepared = items.map(|item| {
                 let key = names::exposed(server.as_str(), &naming.prefix, &item.key);
-                offered(kind, item, key, makes_tasks, is_modern)
+                offered(kind, item, key, traits)
             });
             prepared.collect()
         };
@@ -94,24 +93,45 @@ impl Part {
 
     /// An item of this server under another key.
     pub(super) fn offered(&self, kind: Kind, item: &Item, key: String) -> Offered {
-        let snapshot = &self.snapshot;
-        offered(kind, item, key, snapshot.makes_tasks(), snapshot.is_modern)
+        offered(kind, item, key, Traits::of(&self.snapshot))
     }
 }
 
-fn offered(kind: Kind, item: &Item, key: String, makes_tasks: bool, is_modern: bool) -> Offered {
+/// What a server is like, as far as its items are shown differently for it.
+#[derive(Debug, Clone, Copy)]
+struct Traits {
+    is_modern: bool,
+    makes_tasks: bool,
+    extends_tasks: bool,
+}
+
+impl Traits {
+    fn of(snapshot: &Snapshot) -> Self {
+        Self {
+            is_modern: snapshot.is_modern,
+            makes_tasks: snapshot.makes_tasks(),
+            extends_tasks: snapshot.extends_tasks(),
+        }
+    }
+}
+
+fn offered(kind: Kind, item: &Item, key: String, traits: Traits) -> Offered {
     let raw = if key == item.key {
         item.raw.clone()
     } else {
         renamed(kind, item, &key)
     };
-    let (tasks, raw) = task_support(kind, makes_tasks, raw);
-    let is_wrapped = is_modern && kind == Kind::Tools && eras::is_wrapped(&raw);
-    let (raw, modern) = if is_wrapped {
-        (eras::tool_for_legacy(&raw, None), Some(raw))
+    let (tasks, raw) = task_support(kind, traits.makes_tasks, raw);
+    let may_be_task = traits.extends_tasks && kind == Kind::Tools;
+    let is_wrapped = traits.is_modern && kind == Kind::Tools && eras::is_wrapped(&raw);
+    let (raw, modern) = if is_wrapped || may_be_task {
+        // Whichever of its calls becomes a task the server decides, so any may.
+        let support = may_be_task.then_some("optional");
+        (eras::tool_for_legacy(&raw, support), Some(raw))
     } else {
         (raw, None)
     };
+    let tasks = if may_be_task { TaskSupport::Said } else { tasks };
     let before_tasks = (tasks != TaskSupport::Unsaid).then(|| without_execution(&raw));
     Offered {
         key,

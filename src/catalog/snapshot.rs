@@ -129,6 +129,15 @@ impl Snapshot {
             .is_some()
     }
 
+    /// Whether it makes tasks of calls as it sees fit (extension of 2026-07-28).
+    pub fn extends_tasks(&self) -> bool {
+        let part = |whole: &Raw, key| Object::of(whole)?.get(key).filter(Raw::is_object);
+        self.is_modern
+            && part(&self.capabilities, "extensions")
+                .and_then(|extensions| part(&extensions, mcp::TASKS_EXTENSION))
+                .is_some()
+    }
+
     /// The items of a kind.
     pub fn items(&self, kind: Kind) -> &[Item] {
         match kind {

@@ -47,6 +47,10 @@ pub struct Lane {
     spoken: AtomicBool,
     /// Whether the process that was called last needs no handshake.
     answered_by_modern: AtomicBool,
+    /// Whether the server is told that the caller takes tasks (2026-07-28), whatever the caller itself has said.
+    takes_tasks: AtomicBool,
+    /// Our id of the task that the call has become for its client, where what it asks belongs to that.
+    pub task: OnceLock<String>,
     /// The highest progress that was passed on, as bits.
     progress: AtomicU64,
     n_questions: AtomicUsize,
@@ -70,6 +74,8 @@ impl Lane {
             cancel_bell: Notify::new(),
             spoken: AtomicBool::new(false),
             answered_by_modern: AtomicBool::new(false),
+            takes_tasks: AtomicBool::new(false),
+            task: OnceLock::new(),
             progress: AtomicU64::new(f64::NEG_INFINITY.to_bits()),
             n_questions: AtomicUsize::new(0),
         }
@@ -130,6 +136,16 @@ impl Lane {
     /// Whether the process that was called last needs no handshake: what it says of its result counts.
     pub fn is_answered_by_modern(&self) -> bool {
         self.answered_by_modern.load(Ordering::Acquire)
+    }
+
+    /// From now on its server is told that the caller takes tasks (2026-07-28): somebody here follows them.
+    pub fn take_tasks(&self) {
+        self.takes_tasks.store(true, Ordering::Release);
+    }
+
+    /// Whether its server is told that the caller takes tasks, whatever the caller itself has said.
+    pub fn takes_tasks(&self) -> bool {
+        self.takes_tasks.load(Ordering::Acquire)
     }
 
     /// Whether this progress is more than all before it: one call may be several to its server.

@@ -106,15 +106,16 @@ impl Table {
 
     /// Nobody waits for this call any more, but the child may go on with it. Whether the child is to be told.
     fn give_up(&mut self, id: WireId, reply: &ReplyTo, now: Instant) -> bool {
-        let orphan = reply.witness.as_ref().filter(|it| it.is_of_what_outlives());
+        let witness = reply.witness.as_ref();
+        let is_told = !witness.is_some_and(|it| it.is_of_what_outlives());
         if let Some(lane) = &reply.lane {
-            let newest = orphan.is_none().then(|| self.calls.newest());
+            let newest = is_told.then(|| self.calls.newest());
             self.given_up.add(id, lane.peer.clone(), newest, now);
         }
-        if let Some(orphan) = orphan {
+        if let Some(orphan) = witness.filter(|it| !is_told || it.may_outlive()) {
             self.orphans.add(id, Arc::clone(orphan));
         }
-        orphan.is_none()
+        is_told
     }
 }
 
@@ -153,13 +154,16 @@ impl Link {
     }
 
     /// The parameters as this process needs them.
-    fn dressed(&self, params: Params, lane: Option<&Lane>) -> Params {
+    fn dressed(&self, method: &str, params: Params, lane: Option<&Lane>) -> Params {
         let Some(Modern { has_roots }) = self.modern.get() else {
             return params;
         };
         let caller = lane.and_then(|lane| lane.caller.as_deref());
         let level = lane.and_then(|lane| lane.log_level.get().copied());
-        params.with_members(modern::members(caller, level, *has_roots && lane.is_some()))
+        // Whoever asks about a task takes tasks.
+        let takes_tasks = lane.is_some_and(Lane::takes_tasks) || mcp::method::is_about_task(method);
+        let has_roots = *has_roots && lane.is_some();
+        params.with_members(modern::members(caller, level, has_roots, takes_tasks))
     }
 
     /// Asks for a stream of changes. Never waits.
@@ -266,7 +270,7 @@ impl Link {
             hard_deadline,
             reply,
         } = sending;
-        let params = self.dressed(params, reply.lane.as_deref());
+        let params = self.dressed(method.as_str(), params, reply.lane.as_deref());
         let deadline = (now + patience).min(hard_deadline);
         let id = table.calls.insert(Waiter {
             deadline,

@@ -5,14 +5,20 @@
 
 use super::caller::Profile;
 use crate::rpc::Raw;
-use crate::rpc::mcp::{Implementation, LogLevel, Revision, meta};
+use crate::rpc::mcp::{Implementation, LogLevel, Revision, TASKS_EXTENSION, meta};
 use crate::rpc::object::Object;
 
 /// The members of `_meta`, each with a comma before it: they follow our progress token.
 ///
 /// `caller`: on whose behalf it is asked; `None` for requests of our own. `has_roots`: the operator has named folders,
-/// which are told to whom no client tells of its own.
-pub fn members(caller: Option<&Profile>, level: Option<LogLevel>, has_roots: bool) -> Vec<u8> {
+/// which are told to whom no client tells of its own. `takes_tasks`: whatever the caller has said, tasks are followed
+/// on its behalf.
+pub fn members(
+    caller: Option<&Profile>,
+    level: Option<LogLevel>,
+    has_roots: bool,
+    takes_tasks: bool,
+) -> Vec<u8> {
     let mut text = Vec::with_capacity(256);
     put(
         &mut text,
@@ -21,6 +27,7 @@ pub fn members(caller: Option<&Profile>, level: Option<LogLevel>, has_roots: boo
     );
     let can = caller.map_or_else(Raw::empty_object, capabilities);
     let can = if has_roots { with_roots(can) } else { can };
+    let can = if takes_tasks { with_tasks(can) } else { can };
     put(&mut text, meta::CLIENT_CAPABILITIES, &can);
     let info = caller.and_then(|caller| caller.client_info.clone());
     let info = info.unwrap_or_else(|| Raw::of(&Implementation::ourselves()));
@@ -71,6 +78,22 @@ fn with_roots(capabilities: Raw) -> Raw {
     }
 }
 
+fn with_tasks(capabilities: Raw) -> Raw {
+    let Some(all) = Object::of(&capabilities) else {
+        return capabilities;
+    };
+    let extensions = all
+        .get("extensions")
+        .filter(Raw::is_object)
+        .unwrap_or_else(Raw::empty_object);
+    match Object::of(&extensions) {
+        Some(known) if known.get(TASKS_EXTENSION).is_none() => {
+            all.with("extensions", &known.with(TASKS_EXTENSION, &Raw::empty_object()))
+        }
+        _declared => capabilities.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,7 +103,7 @@ mod tests {
     }
 
     fn said(caller: Option<&Profile>, level: Option<LogLevel>, has_roots: bool) -> serde_json::Value {
-        let members = String::from_utf8(members(caller, level, has_roots)).unwrap();
+        let members = String::from_utf8(members(caller, level, has_roots, false)).unwrap();
         serde_json::from_str(&format!("{{\"progressToken\":1{members}}}")).unwrap()
     }
 
@@ -126,6 +149,23 @@ mod tests {
             let wanted: serde_json::Value = serde_json::from_str(wanted).unwrap();
             assert_eq!(said[meta::CLIENT_CAPABILITIES], wanted, "{declared}");
             assert_eq!(said[meta::CLIENT_INFO]["name"], "c");
+        }
+    }
+
+    #[test]
+    fn tasks_that_are_followed_here_are_declared_beside_what_the_caller_declares() {
+        for (declared, wanted) in [
+            ("{}", r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#),
+            (
+                r#"{"extensions":{"x":{"y":1.0}}}"#,
+                r#"{"extensions":{"x":{"y":1.0},"io.modelcontextprotocol/tasks":{}}}"#,
+            ),
+            (
+                r#"{"extensions":{"io.modelcontextprotocol/tasks":{"z":1}}}"#,
+                r#"{"extensions":{"io.modelcontextprotocol/tasks":{"z":1}}}"#,
+            ),
+        ] {
+            assert_eq!(with_tasks(raw(declared)).as_str(), wanted);
         }
     }
 

@@ -43,6 +43,12 @@ pub trait Witness: Send + Sync + fmt::Debug {
         false
     }
 
+    /// Whether what the call begins may outlive it although it is taken back on the wire: the answer may have been on
+    /// its way, and then it says what there is to end.
+    fn may_outlive(&self) -> bool {
+        false
+    }
+
     /// The answer has come after all, to a call that nobody waits for any more. Never waits.
     fn answered_late(&self, _link: &Link, _id: WireId, _outcome: &Outcome) {}
 }

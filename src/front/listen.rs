@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::Shared;
 use crate::bridge::exchange::Peer;
 use crate::bridge::ladder::Asked;
+use crate::bridge::tasks_ext;
 use crate::catalog::View;
 use crate::child::Lane;
 use crate::ids::SessionId;
@@ -26,6 +27,8 @@ use crate::session::sessions::changed;
 const CONFIRMING: Duration = Duration::from_secs(1);
 /// Resources that one stream may tell of.
 pub const N_RESOURCES_MAX: usize = 1_000;
+/// Tasks that one stream may tell of.
+pub const N_TASKS_MAX: usize = 1_000;
 
 /// One stream of changes.
 #[derive(Debug)]
@@ -39,6 +42,10 @@ pub struct Listening {
     before: Arc<View>,
     /// Methods of lists that have changed and that the client has not been told of.
     due: Vec<&'static str>,
+    home: SessionId,
+    /// Tasks that are told of, each with the number of what was told last.
+    tasks: Vec<(String, u64)>,
+    task_changes: watch::Receiver<u64>,
 }
 
 /// What a client wants to hear of.
@@ -48,6 +55,7 @@ struct Wanted {
     prompts: bool,
     resources: bool,
     uris: Option<Vec<String>>,
+    task_ids: Option<Vec<String>>,
 }
 
 impl Listening {
@@ -63,6 +71,9 @@ impl Listening {
         params: Option<&Raw>,
     ) -> Result<(Self, Bytes), RpcError> {
         let wanted = Wanted::read(params)?;
+        if wanted.task_ids.is_some() {
+            tasks_ext::demand(&asked).map_err(|refused| refused.error)?;
+        }
         let profile = Arc::new(Profile {
             revision: Revision::NEWEST,
             client_info: asked.client_info,
@@ -84,7 +95,11 @@ impl Listening {
             views,
             before,
             due: Vec::new(),
+            home: peer.home.clone(),
+            tasks: Vec::new(),
+            task_changes: front.engine.router().task_table().changes(),
         };
+        listening.follow_tasks();
         listening.subscribe(peer, profile).await;
         let honoured = listening.tagged(json!({ "notifications": listening.wanted.shown() }));
         let line = notification_line(method::ACKNOWLEDGED, Some(&honoured));
@@ -118,6 +133,29 @@ impl Listening {
         self.wanted.uris = Some(agreed);
     }
 
+    /// Tasks that are not the client's, and those of which their servers alone could tell, are left out of what is
+    /// honoured: the client asks after them. The others are told of at once, as they stand.
+    fn follow_tasks(&mut self) {
+        let Some(ids) = &mut self.wanted.task_ids else {
+            return;
+        };
+        let engine = &self.front.engine;
+        ids.retain(|id| engine.hosted_task(&self.home, id).is_some());
+        self.tasks = ids.iter().map(|id| (id.clone(), 0)).collect();
+    }
+
+    /// A task that stands differently than it was told.
+    fn changed_task(&mut self) -> Option<Bytes> {
+        let engine = &self.front.engine;
+        let (known, (version, task)) = self.tasks.iter_mut().find_map(|(id, known)| {
+            let now = engine.hosted_task(&self.home, id)?;
+            (now.0 != *known).then_some((known, now))
+        })?;
+        *known = version;
+        let params = self.with_id(&task);
+        Some(notification_line(method::TASK_CHANGED, Some(&params)))
+    }
+
     /// The next message on the stream.
     ///
     /// # Cancel safety
@@ -128,7 +166,11 @@ impl Listening {
                 let params = self.tagged(json!({}));
                 return notification_line(method, Some(&params));
             }
+            if let Some(line) = self.changed_task() {
+                return line;
+            }
             tokio::select! {
+                Ok(()) = self.task_changes.changed() => {}
                 uri = self.client.outbox.next_updated() => {
                     let params = self.tagged(json!({ "uri": uri }));
                     return notification_line(method::RESOURCE_UPDATED, Some(&params));
@@ -154,13 +196,16 @@ impl Listening {
 
     /// An object with the id of the stream in its metadata.
     fn tagged(&self, object: serde_json::Value) -> Raw {
+        self.with_id(&Raw::of(&object))
+    }
+
+    fn with_id(&self, object: &Raw) -> Raw {
         let id = Raw::trusted(format!(
             r#"{{"{}":{}}}"#,
             meta::SUBSCRIPTION_ID,
             self.id.raw().as_str()
         ));
-        let object = Raw::of(&object);
-        Object::of(&object).map_or_else(|| object.clone(), |object| object.with("_meta", &id))
+        Object::of(object).map_or_else(|| object.clone(), |object| object.with("_meta", &id))
     }
 }
 
@@ -188,30 +233,29 @@ impl Wanted {
                 .read::<bool>()
                 .map_err(|_| bad(&format!("`notifications.{key}` must be a boolean"))),
         };
-        let uris = match filter.get("resourceSubscriptions").filter(|uris| !uris.is_null()) {
-            None => None,
-            Some(uris) => {
-                let uris = elements(&uris).and_then(|uris| {
-                    uris.iter()
-                        .map(|uri| uri.as_string().map(std::borrow::Cow::into_owned))
-                        .collect::<Option<Vec<String>>>()
-                });
-                let uris = uris.ok_or_else(|| {
-                    bad("`notifications.resourceSubscriptions` must be an array of strings")
-                })?;
-                if uris.len() > N_RESOURCES_MAX {
-                    return Err(bad(&format!(
-                        "at most {N_RESOURCES_MAX} resources can be listened to at once"
-                    )));
-                }
-                Some(uris)
+        let texts = |key: &str, what: &str, n_max: usize| {
+            let Some(texts) = filter.get(key).filter(|texts| !texts.is_null()) else {
+                return Ok(None);
+            };
+            let texts = elements(&texts).and_then(|texts| {
+                texts
+                    .iter()
+                    .map(|text| text.as_string().map(std::borrow::Cow::into_owned))
+                    .collect::<Option<Vec<String>>>()
+            });
+            let texts =
+                texts.ok_or_else(|| bad(&format!("`notifications.{key}` must be an array of strings")))?;
+            if texts.len() > n_max {
+                return Err(bad(&format!("at most {n_max} {what} can be listened to at once")));
             }
+            Ok(Some(texts))
         };
         Ok(Self {
             tools: flag("toolsListChanged")?,
             prompts: flag("promptsListChanged")?,
             resources: flag("resourcesListChanged")?,
-            uris,
+            uris: texts("resourceSubscriptions", "resources", N_RESOURCES_MAX)?,
+            task_ids: texts("taskIds", "tasks", N_TASKS_MAX)?,
         })
     }
 
@@ -238,6 +282,9 @@ impl Wanted {
         if let Some(uris) = &self.uris {
             shown.insert("resourceSubscriptions".to_owned(), json!(uris));
         }
+        if let Some(ids) = &self.task_ids {
+            shown.insert("taskIds".to_owned(), json!(ids));
+        }
         serde_json::Value::Object(shown)
     }
 }
@@ -253,7 +300,7 @@ mod tests {
 
     #[test]
     fn what_is_wanted_is_read_and_shown_again_and_nothing_is_added() {
-        let all = r#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":["a://b"]}"#;
+        let all = r#"{"toolsListChanged":true,"promptsListChanged":true,"resourcesListChanged":true,"resourceSubscriptions":["a://b"],"taskIds":["t"]}"#;
         let wanted = read(&format!(r#"{{"notifications":{all}}}"#)).unwrap();
         assert_eq!(
             wanted.shown(),
@@ -274,6 +321,7 @@ mod tests {
             r#"{"notifications":{"toolsListChanged":1}}"#,
             r#"{"notifications":{"resourceSubscriptions":"a"}}"#,
             r#"{"notifications":{"resourceSubscriptions":[1]}}"#,
+            r#"{"notifications":{"taskIds":{}}}"#,
         ] {
             assert!(read(text).is_err(), "{text}");
         }

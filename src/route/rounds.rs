@@ -5,6 +5,7 @@
 //! made again until it is answered. A client of 2026-07-28 gets what is needed as it came, with the mark of who asks.
 //! Source: MCP 2026-07-28, basic patterns, "Multi Round-Trip Requests".
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -13,11 +14,17 @@ use tokio::time::Instant;
 use super::client::Profile;
 use super::context::CallContext;
 use super::error::RouteError;
+use super::follow::{Made, Maker};
 use super::modern::{Told, error_for_legacy, strip_for_legacy, wrap_structured};
+use super::needs::{
+    Kind, Need, Needs, aborted, again, faulty, kind_of, wants_tasks_taken, with_elicitation_id,
+    without_result_type,
+};
 use super::questions::{Back, Question};
 use super::router::Router;
-use super::{ask, roots};
+use super::{ask, related, roots};
 use crate::catalog::eras::is_wrapped;
+use crate::child::sending::Witness;
 use crate::child::{Call, CallError, Child};
 use crate::rpc::error::code;
 use crate::rpc::mcp::method;
@@ -27,8 +34,6 @@ use crate::supervise::Entry;
 
 /// Times that one call may be made again.
 pub(super) const N_ROUNDS_MAX: u32 = 10;
-/// Things that a server may need in one round.
-const N_NEEDS_MAX: usize = 32;
 /// How long to wait before a call is made again for which nothing is needed but time: at first, and at most.
 const WAIT_FIRST: Duration = Duration::from_millis(250);
 const WAIT_MAX: Duration = Duration::from_secs(4);
@@ -48,49 +53,43 @@ pub(super) struct Asked<'a> {
     pub(super) repeatable: bool,
 }
 
-/// What a result is.
-#[derive(Debug, PartialEq, Eq)]
-enum Kind {
-    Complete,
-    /// A task that was made of the call, or how one stands.
-    Task,
-    /// Something is needed first.
-    Needs(Needs),
-    /// No kind that we know, or not as it must be.
-    Bad(String),
-}
-
-/// What a server needs before it goes on.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Needs {
-    all: Vec<Need>,
-    /// To be given back as it came.
-    state: Option<Raw>,
-}
-
-/// One thing that only the client can give.
-#[derive(Debug, PartialEq, Eq)]
-struct Need {
-    key: String,
-    asked: String,
-    params: Option<Raw>,
+/// What has become of a call.
+pub(super) enum Came {
+    Outcome(Outcome),
+    /// A task, which the client knows nothing of.
+    Task(Made),
 }
 
 /// Why a round could not be finished.
-enum Stopped {
+pub(super) enum Stopped {
     /// The client's error, or ours on its behalf.
     Error(Raw),
     Route(RouteError),
 }
 
 impl Router {
-    /// Calls a server, and calls it again with what it needs, until it answers.
+    /// Calls a server until it answers. A task that it makes of the call is followed to its end.
     pub(super) async fn in_rounds(
         &self,
         entry: &Entry,
         context: &CallContext,
         asked: Asked<'_>,
     ) -> Result<Outcome, RouteError> {
+        let made = match self.rounds(entry, context, asked).await? {
+            Came::Outcome(outcome) => return Ok(outcome),
+            Came::Task(made) => made,
+        };
+        let followed = Box::pin(self.follow(entry, context, &made)).await?;
+        Ok(self.crossed(entry, asked, followed.outcome()))
+    }
+
+    /// Calls a server, and calls it again with what it needs, until it answers.
+    pub(super) async fn rounds(
+        &self,
+        entry: &Entry,
+        context: &CallContext,
+        asked: Asked<'_>,
+    ) -> Result<Came, RouteError> {
         let child = self.child_for(entry, context)?;
         let is_relayed = context
             .lane
@@ -105,10 +104,12 @@ impl Router {
         let (mut spent, mut wait) = (Duration::ZERO, WAIT_FIRST);
         for _round in 0..=N_ROUNDS_MAX {
             let began = Instant::now();
+            let maker = self.maker(entry, context, is_relayed);
             let call = Call {
                 method: Text::fixed(asked.method),
+                witness: maker.clone().map(|maker| -> Arc<dyn Witness> { maker }),
                 params: self.marked(entry, context, params.as_ref()),
-                lane: Some(std::sync::Arc::clone(&context.lane)),
+                lane: Some(Arc::clone(&context.lane)),
                 repeatable: asked.repeatable,
                 ..Call::ours(asked.method, crate::child::outgoing::Params::None)
             };
@@ -116,23 +117,31 @@ impl Router {
             spent += began.elapsed();
             // What a server of the handshake era says of its result means nothing.
             if !context.lane.is_answered_by_modern() {
-                return Ok(if is_relayed {
+                return Ok(Came::Outcome(if is_relayed {
                     outcome.map(without_result_type)
                 } else {
                     outcome
-                });
+                }));
+            }
+            if !is_relayed && !context.lane.takes_tasks() && outcome.as_ref().is_err_and(wants_tasks_taken) {
+                context.lane.take_tasks();
+                continue;
             }
             let kind = outcome.as_ref().map_or(Kind::Complete, kind_of);
             let needs = match kind {
-                Kind::Complete | Kind::Task if is_relayed => return Ok(outcome),
+                Kind::Complete | Kind::Task if is_relayed => return Ok(Came::Outcome(outcome)),
                 Kind::Task => {
-                    return Ok(Err(faulty(
-                        "it made a task of the call, which the client cannot follow",
-                    )));
+                    let made = maker.and_then(|maker| Made::of(&child, &maker, &outcome));
+                    return Ok(made.map_or_else(
+                        || Came::Outcome(Err(faulty("it made a task of the call, which has no name"))),
+                        Came::Task,
+                    ));
                 }
-                Kind::Complete => return Ok(self.crossed(entry, asked, outcome)),
-                Kind::Bad(why) => return Ok(Err(faulty(&why))),
-                Kind::Needs(needs) if is_relayed => return Ok(relayed(entry, context, &outcome, &needs)),
+                Kind::Complete => return Ok(Came::Outcome(self.crossed(entry, asked, outcome))),
+                Kind::Bad(why) => return Ok(Came::Outcome(Err(faulty(&why)))),
+                Kind::Needs(needs) if is_relayed => {
+                    return Ok(Came::Outcome(relayed(entry, context, &outcome, &needs)));
+                }
                 Kind::Needs(needs) => needs,
             };
             if spent >= child.policy().call_max {
@@ -152,17 +161,23 @@ impl Router {
             match self.gathered(entry, &child, context, &needs).await {
                 Ok(answers) => params = Some(again(asked.params, &answers, needs.state.as_ref())),
                 Err(Stopped::Route(error)) => return Err(error),
-                Err(Stopped::Error(error)) => return Ok(aborted(asked.method, error)),
+                Err(Stopped::Error(error)) => return Ok(Came::Outcome(aborted(asked.method, error))),
             }
         }
-        Ok(Err(faulty(&format!(
+        Ok(Came::Outcome(Err(faulty(&format!(
             "it asked {N_ROUNDS_MAX} times, and was not content"
-        ))))
+        )))))
+    }
+
+    /// Sees which process makes a task of the call, where that is for us to know.
+    fn maker(&self, entry: &Entry, context: &CallContext, is_relayed: bool) -> Option<Arc<Maker>> {
+        let snapshot = self.snapshot(&entry.spec.name).filter(|_| !is_relayed)?;
+        snapshot.is_modern.then(|| Maker::new(&context.lane))
     }
 
     /// What the client says to all that is needed: elicitations one after the other, as there is one person; the rest
     /// at once.
-    async fn gathered(
+    pub(super) async fn gathered(
         &self,
         entry: &Entry,
         child: &Child,
@@ -208,6 +223,14 @@ impl Router {
             return Ok(answered);
         }
         let params = for_client(entry, &profile, need)?;
+        let params = match lane.task.get() {
+            // The client knows the task by our id, and answers to it; its server hears no such thing.
+            Some(ours) => {
+                let params = params.unwrap_or_else(Raw::empty_object);
+                Some(related::belonging_to(&params, ours))
+            }
+            None => params,
+        };
         let url = params.as_ref().and_then(Object::of);
         if let Some(id) = url.and_then(|params| params.get_string("elicitationId")) {
             self.urls().note(child.instance(), id, &lane.session);
@@ -217,13 +240,16 @@ impl Router {
             back: Back::to_waiter(answer),
             asked: need.asked.clone(),
             params,
-            lane: std::sync::Arc::clone(lane),
+            lane: Arc::clone(lane),
             task: None,
             since: Instant::now(),
         };
         match client.questions.ask(question) {
             Ok(None) => {}
-            Ok(Some(line)) => client.outbox.message(line),
+            Ok(Some(line)) => match lane.task.get() {
+                Some(ours) => self.say_to_hosted(context, ours, line),
+                None => client.outbox.message(line),
+            },
             Err(_too_many) => {
                 let why = "the client has too many open questions already";
                 return Err(Stopped::Error(RpcError::new(code::INTERNAL_ERROR, why).raw()));
@@ -233,7 +259,7 @@ impl Router {
     }
 
     /// The outcome of a server of 2026-07-28 as a client with a handshake understands it.
-    fn crossed(&self, entry: &Entry, asked: Asked<'_>, outcome: Outcome) -> Outcome {
+    pub(super) fn crossed(&self, entry: &Entry, asked: Asked<'_>, outcome: Outcome) -> Outcome {
         match outcome {
             Ok(result) => {
                 let result = strip_for_legacy(asked.method, &result).into_owned();
@@ -274,6 +300,7 @@ async fn answered(
         biased;
         () = context.lane.cancelled() => Err(Stopped::Route(failed(child, CallError::Cancelled))),
         outcome = answer => match outcome {
+            Ok(Ok(result)) if context.lane.task.get().is_some() => Ok(related::without_task(&result)),
             Ok(Ok(result)) => Ok(result),
             Ok(Err(error)) => Err(Stopped::Error(error)),
             Err(_withdrawn) => Err(Stopped::Route(failed(child, CallError::Cancelled))),
@@ -281,7 +308,7 @@ async fn answered(
     }
 }
 
-fn failed(child: &Child, error: CallError) -> RouteError {
+pub(super) fn failed(child: &Child, error: CallError) -> RouteError {
     RouteError::Child {
         server: child.name().clone(),
         error,
@@ -304,19 +331,6 @@ fn for_client(entry: &Entry, profile: &Profile, need: &Need) -> Result<Option<Ra
     };
     ask::for_client(&entry.spec.name, &need.asked, params.as_ref(), profile)
         .map_err(|error| Stopped::Error(error.raw()))
-}
-
-/// An elicitation by url has a name until 2025-11-25, and none any more.
-fn with_elicitation_id(params: &Raw) -> Raw {
-    match Object::of(params) {
-        Some(object)
-            if object.get_string("mode").as_deref() == Some("url")
-                && object.get("elicitationId").is_none() =>
-        {
-            object.with("elicitationId", &Raw::of(&uuid::Uuid::new_v4().to_string()))
-        }
-        _as_it_is => params.clone(),
-    }
 }
 
 /// What is needed, for a client that is told so in the result: each with the mark of who asks.
@@ -343,127 +357,3 @@ fn relayed(entry: &Entry, context: &CallContext, outcome: &Outcome, needs: &Need
     });
     marked.map(|requests| object.with("inputRequests", &requests))
 }
-
-/// What the client's error means for its call.
-fn aborted(method: &str, error: Raw) -> Outcome {
-    if method != method::TOOLS_CALL {
-        return Err(error);
-    }
-    let why = Object::of(&error).and_then(|error| error.get_string("message"));
-    let why = why.unwrap_or_else(|| "the client could not answer what the server asked".to_owned());
-    let block = serde_json::json!({ "type": "text", "text": why });
-    Ok(Raw::of(
-        &serde_json::json!({ "content": [block], "isError": true }),
-    ))
-}
-
-/// The error for an answer that is not as it must be.
-fn faulty(why: &str) -> Raw {
-    RpcError::new(
-        code::INTERNAL_ERROR,
-        format!("the server's answer cannot be used: {why}"),
-    )
-    .with_data(serde_json::json!({ "source": "mcp-wrapper", "reason": "bad_child_message" }))
-    .raw()
-}
-
-/// The parameters of the next round: those of the first, with the answers of this one alone, and the server's state.
-fn again(params: Option<&Raw>, answers: &[(String, Raw)], state: Option<&Raw>) -> Raw {
-    let empty = Raw::empty_object();
-    let params = params.unwrap_or(&empty);
-    let Some(object) = Object::of(params) else {
-        return params.clone();
-    };
-    let mut next = object.without(&["inputResponses", "requestState"]);
-    if !answers.is_empty() {
-        let mut text = vec![b'{'];
-        for (key, answer) in answers {
-            if text.len() > 1 {
-                text.push(b',');
-            }
-            text.extend_from_slice(Raw::of(&key).as_bytes());
-            text.push(b':');
-            text.extend_from_slice(answer.as_bytes());
-        }
-        text.push(b'}');
-        if let (Ok(answers), Some(object)) = (Raw::parse(&text.into()), Object::of(&next)) {
-            next = object.with("inputResponses", &answers);
-        }
-    }
-    if let (Some(state), Some(object)) = (state, Object::of(&next)) {
-        next = object.with("requestState", state);
-    }
-    next
-}
-
-fn without_result_type(result: Raw) -> Raw {
-    // A look at the text is enough for almost every result.
-    if !result.as_str().contains("\"resultType\"") {
-        return result;
-    }
-    Object::of(&result).map_or_else(|| result.clone(), |result| result.without(&["resultType"]))
-}
-
-/// What a result is. A missing `resultType` means that it is complete.
-fn kind_of(result: &Raw) -> Kind {
-    // Nearly all are.
-    if !result.as_str().contains("\"resultType\"") {
-        return Kind::Complete;
-    }
-    let Some(object) = Object::of(result) else {
-        return Kind::Complete;
-    };
-    let Some(named) = object.get("resultType") else {
-        return Kind::Complete;
-    };
-    match named.as_string().as_deref() {
-        Some("complete") => Kind::Complete,
-        Some("task") => Kind::Task,
-        Some("input_required") => needs_of(&object).map_or_else(Kind::Bad, Kind::Needs),
-        Some(other) => Kind::Bad(format!("its `resultType` is `{}`", other.escape_debug())),
-        None => Kind::Bad("its `resultType` is no text".to_owned()),
-    }
-}
-
-fn needs_of(result: &Object<'_>) -> Result<Needs, String> {
-    let state = result.get("requestState");
-    if state.as_ref().is_some_and(|state| state.as_string().is_none()) {
-        return Err("its `requestState` is no text".to_owned());
-    }
-    let requests = result.get("inputRequests");
-    let Some(requests) = requests else {
-        return if state.is_some() {
-            Ok(Needs {
-                all: Vec::new(),
-                state,
-            })
-        } else {
-            Err("it needs something, and does not say what".to_owned())
-        };
-    };
-    let requests = Object::of(&requests).ok_or("its `inputRequests` are no object")?;
-    let mut all = Vec::new();
-    for (key, request) in requests.iter() {
-        let request = Object::of(&request).ok_or("one of its `inputRequests` is no object")?;
-        let asked = request
-            .get_string("method")
-            .filter(|asked| ask::is_for_clients(asked));
-        let asked = asked.ok_or("one of its `inputRequests` is for no client")?;
-        if all.iter().any(|need: &Need| need.key == key) {
-            return Err("two of its `inputRequests` have one name".to_owned());
-        }
-        let params = request.get("params");
-        all.push(Need { key, asked, params });
-    }
-    if all.len() > N_NEEDS_MAX {
-        return Err(format!("it needs more than {N_NEEDS_MAX} things at once"));
-    }
-    if all.is_empty() && state.is_none() {
-        return Err("it needs something, and does not say what".to_owned());
-    }
-    Ok(Needs { all, state })
-}
-
-#[cfg(test)]
-#[path = "rounds_tests.rs"]
-mod tests;

@@ -13,7 +13,7 @@ use super::listening::Listening;
 use super::project;
 use super::provenance::{self, Provenance};
 use super::rounds::Asked;
-use super::task_calls::{self, Way};
+use super::task_calls::{self, Way, Wish};
 use super::task_table::TaskTable;
 use super::urls::{self, Urls};
 use crate::catalog::snapshot::Snapshot;
@@ -27,6 +27,7 @@ use crate::rpc::object::{Object, elements};
 use crate::rpc::trace::Spans;
 use crate::rpc::{Outcome, Raw, Text, mcp};
 use crate::supervise::{Directory, Entry};
+use crate::tasks::Tasks;
 
 /// Finds the child that answers. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,6 +36,7 @@ pub struct Router {
     catalog: Catalog,
     pub(super) listeners: Arc<Listeners>,
     task_table: Arc<TaskTable>,
+    tasks: Tasks,
     listening: Arc<Listening>,
     provenance: Arc<Provenance>,
     urls: Arc<Urls>,
@@ -42,17 +44,19 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router over these children and their lists.
+    /// A router over these children and their lists. What is worked on for nobody who waits runs in `tasks`.
     pub fn new(
         directory: watch::Receiver<Arc<Directory>>,
         catalog: Catalog,
         listeners: Arc<Listeners>,
+        tasks: Tasks,
     ) -> Self {
         Self {
             directory,
             catalog,
             listeners,
             task_table: Arc::default(),
+            tasks,
             listening: Arc::default(),
             provenance: Arc::default(),
             urls: Arc::default(),
@@ -98,6 +102,11 @@ impl Router {
     /// The tasks that children run for clients.
     pub fn task_table(&self) -> &Arc<TaskTable> {
         &self.task_table
+    }
+
+    /// Who owns what runs by itself.
+    pub(super) fn tasks(&self) -> &Tasks {
+        &self.tasks
     }
 
     /// `tools/call`.
@@ -149,8 +158,7 @@ impl Router {
         let params = renamed.as_ref().or(params);
         // A tool may have effects; filling in a prompt has none.
         let outcome = if is_tool {
-            let asks_for_task = object.get("task").is_some_and(|task| task.is_object());
-            let way = task_calls::way(&view, &owner.server, &name, context.revision, asks_for_task);
+            let way = task_calls::way(&view, &owner.server, &name, Wish::of(context, &object));
             self.tool(&entry, context, params, way, &owner.own).await?
         } else {
             let asked = Asked {
@@ -177,6 +185,7 @@ impl Router {
         way: Way,
         own: &str,
     ) -> Result<Outcome, RouteError> {
+        let ttl = params.and_then(task_calls::ttl_wanted);
         let without_task = || Some(Object::of(params?)?.without(&["task"]));
         let params = match (way, params) {
             (Way::Task, params) => {
@@ -190,7 +199,7 @@ impl Router {
                     .drive_task(&self.child_for(entry, context)?, context, params)
                     .await;
             }
-            (Way::PlainWithoutTask, _) => without_task(),
+            (Way::PlainWithoutTask | Way::Hosted, _) => without_task(),
             (Way::Plain | Way::Driven, params) => params.cloned(),
         };
         let asked = Asked {
@@ -200,6 +209,9 @@ impl Router {
             uri: None,
             repeatable: false,
         };
+        if way == Way::Hosted {
+            return Box::pin(self.host(entry, context, asked, ttl)).await;
+        }
         self.in_rounds(entry, context, asked).await
     }
 
@@ -445,7 +457,7 @@ impl Router {
 }
 
 /// The outcome as the client's revision can carry it.
-fn projected(context: &CallContext, is_tool: bool, outcome: Outcome) -> Outcome {
+pub(super) fn projected(context: &CallContext, is_tool: bool, outcome: Outcome) -> Outcome {
     match outcome {
         Ok(result) => Ok(project::result_for(context.revision, &result).into_owned()),
         Err(error) => project::error_for(context.revision, is_tool, &error),

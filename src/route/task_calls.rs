@@ -1,7 +1,8 @@
 //! Tasks of MCP 2025-11-25: made by `tools/call`, then asked after, waited for, listed and cancelled.
 //!
 //! A client that knows tasks gets them under our ids. For one that does not, a tool that runs as a task only is driven
-//! to its end here, and its call is answered as any other.
+//! to its end here, and its call is answered as any other. Where the child's tasks are of another kind than the
+//! client's, the task is hosted ([`super::hosting`]); here it is asked after like all others.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +14,14 @@ use super::error::RouteError;
 use super::related;
 use super::router::{Router, needs_object, needs_string};
 use super::task_table::{Creation, N_TASKS_MAX, Task, TaskTable, task_of};
+use super::task_words::shown_for_handshake;
 use crate::catalog::{Kind, View};
 use crate::child::outgoing::Params;
 use crate::child::sending::Witness;
-use crate::child::{Call, CallError, Child};
+use crate::child::{Call, CallError, Child, Lane};
 use crate::ids::ServerName;
 use crate::rpc::error::code;
-use crate::rpc::mcp::{Revision, method};
+use crate::rpc::mcp::{Revision, TASKS_EXTENSION, method};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Text};
 
@@ -29,11 +31,41 @@ const N_PAGE_TASKS: usize = 100;
 /// How long a list waits for children to say how their tasks stand.
 const LIST_PATIENCE: Duration = Duration::from_secs(2);
 
+/// What a client wants of tasks with a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Nothing.
+    None,
+    /// Its call has the member `task`, and its revision knows none.
+    Meaningless,
+    /// A task (2025-11-25).
+    Task,
+    /// It takes one where the server makes one (2026-07-28, extension).
+    AsItComes,
+}
+
+impl Wish {
+    /// The wish of a call.
+    pub(super) fn of(context: &CallContext, params: &Object<'_>) -> Self {
+        let caller = context.lane.caller.as_ref();
+        let asks = params.get("task").is_some_and(|task| task.is_object());
+        let takes = || caller?.capability_part("extensions", TASKS_EXTENSION);
+        match (context.revision, asks) {
+            (Revision::V2026_07_28, _) if takes().is_some() => Self::AsItComes,
+            (Revision::V2025_11_25, true) => Self::Task,
+            (_, true) => Self::Meaningless,
+            (_, false) => Self::None,
+        }
+    }
+}
+
 /// How a tool is called, as far as tasks go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
     /// The client wants a task, and the server makes tasks.
     Task,
+    /// The client takes tasks, and the server makes them of another kind.
+    Hosted,
     /// The tool runs as a task only, and the client wants none.
     Driven,
     /// As any other call.
@@ -42,20 +74,47 @@ pub(super) enum Way {
     PlainWithoutTask,
 }
 
+/// How long the client of a call wants to have its task.
+pub(super) fn ttl_wanted(params: &Raw) -> Option<Duration> {
+    let task = Object::of(params)?.get("task")?;
+    let ttl = Object::of(&task)?.get("ttl")?.as_str().parse::<f64>().ok()?;
+    Duration::try_from_secs_f64(ttl / 1000.0).ok()
+}
+
+/// The kind of tasks that a server makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Makes {
+    Nothing,
+    /// Of 2025-11-25.
+    Asked,
+    /// Of the extension.
+    AsItSeesFit,
+}
+
 /// Decides how a tool is called.
-pub(super) fn way(view: &View, server: &ServerName, name: &str, revision: Revision, asked: bool) -> Way {
-    let knows_tasks = revision >= Revision::V2025_11_25;
+pub(super) fn way(view: &View, server: &ServerName, name: &str, wish: Wish) -> Way {
     let is_required = view.list(Kind::Tools).needs_task(name);
-    if !asked && !is_required {
+    if wish == Wish::None && !is_required {
         return Way::Plain;
     }
-    let makes_tasks = view.part(server).is_some_and(|part| part.snapshot.makes_tasks());
-    match (makes_tasks, asked && knows_tasks, is_required) {
+    let snapshot = view.part(server).map(|part| &part.snapshot);
+    let makes = match snapshot {
+        Some(snapshot) if snapshot.makes_tasks() => Makes::Asked,
+        Some(snapshot) if snapshot.extends_tasks() => Makes::AsItSeesFit,
+        Some(_) | None => Makes::Nothing,
+    };
+    decided(wish, makes, is_required)
+}
+
+fn decided(wish: Wish, makes: Makes, is_required: bool) -> Way {
+    match (wish, makes) {
+        (Wish::Task, Makes::Asked) => Way::Task,
+        (Wish::Task, Makes::AsItSeesFit) => Way::Hosted,
+        (Wish::AsItComes, Makes::Asked) if is_required => Way::Hosted,
+        (Wish::None | Wish::Meaningless, Makes::Asked) if is_required => Way::Driven,
+        (Wish::Meaningless | Wish::AsItComes, Makes::Asked | Makes::AsItSeesFit) => Way::PlainWithoutTask,
         // A server that makes no tasks ignores the member, as it would without us.
-        (false, _, _) => Way::Plain,
-        (true, true, _) => Way::Task,
-        (true, false, true) => Way::Driven,
-        (true, false, false) => Way::PlainWithoutTask,
+        (Wish::None, _) | (_, Makes::Nothing) => Way::Plain,
     }
 }
 
@@ -67,7 +126,7 @@ impl Router {
         context: &CallContext,
         params: Params,
     ) -> Result<Outcome, RouteError> {
-        let (outcome, made) = self.creation(child, context, params, false).await?;
+        let (outcome, made) = self.creation(child, context, params, None).await?;
         let Some(ours) = made.minted() else {
             return Ok(outcome);
         };
@@ -92,7 +151,8 @@ impl Router {
         let task = Raw::of(&serde_json::json!({ "ttl": ttl }));
         let object = Object::of(params).ok_or_else(|| needs_object(method::TOOLS_CALL))?;
         let params = Params::with_token(Some(&object.with("task", &task)));
-        let (outcome, made) = self.creation(child, context, params, true).await?;
+        let driver = Some(Arc::clone(&context.lane));
+        let (outcome, made) = self.creation(child, context, params, driver).await?;
         let Some(ours) = made.minted() else {
             return Ok(outcome);
         };
@@ -113,17 +173,17 @@ impl Router {
         waited.map(|outcome| outcome.map(|result| related::without_task(&result)))
     }
 
-    async fn creation(
+    pub(super) async fn creation(
         &self,
         child: &Child,
         context: &CallContext,
         params: Params,
-        is_driven: bool,
+        driver: Option<Arc<Lane>>,
     ) -> Result<(Outcome, Arc<Creation>), RouteError> {
         if !self.task_table().has_room(&context.lane.session, Instant::now()) {
             return Err(RouteError::TooManyTasks { n_max: N_TASKS_MAX });
         }
-        let creation = Creation::new(self.task_table(), &context.lane, child.instance(), is_driven);
+        let creation = Creation::new(self.task_table(), &context.lane, child.instance(), driver);
         let witness: Arc<dyn Witness> = creation.clone();
         let call = Call {
             lane: Some(Arc::clone(&context.lane)),
@@ -145,6 +205,9 @@ impl Router {
         asked: &'static str,
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
+        if let Some(outcome) = task_named(params).and_then(|ours| self.hosted_state(context, asked, &ours)) {
+            return Ok(outcome);
+        }
         let (ours, task, child, params) = self.task_asked_for(context, asked, params)?;
         let call = Call {
             lane: Some(Arc::clone(&context.lane)),
@@ -166,6 +229,10 @@ impl Router {
         context: &CallContext,
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
+        let hosted = task_named(params).filter(|ours| self.task_table().is_hosted(ours));
+        if let Some(ours) = hosted {
+            return self.hosted_result(context, &ours).await;
+        }
         let (ours, task, child, params) = self.task_asked_for(context, method::TASKS_RESULT, params)?;
         self.task_table().waits(&ours, &context.lane);
         let outcome = self.result_of(&child, context, &task, Some(&params)).await?;
@@ -189,14 +256,21 @@ impl Router {
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
         let after = after(params)?;
-        let all = self.task_table().all_of(&context.lane.session, Instant::now());
-        let mut rest = all.into_iter().filter(|(_, task)| task.number > after);
+        let all = self.all_tasks(context);
+        let mut rest = all.into_iter().filter(|listed| listed.number() > after);
         let page: Vec<_> = rest.by_ref().take(N_PAGE_TASKS).collect();
-        let last = page.last().map(|(_, task)| task.number);
+        let last = page.last().map(Listed::number);
         // A slow server costs the whole list no more than this; its tasks are shown as they were last heard of.
         let deadline = Instant::now() + LIST_PATIENCE;
         let mut shown = Vec::with_capacity(page.len());
-        for (ours, task) in page {
+        for listed in page {
+            let (ours, task) = match listed {
+                Listed::OfChild(ours, task) => (ours, task),
+                Listed::Hosted(_, task) => {
+                    shown.push(task);
+                    continue;
+                }
+            };
             if Instant::now() >= deadline {
                 shown.push(task.shown);
                 continue;
@@ -219,6 +293,23 @@ impl Router {
             (Some(object), Some(next)) => object.with("nextCursor", &next),
             (_, _) => result,
         }))
+    }
+
+    /// A client's tasks, oldest first.
+    fn all_tasks(&self, context: &CallContext) -> Vec<Listed> {
+        let (now, lane) = (Instant::now(), &context.lane);
+        let of_children = self.task_table().all_of(&lane.session, now).into_iter();
+        let hosted = self.task_table().standings(&lane.home, now);
+        let mut all: Vec<Listed> = of_children
+            .map(|(ours, task)| Listed::OfChild(ours, Box::new(task)))
+            .collect();
+        all.extend(
+            hosted
+                .iter()
+                .map(|standing| Listed::Hosted(standing.number, shown_for_handshake(standing))),
+        );
+        all.sort_by_key(Listed::number);
+        all
     }
 
     /// The task as its child sees it now; `None` when the child knows it no more.
@@ -244,7 +335,7 @@ impl Router {
         }
     }
 
-    async fn give_up(&self, task: &Task) {
+    pub(super) async fn give_up(&self, task: &Task) {
         let Some(child) = self.child_of(task) else {
             return;
         };
@@ -262,7 +353,7 @@ impl Router {
         maker.or_else(|| self.child(&task.instance))
     }
 
-    async fn result_of(
+    pub(super) async fn result_of(
         &self,
         child: &Child,
         context: &CallContext,
@@ -302,6 +393,26 @@ impl Router {
         let (child, task) = found.ok_or(RouteError::NoTask)?;
         Ok((ours, task, child, params.clone()))
     }
+}
+
+/// One of a client's tasks.
+enum Listed {
+    OfChild(String, Box<Task>),
+    Hosted(u64, Raw),
+}
+
+impl Listed {
+    fn number(&self) -> u64 {
+        match self {
+            Self::OfChild(_, task) => task.number,
+            Self::Hosted(number, _) => *number,
+        }
+    }
+}
+
+/// The task that a request names.
+fn task_named(params: Option<&Raw>) -> Option<String> {
+    params.and_then(Object::of)?.get_string("taskId")
 }
 
 /// A call of our own about a task.
@@ -350,4 +461,37 @@ fn after(params: Option<&Raw>) -> Result<u64, RouteError> {
             .and_then(|number| number.parse().ok())
     });
     number.ok_or_else(|| RouteError::BadParams("invalid cursor: start again without one".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_wants_a_task_of_whom_decides_how_a_tool_is_called() {
+        use Makes::{AsItSeesFit, Asked, Nothing};
+        for (wish, makes, is_required, wanted) in [
+            (Wish::None, Asked, false, Way::Plain),
+            (Wish::None, Asked, true, Way::Driven),
+            (Wish::None, AsItSeesFit, false, Way::Plain),
+            (Wish::Meaningless, Asked, true, Way::Driven),
+            (Wish::Meaningless, Asked, false, Way::PlainWithoutTask),
+            (Wish::Meaningless, AsItSeesFit, false, Way::PlainWithoutTask),
+            (Wish::Meaningless, Nothing, false, Way::Plain),
+            (Wish::Task, Asked, false, Way::Task),
+            (Wish::Task, Asked, true, Way::Task),
+            (Wish::Task, AsItSeesFit, false, Way::Hosted),
+            (Wish::Task, Nothing, false, Way::Plain),
+            (Wish::AsItComes, Asked, true, Way::Hosted),
+            (Wish::AsItComes, Asked, false, Way::PlainWithoutTask),
+            (Wish::AsItComes, AsItSeesFit, false, Way::PlainWithoutTask),
+            (Wish::AsItComes, Nothing, false, Way::Plain),
+        ] {
+            assert_eq!(
+                decided(wish, makes, is_required),
+                wanted,
+                "{wish:?} {makes:?} {is_required}"
+            );
+        }
+    }
 }

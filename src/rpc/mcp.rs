@@ -134,6 +134,8 @@ pub mod method {
     pub const TASKS_UPDATE: &str = "tasks/update";
     /// A task stands differently now.
     pub const TASK_STATUS: &str = "notifications/tasks/status";
+    /// The same (2026-07-28, extension).
+    pub const TASK_CHANGED: &str = "notifications/tasks";
     /// From which severity on log messages are wanted.
     pub const SET_LEVEL: &str = "logging/setLevel";
     /// A child asks the client's model.
@@ -160,6 +162,11 @@ pub mod method {
     pub const PROMPTS_CHANGED: &str = "notifications/prompts/list_changed";
     /// A list has changed.
     pub const RESOURCES_CHANGED: &str = "notifications/resources/list_changed";
+
+    /// Whether this is a request about a task of the extension (2026-07-28).
+    pub fn is_about_task(method: &str) -> bool {
+        matches!(method, TASKS_GET | TASKS_UPDATE | TASKS_CANCEL)
+    }
 }
 
 /// Keys in `_meta` of 2026-07-28 (basic, "Request Metadata" and "Result Metadata").

@@ -253,8 +253,9 @@ impl Sessions {
         let (save, _saved) = tokio::sync::mpsc::channel(1);
         let (events, _nobody_listens) = tokio::sync::broadcast::channel(1);
         let tasks = crate::tasks::Tasks::new();
-        let catalog = crate::catalog::Catalog::new(directory.clone(), tasks, save, events);
-        Self::new(Router::new(directory, catalog, Arc::new(Listeners::default())))
+        let catalog = crate::catalog::Catalog::new(directory.clone(), tasks.clone(), save, events);
+        let listeners = Arc::new(Listeners::default());
+        Self::new(Router::new(directory, catalog, listeners, tasks))
     }
 }
 

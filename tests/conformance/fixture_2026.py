@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 import fixture
 import fixture_tasks
+import fixture_tasks_2025
 import mcp_types as types
 from fixture import TOOLS, Content, Context, text, tool
 from mcp import MCPError
@@ -309,7 +310,7 @@ def everything(is_modern: bool) -> Server:
         "conformance-fixture",
         version="1.0.0",
         get_tool_input_schema=lambda name: TOOLS[name].schema if name in TOOLS else None,
-        on_list_tools=fixture.list_tools,
+        on_list_tools=fixture.list_tools if is_modern else fixture_tasks_2025.list_tools,
         on_call_tool=call_tool,
         on_list_resources=fixture.list_resources,
         on_list_resource_templates=fixture.list_templates,
@@ -324,8 +325,7 @@ def everything(is_modern: bool) -> Server:
     )
     # Seals each state that goes out, and opens what comes back.
     server.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=server.name))
-    if is_modern:
-        fixture_tasks.add_to(server)
+    (fixture_tasks if is_modern else fixture_tasks_2025).add_to(server)
     return server
 
 
@@ -337,6 +337,7 @@ async def serve_stdio(is_modern: bool) -> None:
         if is_modern:
             await server.run(read_stream, write_stream, options)
         else:
+            options.capabilities = fixture_tasks_2025.declared(options.capabilities)
             await serve_loop(server, read_stream, write_stream, lifespan_state={}, init_options=options)
 
 

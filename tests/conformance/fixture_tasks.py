@@ -1,6 +1,6 @@
 """What the suite asks for of the extension `io.modelcontextprotocol/tasks`: its tools, and the tasks they become.
 
-Only of the modern server: the SDK serves no tasks of 2025-11-25, which are another thing. A tool decides by itself that it
+Only of the modern server; those of 2025-11-25 are in `fixture_tasks_2025.py`. A tool decides by itself that it
 is a task, for whoever declares the extension; without it `failing_job` and `test_tool_with_task` are refused, and the
 others run as plain calls.
 """

@@ -53,6 +53,7 @@ mod streamable;
 mod subscriptions;
 mod succession;
 mod tasks;
+mod tasks_between;
 mod timeouts;
 mod trace;
 mod trees;

@@ -73,7 +73,8 @@ impl Bare {
 
     /// Sends a request; the response is still to be read.
     pub(crate) async fn begin(&self, id: impl Into<Value>, method: &str, params: Value) -> Reply {
-        let named = params.get("name").or(params.get("uri")).cloned();
+        let mut members = ["name", "uri", "taskId"].into_iter();
+        let named = members.find_map(|member| params.get(member)).cloned();
         let text = bare(id, method, &self.able, params);
         self.post(method, named.as_ref().and_then(Value::as_str), &text)
             .await

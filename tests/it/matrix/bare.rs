@@ -100,6 +100,7 @@ pub(crate) fn headers(request: &str) -> Vec<(&'static str, String)> {
     let key = match method.as_str() {
         "tools/call" | "prompts/get" => "name",
         "resources/read" => "uri",
+        "tasks/get" | "tasks/update" | "tasks/cancel" => "taskId",
         _ => return all,
     };
     let params = Pairs::of(message.get("params").unwrap());

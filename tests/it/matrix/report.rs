@@ -12,8 +12,8 @@ const BEGIN: &str = "<!-- matrix: begin -->\n";
 const END: &str = "<!-- matrix: end -->";
 
 /// The marks beside `B`, in the order in which a cell names them.
-const MARKS: [&str; 17] = [
-    "S", "s⁻", "R", "E", "E↓", "e⁻", "U", "u⁻", "a", "r", "j", "batch", "refused", "G", "T", "t°", "T–",
+const MARKS: [&str; 16] = [
+    "S", "s⁻", "R", "E", "E↓", "e⁻", "U", "u⁻", "a", "r", "j", "batch", "refused", "G", "T", "t°",
 ];
 
 /// Writes the section anew, and fails when that changed it: whoever reads the file reads what the last run showed.
@@ -38,13 +38,9 @@ pub(crate) fn keep(ran: &[Ran]) {
 fn section(ran: &[Ran]) -> String {
     let not_defined = reasons(ran, "Not defined", |outcome| match outcome {
         Outcome::NotDefined(reason) => Some(reason),
-        Outcome::Pass(_) | Outcome::NotYet(_) => None,
+        Outcome::Pass(_) => None,
     });
-    let not_yet = reasons(ran, "Not yet", |outcome| match outcome {
-        Outcome::NotYet(reason) => Some(reason),
-        Outcome::Pass(_) | Outcome::NotDefined(_) => None,
-    });
-    format!("\n{}\n{}\n{not_defined}\n{not_yet}\n", cells(ran), features(ran))
+    format!("\n{}\n{}\n{not_defined}\n", cells(ran), features(ran))
 }
 
 type Passed = BTreeMap<&'static str, usize>;
@@ -54,9 +50,6 @@ fn marks(ran: &[Ran]) -> BTreeMap<(Revision, Door, Revision), Passed> {
     let mut all: BTreeMap<_, Passed> = BTreeMap::new();
     for one in ran {
         let cell = all.entry((one.client, one.door, one.child)).or_default();
-        if let Ok(Outcome::NotYet(_)) = one.outcome {
-            *cell.entry("T–").or_default() += 1;
-        }
         if let Ok(Outcome::Pass(mark)) = one.outcome {
             assert!(mark == "B" || MARKS.contains(&mark), "`{mark}` is no mark");
             *cell.entry(mark).or_default() += 1;
@@ -103,18 +96,16 @@ fn cell(passed: &Passed) -> String {
 
 fn features(ran: &[Ran]) -> String {
     let mut text =
-        "### Features\n\n| feature | what is asserted | passed | not defined | not yet |\n|---|---|---|---|---|\n"
+        "### Features\n\n| feature | what is asserted | passed | not defined |\n|---|---|---|---|\n"
             .to_owned();
     for (at, feature) in FEATURES.iter().enumerate() {
         let of_it: Vec<_> = ran.iter().filter(|one| one.feature == at).collect();
         let passed = |one: &&&Ran| matches!(one.outcome, Ok(Outcome::Pass(_)));
         let n_passed = of_it.iter().filter(passed).count();
-        let not_yet = |one: &&&Ran| matches!(one.outcome, Ok(Outcome::NotYet(_)));
-        let n_not_yet = of_it.iter().filter(not_yet).count();
-        let n_others = of_it.len() - n_passed - n_not_yet;
+        let n_others = of_it.len() - n_passed;
         writeln!(
             text,
-            "| {} | {} | {n_passed} | {n_others} | {n_not_yet} |",
+            "| {} | {} | {n_passed} | {n_others} |",
             feature.name, feature.says
         )
         .unwrap();

@@ -67,7 +67,7 @@ pub(crate) const FEATURES: &[Feature] = features! {
     "batch of the child", "The messages of its array go out one by one.", payloads::batch_out;
     "event stream", "What belongs to no request comes on the session's own stream, which ends with the session.", payloads::streamed;
     "resumption", "A broken stream goes on after the last event, and nothing is lost, told twice or cancelled; only clients of 2025-11-25 are sent an event without data.", payloads::resumed;
-    "tasks", "Made, asked after, waited for, listed and cancelled under an id of ours, by their session only (`T`); for clients that know none, a tool that needs one is driven to its end (`t°`). Where one side is of 2026-07-28, whose tasks are an extension: not yet (`T–`).", tasks::tasks;
+    "tasks", "Made, asked after, answered, fetched and cancelled under an id of ours, in the words of the client's revision, whichever kind of tasks the child has (`T`); a client of 2025-11-25 also lists its own, and no other session sees them. For clients that know none, a tool that needs one is driven to its end (`t°`); only a child of 2026-07-28 may say to a client of its own revision that it has to know them.", tasks::tasks;
     "cancel", "The child is told under its own id of the call, and stops; the session goes on.", base::cancel;
     "crash", "The call is answered once, with an error, and the next call finds a new process.", base::crash;
 };
