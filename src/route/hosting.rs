@@ -395,7 +395,7 @@ fn client_of(profile: &Arc<Profile>) -> Arc<ClientSide> {
         log_level: None,
         ..Profile::clone(profile)
     };
-    Arc::new(ClientSide::of_request(Arc::new(profile)))
+    Arc::new(ClientSide::of_task(Arc::new(profile)))
 }
 
 async fn asked_in_task(client: Option<&ClientSide>) {
