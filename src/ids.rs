@@ -132,27 +132,41 @@ impl OwnerKey {
     }
 }
 
-/// One line of processes of a declared server: the one that clients share, or one that somebody owns.
+/// One line of processes of a declared server: the first, which tells its lists, or one beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Instance {
     /// The server.
     pub server: ServerName,
     /// Whose it is; `None` when clients share it.
     pub owner: Option<OwnerKey>,
+    /// Whether it is spoken to with a handshake although the server also knows the revision without one: it works for
+    /// clients with a handshake.
+    pub older: bool,
 }
 
 impl Instance {
-    /// The one that clients share.
-    pub fn shared(server: ServerName) -> Self {
-        Self { server, owner: None }
+    /// The first: clients share it, and it tells the server's lists.
+    pub fn first(server: ServerName) -> Self {
+        Self {
+            server,
+            owner: None,
+            older: false,
+        }
+    }
+
+    /// Whether it is the first.
+    pub fn is_first(&self) -> bool {
+        self.owner.is_none() && !self.older
     }
 }
 
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.owner {
-            None => self.server.fmt(f),
-            Some(owner) => write!(f, "{} ({})", self.server, owner.short()),
+        match (&self.owner, self.older) {
+            (None, false) => self.server.fmt(f),
+            (None, true) => write!(f, "{} (handshake)", self.server),
+            (Some(owner), false) => write!(f, "{} ({})", self.server, owner.short()),
+            (Some(owner), true) => write!(f, "{} ({}, handshake)", self.server, owner.short()),
         }
     }
 }

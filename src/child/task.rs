@@ -4,6 +4,7 @@
 
 mod attendants;
 mod news;
+mod unproven;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -57,6 +58,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         after,
         numbers,
         persona,
+        older,
         listed,
         is_trial,
     } = birth;
@@ -64,6 +66,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
     let instance = Instance {
         server: spec.name.clone(),
         owner,
+        older,
     };
     let policy = spec.policy.clone();
     let (control, controls) = mpsc::channel(N_CONTROLS_MAX);
@@ -100,6 +103,8 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         machine,
         numbers: numbers.clone(),
         is_trial,
+        is_older: older,
+        retired: retired.clone(),
         waits_for_work: false,
         controls,
         reports,
@@ -183,6 +188,10 @@ struct Runner {
     machine: Machine,
     numbers: Numbers,
     is_trial: bool,
+    /// Spoken to with a handshake although the server also knows the revision without one.
+    is_older: bool,
+    /// Set when nothing comes after the present process.
+    retired: CancellationToken,
     /// Told to yield: what it has to finish beside calls is waited for as well.
     waits_for_work: bool,
     hunch: Hunch,
@@ -264,6 +273,7 @@ impl Runner {
             let actions = self.step(|machine| machine.step(Instant::now(), input));
             let opens = actions.iter().any(|action| matches!(action, Action::Open));
             self.carry_out(actions);
+            self.give_up_unproven();
             self.take_back_the_start();
             let has_changed = *self.machine.state() != before;
             let was_stuck = self.stuck.is_some();
@@ -382,6 +392,7 @@ impl Runner {
                 if let Some(run) = &mut self.run {
                     run.handshake = Some(handshake);
                 }
+                self.prove();
                 Input::Seen(generation, Sight::HandshakeDone)
             }
             Event::Report(generation, Report::Sight(sight)) => {

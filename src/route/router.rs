@@ -150,7 +150,9 @@ impl Router {
         // A tool may have effects; filling in a prompt has none.
         let outcome = if is_tool {
             let asks_for_task = object.get("task").is_some_and(|task| task.is_object());
-            let way = task_calls::way(&view, &owner.server, &name, context.revision, asks_for_task);
+            let may_be_one = asks_for_task || view.list(kind).needs_task(&name);
+            let makes_tasks = may_be_one && self.makes_tasks(&entry, context, &view).await?;
+            let way = task_calls::way(&view, &name, context.revision, asks_for_task, makes_tasks);
             self.tool(&entry, context, params, way, &owner.own).await?
         } else {
             let asked = Asked {
@@ -258,10 +260,13 @@ impl Router {
             reference.ok_or_else(|| RouteError::BadParams("`ref` must be an object".to_owned()))?;
         let reference = Object::of(&reference).ok_or_else(|| needs_object(method))?;
         let (key, owner, entry) = self.referred(context, &reference)?;
-        let known = entry.child.status().handshake;
-        let handshake = match known {
-            Some(known) => Some(known),
-            None => self.greeted(&entry, context).await?.2,
+        let child = self.child_for(&entry, context)?;
+        let (child, handshake) = match child.status().handshake {
+            Some(known) => (child, Some(known)),
+            None => {
+                let (child, _, handshake) = self.greeted(&entry, context).await?;
+                (child, handshake)
+            }
         };
         let revision = handshake.as_ref().map(|handshake| handshake.revision);
         let has_capability = handshake.is_none_or(|handshake| handshake.can("completions"));
@@ -273,8 +278,8 @@ impl Router {
         }
         let params = object.with("ref", &reference.with(key, &Raw::of(&owner.own)));
         let params = project::completion_for(revision, params);
-        self.ask(&entry, context, method, Params::Plain(params), true)
-            .await
+        let call = asking(context, method, Params::Plain(params), true);
+        self.put(&child, context, call).await
     }
 
     /// What a completion's `ref` refers to: the member that names it, its owner, and the owner's child.
@@ -355,27 +360,6 @@ impl Router {
         }
     }
 
-    pub(super) async fn ask(
-        &self,
-        entry: &Entry,
-        context: &CallContext,
-        method: &'static str,
-        params: Params,
-        repeatable: bool,
-    ) -> Result<Outcome, RouteError> {
-        let call = Call {
-            method: Text::fixed(method),
-            params,
-            lane: Some(Arc::clone(&context.lane)),
-            repeatable,
-            patience: None,
-            only: None,
-            witness: None,
-            is_part: false,
-        };
-        self.put(&self.child_for(entry, context)?, context, call).await
-    }
-
     /// A request about something that one server has made: its own business, passed on as it is.
     ///
     /// # Errors
@@ -441,6 +425,15 @@ impl Router {
         answered
             .inspect_err(|error| tracing::debug!(server = %child.name(), method = method.as_str(), %error, "no answer"))
             .ok()
+    }
+}
+
+/// A call on a client's behalf.
+pub(super) fn asking(context: &CallContext, method: &'static str, params: Params, repeatable: bool) -> Call {
+    Call {
+        lane: Some(Arc::clone(&context.lane)),
+        repeatable,
+        ..Call::ours(method, params)
     }
 }
 

@@ -17,11 +17,11 @@ use crate::catalog::{Kind, View};
 use crate::child::outgoing::Params;
 use crate::child::sending::Witness;
 use crate::child::{Call, CallError, Child};
-use crate::ids::ServerName;
 use crate::rpc::error::code;
 use crate::rpc::mcp::{Revision, method};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Text};
+use crate::supervise::Entry;
 
 /// Tasks on one page of a list.
 const N_PAGE_TASKS: usize = 100;
@@ -42,14 +42,13 @@ pub(super) enum Way {
     PlainWithoutTask,
 }
 
-/// Decides how a tool is called.
-pub(super) fn way(view: &View, server: &ServerName, name: &str, revision: Revision, asked: bool) -> Way {
+/// Decides how a tool is called. `makes_tasks`: whether its server does.
+pub(super) fn way(view: &View, name: &str, revision: Revision, asked: bool, makes_tasks: bool) -> Way {
     let knows_tasks = revision >= Revision::V2025_11_25;
     let is_required = view.list(Kind::Tools).needs_task(name);
     if !asked && !is_required {
         return Way::Plain;
     }
-    let makes_tasks = view.part(server).is_some_and(|part| part.snapshot.makes_tasks());
     match (makes_tasks, asked && knows_tasks, is_required) {
         // A server that makes no tasks ignores the member, as it would without us.
         (false, _, _) => Way::Plain,
@@ -60,6 +59,22 @@ pub(super) fn way(view: &View, server: &ServerName, name: &str, revision: Revisi
 }
 
 impl Router {
+    /// Whether the process that works for the caller makes tasks. One that is spoken to as its server's first is not
+    /// says so itself.
+    pub(super) async fn makes_tasks(
+        &self,
+        entry: &Entry,
+        context: &CallContext,
+        view: &View,
+    ) -> Result<bool, RouteError> {
+        if self.instance_for(entry, context).older {
+            let (_, _, handshake) = self.greeted(entry, context).await?;
+            return Ok(handshake.is_some_and(|handshake| handshake.makes_tasks()));
+        }
+        let part = view.part(&entry.spec.name);
+        Ok(part.is_some_and(|part| part.snapshot.makes_tasks()))
+    }
+
     /// A tool call that makes a task: the answer bears our id.
     pub(super) async fn make_task(
         &self,

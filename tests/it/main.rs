@@ -9,6 +9,7 @@
 )]
 mod aliases;
 mod batches;
+mod both_eras;
 mod cgroup;
 mod circuits;
 mod control;
