@@ -24,9 +24,10 @@ impl Runner {
         let Some(cause) = failure(self.machine.state()).cloned() else {
             return;
         };
-        let older = match &cause {
-            Cause::BadHandshake { .. } => Older::Refused,
-            _it_said_nothing_of_it => Older::Failed,
+        let older = if matches!(cause, Cause::BadHandshake { .. }) {
+            Older::Refused
+        } else {
+            Older::Failed
         };
         tracing::info!(%cause, "no process for clients with a handshake: the one for all serves them too");
         self.try_out(older);
@@ -35,6 +36,11 @@ impl Runner {
         self.ending = true;
         let actions = self.step(|machine| machine.step(Instant::now(), Input::Shutdown));
         self.carry_out(actions);
+    }
+
+    /// Whether this is the answer to whether it shakes hands.
+    pub(super) fn is_refusal(&self, cause: &Cause) -> bool {
+        self.is_older && matches!(cause, Cause::BadHandshake { .. }) && !self.is_proven()
     }
 
     fn is_proven(&self) -> bool {
