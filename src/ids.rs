@@ -142,6 +142,8 @@ pub struct Instance {
     /// Whether it is spoken to with a handshake although the server also knows the revision without one: it works for
     /// clients with a handshake.
     pub older: bool,
+    /// Which of several that all clients use in turn; 0 is the one that they share.
+    pub spare: u32,
 }
 
 impl Instance {
@@ -151,23 +153,29 @@ impl Instance {
             server,
             owner: None,
             older: false,
+            spare: 0,
         }
     }
 
     /// Whether it is the first.
     pub fn is_first(&self) -> bool {
-        self.owner.is_none() && !self.older
+        self.owner.is_none() && !self.older && self.spare == 0
     }
 }
 
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.owner, self.older) {
-            (None, false) => self.server.fmt(f),
-            (None, true) => write!(f, "{} (handshake)", self.server),
-            (Some(owner), false) => write!(f, "{} ({})", self.server, owner.short()),
-            (Some(owner), true) => write!(f, "{} ({}, handshake)", self.server, owner.short()),
+        self.server.fmt(f)?;
+        if let Some(owner) = &self.owner {
+            write!(f, " ({})", owner.short())?;
         }
+        if self.older {
+            f.write_str(" (handshake)")?;
+        }
+        if self.spare > 0 {
+            write!(f, " (spare {})", self.spare)?;
+        }
+        Ok(())
     }
 }
 

@@ -59,6 +59,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         numbers,
         persona,
         older,
+        spare,
         listed,
         is_trial,
     } = birth;
@@ -67,6 +68,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         server: spec.name.clone(),
         owner,
         older,
+        spare,
     };
     let policy = spec.policy.clone();
     let (control, controls) = mpsc::channel(N_CONTROLS_MAX);

@@ -18,6 +18,7 @@ mod listening;
 pub mod modern;
 mod moves;
 pub mod outbox;
+mod pool;
 mod processes;
 pub mod project;
 pub mod provenance;

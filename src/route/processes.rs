@@ -56,6 +56,7 @@ impl Router {
             server: entry.spec.name.clone(),
             owner,
             older: false,
+            spare: 0,
         };
         let shakes_hands = profile
             .is_some_and(|profile| !profile.is_asked_in_results() && (!is_shared || profile.can_be_asked()));
@@ -72,7 +73,7 @@ impl Router {
         older
     }
 
-    fn caller(&self, context: &CallContext) -> Option<Arc<Profile>> {
+    pub(super) fn caller(&self, context: &CallContext) -> Option<Arc<Profile>> {
         let lane = &context.lane;
         lane.caller.clone().or_else(|| self.profile(&lane.session))
     }

@@ -91,7 +91,7 @@ impl Router {
         context: &CallContext,
         asked: Asked<'_>,
     ) -> Result<Outcome, RouteError> {
-        let mut child = self.child_for(entry, context)?;
+        let (mut child, _stay) = self.seated(entry, context).await?;
         let is_relayed = context
             .lane
             .caller

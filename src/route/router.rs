@@ -10,6 +10,7 @@ use super::context::CallContext;
 use super::error::RouteError;
 use super::listeners::Listeners;
 use super::listening::Listening;
+use super::pool::Pool;
 use super::project;
 use super::provenance::{self, Provenance};
 use super::rounds::Asked;
@@ -39,6 +40,7 @@ pub struct Router {
     provenance: Arc<Provenance>,
     urls: Arc<Urls>,
     spans: Arc<Spans>,
+    pool: Arc<Pool>,
 }
 
 impl Router {
@@ -57,7 +59,12 @@ impl Router {
             provenance: Arc::default(),
             urls: Arc::default(),
             spans: Arc::new(Spans::random()),
+            pool: Arc::default(),
         }
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// What clients were shown by whom.

@@ -217,6 +217,8 @@ impl Subscribed {
             server: self.server,
             owner,
             older: self.older,
+            // Subscriptions are with the one that clients share.
+            spare: 0,
         };
         ((instance, self.own), self.exposed)
     }
@@ -338,6 +340,7 @@ mod tests {
                         server: server.clone(),
                         owner,
                         older,
+                        spare: 0,
                     },
                     "x://1".to_owned(),
                 )

@@ -85,6 +85,7 @@ impl Instances {
             numbers: self.0.numbers.clone(),
             persona: persona(),
             older: instance.older,
+            spare: instance.spare,
             listed,
             ..Birth::default()
         };

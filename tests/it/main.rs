@@ -33,6 +33,7 @@ mod modern_client;
 mod newcomers;
 mod noise;
 mod outlive;
+mod pool;
 mod probe;
 mod progress;
 mod provenance;

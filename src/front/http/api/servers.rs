@@ -191,6 +191,7 @@ fn each_owned(owned: Vec<Child>, now: Instant) -> Vec<OwnedStatus> {
         .map(|(child, status)| OwnedStatus {
             owner: match &child.instance().owner {
                 Some(owner) => owner.short().to_owned(),
+                None if child.instance().spare > 0 => "all in turn".to_owned(),
                 None => "all with a handshake".to_owned(),
             },
             revision: speaks(&status).map(|(revision, _)| revision),
