@@ -106,6 +106,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         numbers: numbers.clone(),
         is_trial,
         is_older: older,
+        has_shaken_hands: false,
         retired: retired.clone(),
         waits_for_work: false,
         controls,
@@ -192,6 +193,8 @@ struct Runner {
     is_trial: bool,
     /// Spoken to with a handshake although the server also knows the revision without one.
     is_older: bool,
+    /// Whether a process of this line has.
+    has_shaken_hands: bool,
     /// Set when nothing comes after the present process.
     retired: CancellationToken,
     /// Told to yield: what it has to finish beside calls is waited for as well.

@@ -140,6 +140,11 @@ impl Verdicts {
         self.all().get(server).cloned()
     }
 
+    /// Whether a server is known to need no handshake, and answers one all the same, as far as is known.
+    pub fn may_shake_hands(&self, server: &ServerName) -> bool {
+        self.all().get(server).is_some_and(Verdict::may_shake_hands)
+    }
+
     /// A server has turned out to be this. Whether it also shakes hands stays as it was known of the same program.
     pub fn note(&self, server: &ServerName, mut verdict: Verdict) {
         let mut all = self.all();

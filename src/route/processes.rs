@@ -40,27 +40,32 @@ impl Router {
             })
         };
         let child = entry.instances.of(persona, &instance, Instant::now());
-        child.map_err(|TooMany { n_max }| RouteError::NoInstance {
-            server: entry.spec.name.clone(),
-            n_max,
-        })
+        match child {
+            Ok(child) => Ok(child),
+            // Better in the other era than not at all.
+            Err(_too_many) if instance.owner.is_none() => Ok(entry.child.clone()),
+            Err(TooMany { n_max }) => Err(RouteError::NoInstance {
+                server: entry.spec.name.clone(),
+                n_max,
+            }),
+        }
     }
 
     /// The line of processes that works for the caller, whether or not it is there.
     pub(super) fn instance_for(&self, entry: &Entry, context: &CallContext) -> Instance {
-        let profile = self.caller(context);
         let sharing = entry.spec.policy.sharing;
         let is_shared = sharing == Sharing::Shared;
+        let may_shake_hands = entry.instances.may_shake_hands();
+        let first = || Instance::first(entry.spec.name.clone());
+        if is_shared && !may_shake_hands {
+            return first();
+        }
+        let profile = self.caller(context);
         let owner = (!is_shared).then(|| owner(sharing, &context.lane.home, profile.as_deref()));
-        let newer = Instance {
-            server: entry.spec.name.clone(),
-            owner,
-            older: false,
-            spare: 0,
-        };
-        let shakes_hands = profile
+        let newer = Instance { owner, ..first() };
+        let wants_handshake = profile
             .is_some_and(|profile| !profile.is_asked_in_results() && (!is_shared || profile.can_be_asked()));
-        if !shakes_hands || !answers_both(entry) {
+        if !may_shake_hands || !wants_handshake || shakes_hands(entry) {
             return newer;
         }
         let older = Instance {
@@ -114,11 +119,10 @@ impl Router {
     }
 }
 
-/// Whether a server is known to need no handshake, and may answer one. While its first process speaks with a handshake
-/// there is nothing that another could do better.
-fn answers_both(entry: &Entry) -> bool {
+/// Whether the first process speaks with a handshake itself: there is nothing that another could do better.
+fn shakes_hands(entry: &Entry) -> bool {
     let first = entry.child.status().handshake;
-    first.is_none_or(|first| first.is_modern()) && entry.instances.may_shake_hands()
+    first.is_some_and(|first| !first.is_modern())
 }
 
 /// Whose processes a session uses, where clients do not share them.

@@ -122,10 +122,9 @@ impl Instances {
     pub fn may_shake_hands(&self) -> bool {
         let spec = &self.0.spec;
         let is_allowed = spec.policy.sharing != Sharing::Shared || spec.policy.replace == Replace::WhenReady;
-        let verdict = || self.0.surroundings.verdicts.of(&spec.name);
         spec.policy.era == EraPolicy::Auto
             && is_allowed
-            && verdict().is_some_and(|verdict| verdict.may_shake_hands())
+            && self.0.surroundings.verdicts.may_shake_hands(&spec.name)
     }
 
     /// Whether a line that is to show whether the server shakes hands takes longer than a call waits for a process.

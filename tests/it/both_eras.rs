@@ -195,7 +195,7 @@ async fn a_call_that_is_taken_back_is_so_at_the_process_that_has_it() {
         daemon.setup.noted("a", "notifications/cancelled").await
     };
     tokio::select! {
-        told = cancelling => assert!(told.contains("requestId"), "{told}"),
+        told = cancelling => assert!(told.contains("requestId") && n_of(&daemon.setup, SHAKE) == 1, "{told}"),
         () = async { drop(client.post(&line).await); std::future::pending().await } => {}
     }
     daemon.end().await;

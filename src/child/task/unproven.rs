@@ -10,8 +10,9 @@ use crate::event::Cause;
 
 impl Runner {
     /// It has shaken hands.
-    pub(super) fn prove(&self) {
+    pub(super) fn prove(&mut self) {
         if self.is_older {
+            self.has_shaken_hands = true;
             self.try_out(Older::Spoken);
         }
     }
@@ -45,7 +46,7 @@ impl Runner {
 
     fn is_proven(&self) -> bool {
         let verdict = self.surroundings.verdicts.of(&self.name);
-        verdict.is_some_and(|verdict| verdict.older == Older::Spoken)
+        self.has_shaken_hands || verdict.is_some_and(|verdict| verdict.older == Older::Spoken)
     }
 
     fn try_out(&self, older: Older) {
