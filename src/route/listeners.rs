@@ -384,7 +384,7 @@ mod tests {
     use crate::ids::{Generation, ServerName};
 
     fn instance(server: &str) -> Instance {
-        Instance::shared(ServerName::parse(server).unwrap())
+        Instance::first(ServerName::parse(server).unwrap())
     }
 
     fn owner(uri: &str) -> Resource {

@@ -156,7 +156,7 @@ impl Router {
         for own in missed {
             self.listeners().resource_updated(instance, &own);
         }
-        if is_again && instance.owner.is_none() {
+        if is_again && instance.is_first() {
             self.lists_may_have_changed(&instance.server, &Kind::ALL);
         }
     }

@@ -21,6 +21,7 @@ pub mod modern;
 mod moves;
 mod needs;
 pub mod outbox;
+mod pool;
 mod processes;
 pub mod project;
 pub mod provenance;
