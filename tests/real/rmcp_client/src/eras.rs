@@ -1,0 +1,240 @@
+//! This client in each way that it can begin, and servers of the SDKs in every era: the checks of `../clients/eras.py`.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+
+use rmcp::model::{CallToolRequest, ClientRequest};
+use rmcp::service::PeerRequestOptions;
+use serde_json::{Map, Value, json};
+
+use crate::client::{Begin, Client, WAIT, begin, text_of, typed, until, value};
+use crate::report::CHECK;
+use crate::{Checked, holds, same};
+
+const MODES: [(&str, Begin); 3] = [("legacy", Begin::Handshake), ("auto", Begin::Auto), ("2026-07-28", Begin::Discover)];
+const KINDS: [&str; 2] = ["http", "stdio"];
+const N_STEPS: usize = 5;
+/// What was taken back may still ask for a while, and so it is the last feature of all.
+const FEATURES: [&str; 13] = [
+    "list", "call", "read", "prompt", "progress", "elicitation", "two rounds", "sampling", "roots", "logs",
+    "list changed", "updated", "cancel",
+];
+/// Its client hears no logs without a handshake, as it has no word for the level in its calls.
+const WITH_HANDSHAKE_ONLY: [&str; 1] = ["logs"];
+
+struct Cell {
+    client: usize,
+    server: String,
+    passed: Vec<&'static str>,
+    failures: Vec<String>,
+}
+
+/// Whether everything has passed.
+pub async fn all(case: &str, gateway: &Value, servers: &Map<String, Value>) -> Result<bool, Box<dyn std::error::Error>> {
+    let mut clients = Vec::new();
+    for (mode, how) in MODES {
+        for kind in KINDS {
+            let client = begin(gateway, kind, how).await?;
+            *client.service().roots.lock().unwrap() = vec![json!({ "uri": format!("file:///{mode}/{kind}"), "name": "the folder" })];
+            clients.push((mode, kind, client));
+        }
+    }
+    let cell = |client: usize, server: &String| Cell { client, server: server.clone(), passed: Vec::new(), failures: Vec::new() };
+    let mut cells: Vec<Cell> = (0..clients.len()).flat_map(|client| servers.keys().map(move |server| cell(client, server))).collect();
+    for feature in FEATURES {
+        for cell in &mut cells {
+            let (mode, _, client) = &clients[cell.client];
+            let is_offered = *mode == "legacy" || !WITH_HANDSHAKE_ONLY.contains(&feature);
+            let has = servers[&cell.server]["has"].as_array().is_some_and(|has| has.contains(&json!(feature)));
+            if !has || !is_offered {
+                continue;
+            }
+            let checked = tokio::time::timeout(CHECK, check(feature, client, &cell.server, *mode != "legacy")).await;
+            match checked.unwrap_or_else(|_| Err("not in time".into())) {
+                Ok(_) => cell.passed.push(feature),
+                Err(error) => cell.failures.push(format!("{feature}: {error}")),
+            }
+        }
+    }
+    for cell in &cells {
+        let (mode, kind, _) = clients[cell.client];
+        told(case, cell, mode, kind);
+    }
+    for (_, _, client) in clients {
+        client.cancel().await?;
+    }
+    Ok(cells.iter().all(|cell| cell.failures.is_empty()))
+}
+
+fn told(case: &str, cell: &Cell, mode: &str, kind: &str) {
+    let what = format!("{case}: {mode} {kind}, {}: {}", cell.server, cell.passed.join(", "));
+    let verdict = if cell.failures.is_empty() {
+        println!("ok   {what}");
+        "pass"
+    } else {
+        let why: String = cell.failures.join("; ").replace('\n', " ").chars().take(600).collect();
+        println!("FAIL {what}: {why}");
+        "fail"
+    };
+    let Some(path) = std::env::var_os("ERAS_OUT").filter(|path| !path.is_empty()) else {
+        return;
+    };
+    let mut file = OpenOptions::new().append(true).create(true).open(path).expect("ERAS_OUT");
+    writeln!(file, "{}\trmcp\t{mode}\t{kind}\t{verdict}\t{}", cell.server, cell.passed.join(",")).expect("ERAS_OUT");
+}
+
+async fn check(feature: &str, client: &Client, server: &str, is_modern: bool) -> Checked {
+    let tool = |name: &str| format!("{server}__{name}");
+    let uri = format!("asking-{server}://fixed");
+    // Unlike that of any other cell, as no two have the same number of messages behind them.
+    let tag = format!("{server}-{}", client.service().n_tags());
+    match feature {
+        "list" => {
+            let names = names(client).await?;
+            holds!(names.contains(&tool("echo")), names);
+        }
+        "call" => {
+            let text = format!("grüße 🦀 {tag}");
+            let said = text_of(client, &tool("echo"), json!({ "text": text })).await?;
+            holds!(said.contains(&text), said);
+        }
+        "read" => {
+            let came = value(&client.read_resource(typed(json!({ "uri": uri }))).await?);
+            same!(came["contents"][0]["text"], json!("It stays."));
+            same!(came["contents"][0]["uri"], json!(uri));
+        }
+        "prompt" => {
+            let asked = json!({ "name": tool("plain"), "arguments": { "topic": tag } });
+            let came = value(&client.get_prompt(typed(asked)).await?);
+            same!(came["messages"][0]["content"]["text"], json!(format!("Tell me of {tag}.")));
+        }
+        "progress" => return progress(client, &tool("steps")).await,
+        "elicitation" => {
+            let name = format!("Ada {tag}");
+            asked(client, &tool("greet"), json!({ "name": name }), &format!("Hello, {name}!"), 1).await?;
+        }
+        "two rounds" => {
+            let name = format!("Ada {tag}");
+            let form = json!({ "name": name, "color": "green" });
+            asked(client, &tool("paint"), form, &format!("{name} likes green."), 2).await?;
+        }
+        "sampling" => {
+            let content = json!({ "type": "text", "text": tag });
+            let reply = json!({ "role": "assistant", "content": content, "model": "a model", "stopReason": "endTurn" });
+            *client.service().sampling.lock().unwrap() = Some(reply);
+            let said = text_of(client, &tool("ponder"), json!({})).await?;
+            same!(said, format!("a model thinks: {tag}"));
+        }
+        "roots" => {
+            let said = text_of(client, &tool("where"), json!({})).await?;
+            let due = client.service().roots.lock().unwrap()[0]["uri"].clone();
+            same!(json!(said), due);
+        }
+        "logs" => {
+            client.set_level(typed(json!({ "level": "warning" }))).await?;
+            text_of(client, &tool("say"), json!({ "text": tag })).await?;
+            let came = || -> Vec<Value> {
+                let logs = client.service().logs.lock().unwrap();
+                logs.iter().filter(|log| log["data"].to_string().contains(&tag)).map(|log| log["level"].clone()).collect()
+            };
+            until("a message", || !came().is_empty()).await?;
+            same!(came(), vec![json!("warning")]);
+        }
+        "list changed" => {
+            let name = format!("grown_{}", tag.replace('-', "_"));
+            let change = json!({ "method": "notifications/tools/list_changed" });
+            let grow = (tool("grow"), json!({ "name": name }));
+            changed(client, is_modern, json!({ "toolsListChanged": true }), None, grow, &change).await?;
+            let names = names(client).await?;
+            holds!(names.contains(&tool(&name)), names);
+        }
+        "updated" => {
+            let change = json!({ "method": "notifications/resources/updated", "params": { "uri": uri } });
+            let touch = (tool("touch"), json!({ "uri": uri }));
+            changed(client, is_modern, json!({ "resourceSubscriptions": [uri] }), Some(&uri), touch, &change).await?;
+        }
+        "cancel" => return cancel(client, &tool("wait"), &tool("was_taken_back"), &tag).await,
+        other => return Err(format!("no feature {other}").into()),
+    }
+    Ok(String::new())
+}
+
+async fn names(client: &Client) -> Result<Vec<String>, Box<dyn std::error::Error>> {
+    Ok(client.list_all_tools().await?.iter().map(|tool| tool.name.to_string()).collect())
+}
+
+async fn asked(client: &Client, tool: &str, form: Value, due: &str, n_due: usize) -> Checked {
+    let seen = client.service();
+    *seen.elicitation.lock().unwrap() = Some(json!({ "action": "accept", "content": form }));
+    seen.elicitations.lock().unwrap().clear();
+    let said = text_of(client, tool, json!({})).await?;
+    same!(said, due);
+    let asked = seen.elicitations.lock().unwrap().clone();
+    same!(asked.len(), n_due);
+    holds!(asked[0]["message"].as_str().is_some_and(|message| message.ends_with("What is your name?")), asked);
+    Ok(String::new())
+}
+
+async fn progress(client: &Client, tool: &str) -> Checked {
+    let request = CallToolRequest::new(typed(json!({ "name": tool, "arguments": { "n": N_STEPS } })));
+    let request = ClientRequest::CallToolRequest(request);
+    let handle = client.send_cancellable_request(request, PeerRequestOptions::no_options()).await?;
+    let token = value(&handle.progress_token);
+    handle.await_response().await?;
+    let heard = || -> Vec<Value> {
+        let all = client.service().progress.lock().unwrap();
+        all.iter().filter(|one| one["progressToken"] == token).map(|one| one["progress"].clone()).collect()
+    };
+    until("all progress", || heard().len() >= N_STEPS).await?;
+    same!(heard(), (1..=N_STEPS).map(|step| json!(step as f64)).collect::<Vec<_>>());
+    Ok(String::new())
+}
+
+/// Listens in the way of the era, calls, and waits until it hears of the change.
+async fn changed(
+    client: &Client,
+    is_modern: bool,
+    filter: Value,
+    uri: Option<&str>,
+    (tool, args): (String, Value),
+    due: &Value,
+) -> Checked {
+    let is_it = |came: &Value| {
+        came["method"] == due["method"] && (due["params"]["uri"].is_null() || came["params"]["uri"] == due["params"]["uri"])
+    };
+    if is_modern {
+        let mut heard = client.listen(typed(filter)).await?;
+        text_of(client, &tool, args).await?;
+        while let Some(came) = tokio::time::timeout(WAIT, heard.next()).await?? {
+            if is_it(&value(&came)) {
+                return Ok(String::new());
+            }
+        }
+        return Err("the stream has ended".into());
+    }
+    client.service().changes.lock().unwrap().clear();
+    if let Some(uri) = uri {
+        client.subscribe(typed(json!({ "uri": uri }))).await?;
+    }
+    text_of(client, &tool, args).await?;
+    until("the change", || client.service().changes.lock().unwrap().iter().any(is_it)).await?;
+    if let Some(uri) = uri {
+        client.unsubscribe(typed(json!({ "uri": uri }))).await?;
+    }
+    Ok(String::new())
+}
+
+async fn cancel(client: &Client, wait: &str, was_taken_back: &str, tag: &str) -> Checked {
+    let request = CallToolRequest::new(typed(json!({ "name": wait, "arguments": { "tag": tag } })));
+    let request = ClientRequest::CallToolRequest(request);
+    let handle = client.send_cancellable_request(request, PeerRequestOptions::no_options()).await?;
+    let token = value(&handle.progress_token);
+    let has_begun = || client.service().progress.lock().unwrap().iter().any(|one| one["progressToken"] == token);
+    until("the first step", has_begun).await?;
+    handle.cancel(Some("enough".to_owned())).await?;
+    let end = std::time::Instant::now() + WAIT;
+    while !text_of(client, was_taken_back, json!({ "tag": tag })).await?.eq_ignore_ascii_case("true") {
+        holds!(std::time::Instant::now() < end, "the server was not told");
+    }
+    Ok(String::new())
+}
