@@ -2,7 +2,6 @@
 
 use std::future::{Future, ready};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rmcp::model::{
@@ -37,14 +36,6 @@ pub struct Seen {
     pub sampling: Mutex<Option<Value>>,
     pub elicitation: Mutex<Option<Value>>,
     pub roots: Mutex<Vec<Value>>,
-    n_tags: AtomicUsize,
-}
-
-impl Seen {
-    /// A number that this client has not had yet.
-    pub fn n_tags(&self) -> usize {
-        self.n_tags.fetch_add(1, Ordering::Relaxed)
-    }
 }
 
 /// How a client begins.

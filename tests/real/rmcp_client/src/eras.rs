@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rmcp::model::{CallToolRequest, ClientRequest};
 use rmcp::service::PeerRequestOptions;
@@ -19,8 +20,11 @@ const FEATURES: [&str; 13] = [
     "list", "call", "read", "prompt", "progress", "elicitation", "two rounds", "sampling", "roots", "logs",
     "list changed", "updated", "cancel",
 ];
-/// Its client hears no logs without a handshake, as it has no word for the level in its calls.
+/// Without a handshake the level of logs is said with each call, for which its client has no word of its own.
 const WITH_HANDSHAKE_ONLY: [&str; 1] = ["logs"];
+
+/// What is made or said for one check bears a number that no other has.
+static N_TAGS: AtomicUsize = AtomicUsize::new(0);
 
 struct Cell {
     client: usize,
@@ -86,8 +90,7 @@ fn told(case: &str, cell: &Cell, mode: &str, kind: &str) {
 async fn check(feature: &str, client: &Client, server: &str, is_modern: bool) -> Checked {
     let tool = |name: &str| format!("{server}__{name}");
     let uri = format!("asking-{server}://fixed");
-    // Unlike that of any other cell, as no two have the same number of messages behind them.
-    let tag = format!("{server}-{}", client.service().n_tags());
+    let tag = format!("{server}-{}", N_TAGS.fetch_add(1, Ordering::Relaxed));
     match feature {
         "list" => {
             let names = names(client).await?;
