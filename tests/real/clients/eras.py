@@ -40,6 +40,8 @@ class Eras:
         return f"asking-{self.server}://{path}"
 
     async def lists(self) -> None:
+        due = self.peer.revision_due
+        expect(self.peer.revision() == due, f"{self.peer.revision()} instead of {due}")
         names = [tool["name"] for tool in await self.peer.tools()]
         expect(self.tool("echo") in names and len(set(names)) == len(names), names)
 
@@ -200,6 +202,7 @@ async def main(case: str, gateway: dict, library: str) -> int:
         for mode in MODES:
             for kind in KINDS:
                 peer = await stack.enter_async_context(module.connected(gateway, kind, mode))
+                peer.revision_due = "2025-11-25" if mode == "legacy" else MODES[-1]
                 peer.ears.roots = [{"uri": f"file:///{mode}/{kind}", "name": "the folder"}]
                 cells += [(peer, Cell(peer.client, (mode, kind), server)) for server in servers]
         # The outer loop: what was taken back may still ask for a while, and so it is the last feature of all.

@@ -99,6 +99,10 @@ class Peer:
         """Every public name of the library's interface for clients, to hold `lacks` against it."""
         raise NotImplementedError
 
+    def revision(self) -> str:
+        """What client and gateway have agreed on."""
+        raise NotImplementedError
+
     async def tools(self) -> list[dict]:
         raise NotImplementedError
 

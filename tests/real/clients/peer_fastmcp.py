@@ -62,6 +62,9 @@ class FastMcpPeer(Peer):
     def public_names() -> set[str]:
         return {name for name in dir(fastmcp.Client) if not name.startswith("_")}
 
+    def revision(self) -> str:
+        return self.inner.session.protocol_version
+
     async def tools(self) -> list[dict]:
         return [wire(tool) for tool in await self.inner.list_tools()]
 

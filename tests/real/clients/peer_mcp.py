@@ -147,6 +147,9 @@ class SecondLine(McpPeer):
     client = "mcp-2"
     event_bytes_max = 1024 * 1024
 
+    def revision(self) -> str:
+        return self.session.protocol_version
+
 
 class WithoutHandshake(SecondLine):
     """The level of logs is said with each request, and changes are heard on a stream of their own."""

@@ -20,8 +20,6 @@ const FEATURES: [&str; 13] = [
     "list", "call", "read", "prompt", "progress", "elicitation", "two rounds", "sampling", "roots", "logs",
     "list changed", "updated", "cancel",
 ];
-/// Without a handshake the level of logs is said with each call, for which its client has no word of its own.
-const WITH_HANDSHAKE_ONLY: [&str; 1] = ["logs"];
 
 /// What is made or said for one check bears a number that no other has.
 static N_TAGS: AtomicUsize = AtomicUsize::new(0);
@@ -48,9 +46,8 @@ pub async fn all(case: &str, gateway: &Value, servers: &Map<String, Value>) -> R
     for feature in FEATURES {
         for cell in &mut cells {
             let (mode, _, client) = &clients[cell.client];
-            let is_offered = *mode == "legacy" || !WITH_HANDSHAKE_ONLY.contains(&feature);
             let has = servers[&cell.server]["has"].as_array().is_some_and(|has| has.contains(&json!(feature)));
-            if !has || !is_offered {
+            if !has {
                 continue;
             }
             let checked = tokio::time::timeout(CHECK, check(feature, client, &cell.server, *mode != "legacy")).await;
@@ -134,8 +131,13 @@ async fn check(feature: &str, client: &Client, server: &str, is_modern: bool) ->
             same!(json!(said), due);
         }
         "logs" => {
-            client.set_level(typed(json!({ "level": "warning" }))).await?;
-            text_of(client, &tool("say"), json!({ "text": tag })).await?;
+            let mut say = json!({ "name": tool("say"), "arguments": { "text": tag } });
+            if is_modern {
+                say["_meta"] = json!({ "io.modelcontextprotocol/logLevel": "warning" });
+            } else {
+                client.set_level(typed(json!({ "level": "warning" }))).await?;
+            }
+            client.call_tool(typed(say)).await?;
             let came = || -> Vec<Value> {
                 let logs = client.service().logs.lock().unwrap();
                 logs.iter().filter(|log| log["data"].to_string().contains(&tag)).map(|log| log["level"].clone()).collect()
