@@ -14,6 +14,8 @@ source "$real/../../scripts/daemon.sh"
 
 READY_SECONDS=120
 DRAIN_SECONDS=25
+# How a server of both eras is declared whose tools ask by the calls of the older one.
+OLDER_CALLS='era = "legacy"'
 cases=(eras-python eras-fastmcp eras-typescript eras-rmcp servers)
 
 if [ "${1:-}" = --list ]; then
@@ -49,9 +51,9 @@ asking_toml() {
   echo 'sharing = "per-session"'
   server ts node "$servers/asking_2.mjs" dual ts
   server ts-handshake node "$servers/asking_2.mjs" legacy ts-handshake
-  server fastmcp "$fastmcp" "$servers/asking_fastmcp.py" fastmcp
-  server fastmcp-handshake "$fastmcp" "$servers/asking_fastmcp.py" fastmcp-handshake
-  echo 'era = "legacy"'
+  server fastmcp "$fastmcp" "$servers/asking_fastmcp.py" results fastmcp
+  server fastmcp-handshake "$fastmcp" "$servers/asking_fastmcp.py" calls fastmcp-handshake
+  echo "$OLDER_CALLS"
   server rmcp-3 "$built/modern_3_9"
   server rmcp-1 "$built/old_1_8"
   server rmcp-0 "$built/old_0_8"
@@ -89,14 +91,15 @@ all_ready() {
     '.servers | length == ($known[0] | length) and all(.state == "ready" and .n_tools > 0)' "$scratch/status.json" >/dev/null
 }
 
-# A server of both eras that is slower than the gateway waits is greeted, and its answer known for its next start: here,
-# where so many start at once, that is at once.
+# A server of both eras that is slower than the gateway waits is greeted, and its late answer kept for its next start:
+# here, where so many start at once, that is at once, each when the others are ready.
 start_late_ones_again() {
   local late
-  for late in $(jq -r '.servers[] | select(.probe != null and .era != .probe.era) | .name' "$scratch/status.json"); do
+  for late in $(jq -r --slurpfile known "$(known)" '.servers[] | select(.probe != null and .era != $known[0][.name].era) | .name' \
+    "$scratch/status.json"); do
     "$MCPCTL" --dir "$project" restart "$late" >/dev/null
+    wait_until "$READY_SECONDS" all_ready
   done
-  wait_until "$READY_SECONDS" all_ready
 }
 
 # Each is spoken to as asking.json says, and was started at most once more to find that out; none has failed.

@@ -1,6 +1,7 @@
-"""A server as people write it with FastMCP 4: it asks in its results where there is no handshake, and the client where there is.
+"""A server as people write it with FastMCP 4, over stdio, in the era of the first request.
 
-    asking_fastmcp.py NAME    over stdio, in the era of the first request
+    asking_fastmcp.py results NAME    its tools ask in their results
+    asking_fastmcp.py calls NAME      its tools ask by the older calls, which the library has with a handshake only
 """
 
 import asyncio
@@ -13,18 +14,14 @@ from mcp_types import ElicitRequest, ElicitRequestFormParams, InputRequiredResul
 WAIT_SECONDS = 60
 FORMS = {key: make_dataclass(key.title(), [(key, str)]) for key in ("name", "color")}
 
-[name] = sys.argv[1:]
+how, name = sys.argv[1:]
 server = FastMCP("asking", version="4.0.0")
 taken_back: set[str] = set()
 
 
-def is_modern(ctx: Context) -> bool:
-    return ctx.request_context.protocol_version == "2026-07-28"
-
-
 async def answer(ctx: Context, key: str, message: str, state: str | None = None):
     """What the client answers to this question, or the result that asks it."""
-    if not is_modern(ctx):
+    if how == "calls":
         return getattr((await ctx.elicit(message, response_type=FORMS[key])).data, key)
     came = (ctx.input_responses or {}).get(key)
     if came is not None:
@@ -50,7 +47,7 @@ async def greet(ctx: Context) -> str:
 @server.tool
 async def paint(ctx: Context) -> str:
     """Asks for a name, and then with it for a color: two rounds."""
-    first = ctx.request_state if is_modern(ctx) else None
+    first = ctx.request_state if how == "results" else None
     if first is None:
         first = await answer(ctx, "name", "What is your name?")
         if not isinstance(first, str):

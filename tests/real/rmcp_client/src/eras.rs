@@ -5,7 +5,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rmcp::model::{CallToolRequest, ClientRequest};
-use rmcp::service::PeerRequestOptions;
+use rmcp::service::{PeerRequestOptions, Subscription};
 use serde_json::{Map, Value, json};
 
 use crate::client::{Begin, Client, WAIT, begin, text_of, typed, until, value};
@@ -147,16 +147,25 @@ async fn check(feature: &str, client: &Client, server: &str, is_modern: bool) ->
         }
         "list changed" => {
             let name = format!("grown_{}", tag.replace('-', "_"));
-            let change = json!({ "method": "notifications/tools/list_changed" });
             let grow = (tool("grow"), json!({ "name": name }));
-            changed(client, is_modern, json!({ "toolsListChanged": true }), None, grow, &change).await?;
-            let names = names(client).await?;
-            holds!(names.contains(&tool(&name)), names);
+            let heard = changed(client, is_modern, json!({ "toolsListChanged": true }), None, grow);
+            let mut heard = heard.await?;
+            loop {
+                heard.next(client, |came| came["method"] == "notifications/tools/list_changed").await?;
+                // What another client has made grow may be told of here first.
+                if names(client).await?.contains(&tool(&name)) {
+                    break;
+                }
+            }
         }
         "updated" => {
-            let change = json!({ "method": "notifications/resources/updated", "params": { "uri": uri } });
             let touch = (tool("touch"), json!({ "uri": uri }));
-            changed(client, is_modern, json!({ "resourceSubscriptions": [uri] }), Some(&uri), touch, &change).await?;
+            let heard = changed(client, is_modern, json!({ "resourceSubscriptions": [uri] }), Some(&uri), touch);
+            let of_it = |came: &Value| came["method"] == "notifications/resources/updated" && came["params"]["uri"] == uri;
+            heard.await?.next(client, of_it).await?;
+            if !is_modern {
+                client.unsubscribe(typed(json!({ "uri": uri }))).await?;
+            }
         }
         "cancel" => return cancel(client, &tool("wait"), &tool("was_taken_back"), &tag).await,
         other => return Err(format!("no feature {other}").into()),
@@ -195,38 +204,47 @@ async fn progress(client: &Client, tool: &str) -> Checked {
     Ok(String::new())
 }
 
-/// Listens in the way of the era, calls, and waits until it hears of the change.
+/// What one listens to in the way of the era: a stream of its own, or whatever comes.
+enum Heard {
+    Stream(Subscription),
+    Session,
+}
+
+impl Heard {
+    /// Waits for the next change that is wanted.
+    async fn next(&mut self, client: &Client, is_it: impl Fn(&Value) -> bool) -> Result<(), Box<dyn std::error::Error>> {
+        let Self::Stream(stream) = self else {
+            let changes = || client.service().changes.lock().unwrap();
+            let found = || changes().iter().position(&is_it);
+            until("the change", || found().is_some()).await?;
+            let n_heard = found().map_or(0, |at| at + 1);
+            changes().drain(..n_heard);
+            return Ok(());
+        };
+        while let Some(came) = tokio::time::timeout(WAIT, stream.next()).await?? {
+            if is_it(&value(&came)) {
+                return Ok(());
+            }
+        }
+        Err("the stream has ended".into())
+    }
+}
+
+/// Listens, and then calls what makes the change.
 async fn changed(
     client: &Client,
     is_modern: bool,
     filter: Value,
     uri: Option<&str>,
     (tool, args): (String, Value),
-    due: &Value,
-) -> Checked {
-    let is_it = |came: &Value| {
-        came["method"] == due["method"] && (due["params"]["uri"].is_null() || came["params"]["uri"] == due["params"]["uri"])
-    };
-    if is_modern {
-        let mut heard = client.listen(typed(filter)).await?;
-        text_of(client, &tool, args).await?;
-        while let Some(came) = tokio::time::timeout(WAIT, heard.next()).await?? {
-            if is_it(&value(&came)) {
-                return Ok(String::new());
-            }
-        }
-        return Err("the stream has ended".into());
-    }
+) -> Result<Heard, Box<dyn std::error::Error>> {
     client.service().changes.lock().unwrap().clear();
-    if let Some(uri) = uri {
+    let heard = if is_modern { Heard::Stream(client.listen(typed(filter)).await?) } else { Heard::Session };
+    if let Some(uri) = uri.filter(|_| !is_modern) {
         client.subscribe(typed(json!({ "uri": uri }))).await?;
     }
     text_of(client, &tool, args).await?;
-    until("the change", || client.service().changes.lock().unwrap().iter().any(is_it)).await?;
-    if let Some(uri) = uri {
-        client.unsubscribe(typed(json!({ "uri": uri }))).await?;
-    }
-    Ok(String::new())
+    Ok(heard)
 }
 
 async fn cancel(client: &Client, wait: &str, was_taken_back: &str, tag: &str) -> Checked {
