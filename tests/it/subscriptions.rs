@@ -152,8 +152,14 @@ async fn who_subscribes_while_the_last_one_leaves_hears_what_changes() {
         let (client, stream) = (&clients[round % 2], &mut streams[round % 2]);
         subscribe(client, "x://1").await;
         client.call("a__updated", json!({ "uri": "x://1" })).await;
-        assert_eq!(stream.next_json().await["params"]["uri"], "x://1", "round {round}");
-        let told = client.request("resources/unsubscribe", json!({ "uri": "x://1" })).await;
+        assert_eq!(
+            stream.next_json().await["params"]["uri"],
+            "x://1",
+            "round {round}"
+        );
+        let told = client
+            .request("resources/unsubscribe", json!({ "uri": "x://1" }))
+            .await;
         assert_eq!(told["result"], json!({}), "{told}");
     }
     daemon.end().await;
