@@ -114,9 +114,12 @@ impl Router {
         view: &View,
     ) -> Result<Makes, RouteError> {
         if self.instance_for(entry, context).older {
-            let (_, _, handshake) = self.greeted(entry, context).await?;
-            let makes_tasks = handshake.is_some_and(|handshake| handshake.makes_tasks());
-            return Ok(if makes_tasks { Makes::Asked } else { Makes::Nothing });
+            let (child, _, handshake) = self.greeted(entry, context).await?;
+            // The server may have refused the handshake, and its first process serves the caller too.
+            if child.instance().older {
+                let makes_tasks = handshake.is_some_and(|handshake| handshake.makes_tasks());
+                return Ok(if makes_tasks { Makes::Asked } else { Makes::Nothing });
+            }
         }
         let snapshot = view.part(&entry.spec.name).map(|part| &part.snapshot);
         Ok(match snapshot {
