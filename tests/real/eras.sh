@@ -94,9 +94,12 @@ all_ready() {
 # A server of both eras that is slower than the gateway waits is greeted, and its late answer kept for its next start:
 # here, where so many start at once, that is at once, each when the others are ready.
 start_late_ones_again() {
-  local late
-  for late in $(jq -r --slurpfile known "$(known)" '.servers[] | select(.probe != null and .era != $known[0][.name].era) | .name' \
-    "$scratch/status.json"); do
+  local round late
+  for round in 1 2 3; do
+    late=$(jq -r --slurpfile known "$(known)" \
+      'first(.servers[] | select(.probe != null and .era != $known[0][.name].era) | .name) // empty' "$scratch/status.json")
+    [ -n "$late" ] || return 0
+    echo "round $round: $late starts again" >&2
     "$MCPCTL" --dir "$project" restart "$late" >/dev/null
     wait_until "$READY_SECONDS" all_ready
   done
