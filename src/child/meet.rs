@@ -101,13 +101,12 @@ impl Meeting {
         let asks = match self.era {
             EraPolicy::Legacy => false,
             EraPolicy::Modern => true,
-            EraPolicy::Auto => !is_legacy && hunch.is_none(),
+            EraPolicy::Auto | EraPolicy::Both => !is_legacy && hunch.is_none(),
         };
         if !asks {
             return self.greet(hunch, None, is_legacy).await;
         }
-        self.is_asking
-            .store(self.era == EraPolicy::Auto, Ordering::Release);
+        self.is_asking.store(self.era.is_found_out(), Ordering::Release);
         let patience = probe::patience(self.era, self.is_runner, before, self.start_timeout);
         let (next, asked) = self.discover(patience).await?;
         match next {
@@ -222,7 +221,7 @@ impl Meeting {
     fn agree(&self, handshake: Handshake, found: Option<Finding>) -> Met {
         self.is_asking.store(false, Ordering::Release);
         self.hunch.set(None);
-        if let Some(finding) = found.filter(|_| self.era == EraPolicy::Auto) {
+        if let Some(finding) = found.filter(|_| self.era.is_found_out()) {
             let mut verdict = Verdict::of(finding, &self.fingerprint, now_ms());
             handshake.revision.as_str().clone_into(&mut verdict.revision);
             self.verdicts.note(&self.server, verdict);

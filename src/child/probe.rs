@@ -123,7 +123,7 @@ pub fn patience(era: EraPolicy, is_runner: bool, known: Known, start_timeout: Du
     match era {
         // There is nothing to fall back to.
         EraPolicy::Modern => start_timeout,
-        EraPolicy::Auto | EraPolicy::Legacy => {
+        EraPolicy::Auto | EraPolicy::Both | EraPolicy::Legacy => {
             let patience = match known {
                 Known::Modern => RUNNER_PATIENCE,
                 Known::Nothing if is_runner => RUNNER_PATIENCE,
@@ -250,7 +250,7 @@ fn again_unless(is_again: bool, capabilities: Raw, error: &Raw) -> Next {
 ///
 /// `was_asked`: it has had its say about `server/discover` on this process.
 pub fn doubts_handshake(error: &Raw, era: EraPolicy, was_asked: bool, is_known_legacy: bool) -> bool {
-    era == EraPolicy::Auto
+    era.is_found_out()
         && !was_asked
         // A server whose handshake has worked before only has a bad day, unless it says itself what it speaks.
         && (code_of(error) == Some(code::UNSUPPORTED_VERSION) || !is_known_legacy)

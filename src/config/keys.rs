@@ -113,7 +113,7 @@ pub(super) const KEYS: &[Key] = &[
     policy("instance_idle", Kind::Time(TIME_MIN)),
     policy("restart", Kind::Choice(&["always", "on-failure", "never"])),
     policy("autostart", Kind::Choice(&["eager", "on-demand"])),
-    policy("era", Kind::Choice(&["auto", "legacy", "modern"])),
+    policy("era", Kind::Choice(&["auto", "legacy", "modern", "both"])),
     policy("replace", Kind::Choice(&["when-ready", "after-stop"])),
     policy("idle_stop", Kind::TimeOrNever),
     policy("start_timeout", Kind::Time(TIME_MIN)),

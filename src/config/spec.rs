@@ -68,6 +68,16 @@ pub enum EraPolicy {
     Legacy,
     /// 2026-07-28 or not at all.
     Modern,
+    /// It is found out, and a server that answers both eras has a process for each: clients with a handshake that can be
+    /// asked something have one that is spoken to with a handshake.
+    Both,
+}
+
+impl EraPolicy {
+    /// Whether the server is asked what it speaks.
+    pub fn is_found_out(self) -> bool {
+        matches!(self, Self::Auto | Self::Both)
+    }
 }
 
 /// When the process of a changed definition takes the place of the one that runs.
@@ -118,7 +128,7 @@ pub struct Policy {
     pub restart: RestartWhen,
     /// When it is started for the first time.
     pub autostart: Autostart,
-    /// In which era it is spoken to. Default: what it is found to speak.
+    /// In which era it is spoken to. Default: what it is found to speak, of two the newer.
     pub era: EraPolicy,
     /// When a changed definition takes the place of the one that runs. Default: when it is ready.
     pub replace: Replace,

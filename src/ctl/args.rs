@@ -125,8 +125,8 @@ pub struct AddArgs {
     #[arg(long = "root", value_name = "DIR")]
     pub roots: Vec<PathBuf>,
     /// What it speaks: found out at its first start, if not given; `legacy` needs a handshake (up to 2025-11-25),
-    /// `modern` is 2026-07-28.
-    #[arg(long, value_name = "ERA", value_parser = ["auto", "legacy", "modern"])]
+    /// `modern` is 2026-07-28, `both` has a process for each where the server answers both.
+    #[arg(long, value_name = "ERA", value_parser = ["auto", "legacy", "modern", "both"])]
     pub era: Option<String>,
     /// Declare it, but do not start it.
     #[arg(long)]

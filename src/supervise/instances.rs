@@ -122,7 +122,7 @@ impl Instances {
     pub fn may_shake_hands(&self) -> bool {
         let spec = &self.0.spec;
         let is_allowed = spec.policy.sharing != Sharing::Shared || spec.policy.replace == Replace::WhenReady;
-        spec.policy.era == EraPolicy::Auto
+        spec.policy.era == EraPolicy::Both
             && is_allowed
             && self.0.surroundings.verdicts.may_shake_hands(&spec.name)
     }

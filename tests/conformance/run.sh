@@ -118,10 +118,12 @@ measure() {
 # servers_toml REVISION TARGET: only the fixture, and its own names: the suite asks for them exactly. The older suite ends
 # none of its sessions, so there is room for a process for each of them.
 servers_toml() {
-  local sharing=$2 arguments
+  # The SDK answers for both eras; the fixture asks its clients in the way of the handshake era only.
+  local sharing=$2 arguments era=both
   arguments="\"$(fixture_of "$1")\""
   if [ "$1" = 2026-07-28 ]; then
     sharing=shared
+    era=auto
     arguments="$arguments, \"$2\""
   fi
   cat <<TOML
@@ -130,6 +132,7 @@ command = "$here/.venv/bin/python"
 args = [$arguments]
 prefix = ""
 sharing = "$sharing"
+era = "$era"
 instances_max = 64
 TOML
 }

@@ -7,6 +7,10 @@ use crate::harness::fake::Fake;
 use crate::harness::{Daemon, HttpClient, Setup, able, call, fake, text_of, until};
 
 fn both() -> Fake {
+    dual().key("era", "\"both\"")
+}
+
+fn dual() -> Fake {
     fake("a")
         .arg("--era", "dual")
         .tools("pid,ask,echo,updated,boom,hang,log,sleep,interview")
@@ -421,11 +425,13 @@ async fn a_server_that_says_nothing_to_its_handshake_keeps_nobody_waiting_for_lo
 #[tokio::test]
 async fn where_the_operator_says_how_or_that_there_is_only_one_there_is_no_other() {
     for (key, value, revision) in [
+        ("era", "\"auto\"", "2026-07-28"),
         ("era", "\"modern\"", "2026-07-28"),
         ("era", "\"legacy\"", "2025-11-25"),
         ("replace", "\"after-stop\"", "2026-07-28"),
     ] {
-        let daemon = Daemon::start(&[both().key(key, value)]).await;
+        let child = if key == "era" { dual() } else { both() };
+        let daemon = Daemon::start(&[child.key(key, value)]).await;
         assert_eq!(daemon.server("a").await["revision"], revision);
         let client = asked_one(&daemon, "it").await;
         assert_eq!(pid(&client).await, daemon.child_pid("a").await, "{key} = {value}");

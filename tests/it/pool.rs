@@ -100,7 +100,7 @@ async fn while_one_client_thinks_another_is_asked_too() {
 
 #[tokio::test]
 async fn clients_with_a_handshake_keep_the_process_they_were_given() {
-    let children = [asker(), asker().arg("--era", "dual")];
+    let children = [asker(), asker().arg("--era", "dual").key("era", "\"both\"")];
     for child in children {
         let daemon = Daemon::start(&[child]).await;
         let (one, two) = (client(&daemon, "one").await, client(&daemon, "two").await);

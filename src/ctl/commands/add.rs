@@ -170,6 +170,7 @@ fn era(word: &str) -> Option<EraPolicy> {
         "auto" => Some(EraPolicy::Auto),
         "legacy" => Some(EraPolicy::Legacy),
         "modern" => Some(EraPolicy::Modern),
+        "both" => Some(EraPolicy::Both),
         _another => None,
     }
 }

@@ -15,7 +15,7 @@ use crate::catalog::Kind;
 use crate::child::status::{ChildStatus, Fate, Gate};
 use crate::child::verdict::Certainty;
 use crate::child::{Child, Control};
-use crate::config::spec::{EraPolicy, Launch, Sharing};
+use crate::config::spec::{Launch, Sharing};
 use crate::event::kept;
 use crate::front::Shared;
 use crate::rpc::mcp::Era;
@@ -239,7 +239,7 @@ fn era(era: Era) -> &'static str {
 
 /// What the server turned out to be, where that is not declared.
 fn probe(front: &Shared, entry: &Entry) -> Option<Probe> {
-    if entry.spec.policy.era != EraPolicy::Auto {
+    if !entry.spec.policy.era.is_found_out() {
         return None;
     }
     let verdict = front.manager.surroundings().verdicts.of(&entry.spec.name)?;
