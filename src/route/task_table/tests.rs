@@ -1,3 +1,5 @@
+//! Tasks that children run, as the table knows them.
+
 use super::*;
 use crate::child::link::Link;
 use crate::child::sending::Witness;
