@@ -154,7 +154,7 @@ pub struct ServerStatus {
     pub n_processes: Option<u64>,
     /// Calls in flight, in all its processes.
     pub n_inflight: usize,
-    /// Processes that clients do not share, where the definition says so (`sharing`).
+    /// Processes beside the first: where the definition says so (`sharing`), or where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n_owned: Option<usize>,
     /// The first [`N_OWNED_MAX`] of these.
@@ -190,11 +190,17 @@ pub struct ServerStatus {
 /// Processes of one server that are told one by one.
 pub const N_OWNED_MAX: usize = 50;
 
-/// One process of a server that is one client's alone.
+/// One process of a server beside the first: one client's alone, or one for all clients that shake hands.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OwnedStatus {
-    /// Whose it is: the beginning of a key that stands for a session or a client program, as in the log.
+    /// Whose it is: the beginning of a key that stands for a session or a client program, as in the log, or in words.
     pub owner: String,
+    /// The protocol revision it speaks, once it is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The era of that: `legacy` with a handshake, `modern` without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub era: Option<String>,
     /// See [`ServerStatus::state`].
     pub state: String,
     /// Process id, while there is one.

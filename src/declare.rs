@@ -178,28 +178,16 @@ impl Declarations {
         }
     }
 
-    /// Waits while the file was written to a moment ago: many an editor empties a file before it writes it anew, and
-    /// what is there in between is valid, too.
-    async fn until_written(&self) {
-        let written = || std::fs::metadata(&self.0.settings.servers_file)?.modified();
-        for _look in 0..N_LOOKS_MAX {
-            let age = written().ok().and_then(|at| at.elapsed().ok());
-            let Some(rest) = age
-                .and_then(|age| SETTLED.checked_sub(age))
-                .filter(|rest| !rest.is_zero())
-            else {
-                return;
-            };
-            tokio::time::sleep(rest).await;
-        }
-    }
-
-    /// What the file says, read while nobody wrote to it.
+    /// What the file says, read while nobody wrote to it: many an editor empties a file before it writes it anew, and what
+    /// is there in between is valid, too.
     async fn read(&self, environment: &Environment) -> Result<ServersFile, ConfigErrors> {
         let file = &self.0.settings.servers_file;
         for _look in 1..N_LOOKS_MAX {
-            self.until_written().await;
             let before = stamp(file);
+            if let Some(rest) = unsettled(before) {
+                tokio::time::sleep(rest).await;
+                continue;
+            }
             let read = read_servers(file, environment);
             if stamp(file) == before {
                 return read;
@@ -263,6 +251,13 @@ impl Declarations {
     fn told<T>(&self, look: impl FnOnce(&mut Told) -> T) -> T {
         look(&mut self.0.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// How long one has to wait until the file was left alone for long enough; `None` when it was.
+fn unsettled(stamp: Option<Stamp>) -> Option<Duration> {
+    let (written, _) = stamp?;
+    let age = written?.elapsed().ok()?;
+    SETTLED.checked_sub(age).filter(|rest| !rest.is_zero())
 }
 
 fn stamp(file: &Path) -> Option<Stamp> {

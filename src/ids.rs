@@ -132,28 +132,50 @@ impl OwnerKey {
     }
 }
 
-/// One line of processes of a declared server: the one that clients share, or one that somebody owns.
+/// One line of processes of a declared server: the first, which tells its lists, or one beside it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Instance {
     /// The server.
     pub server: ServerName,
     /// Whose it is; `None` when clients share it.
     pub owner: Option<OwnerKey>,
+    /// Whether it is spoken to with a handshake although the server also knows the revision without one: it works for
+    /// clients with a handshake.
+    pub older: bool,
+    /// Which of several that all clients use in turn; 0 is the one that they share.
+    pub spare: u32,
 }
 
 impl Instance {
-    /// The one that clients share.
-    pub fn shared(server: ServerName) -> Self {
-        Self { server, owner: None }
+    /// The first: clients share it, and it tells the server's lists.
+    pub fn first(server: ServerName) -> Self {
+        Self {
+            server,
+            owner: None,
+            older: false,
+            spare: 0,
+        }
+    }
+
+    /// Whether it is the first.
+    pub fn is_first(&self) -> bool {
+        self.owner.is_none() && !self.older && self.spare == 0
     }
 }
 
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.owner {
-            None => self.server.fmt(f),
-            Some(owner) => write!(f, "{} ({})", self.server, owner.short()),
+        self.server.fmt(f)?;
+        if let Some(owner) = &self.owner {
+            write!(f, " ({})", owner.short())?;
         }
+        if self.older {
+            f.write_str(" (handshake)")?;
+        }
+        if self.spare > 0 {
+            write!(f, " (spare {})", self.spare)?;
+        }
+        Ok(())
     }
 }
 

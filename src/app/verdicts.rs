@@ -3,7 +3,7 @@
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::child::verdict::{Certainty, Saved, Verdict, Verdicts};
+use crate::child::verdict::{Certainty, Older, Saved, Verdict, Verdicts};
 use crate::registry::Registry;
 use crate::registry::verdicts::VerdictRow;
 use crate::rpc::mcp::Era;
@@ -49,6 +49,12 @@ fn row_of(verdict: Verdict) -> VerdictRow {
         }
         .to_owned(),
         crashes_on_probe: verdict.crashes_on_probe,
+        older: match verdict.older {
+            Older::Untried | Older::Failed => "",
+            Older::Spoken => "spoken",
+            Older::Refused => "refused",
+        }
+        .to_owned(),
         how: verdict.how,
         at_ms: verdict.at_ms,
     }
@@ -70,6 +76,11 @@ fn verdict_of(row: VerdictRow) -> Option<Verdict> {
             _unknown => return None,
         },
         crashes_on_probe: row.crashes_on_probe,
+        older: match row.older.as_str() {
+            "spoken" => Older::Spoken,
+            "refused" => Older::Refused,
+            _nobody_has_tried => Older::Untried,
+        },
         how: row.how,
         at_ms: row.at_ms,
     })
@@ -81,9 +92,10 @@ mod tests {
 
     #[test]
     fn a_verdict_survives_the_registry() {
-        for (era, certainty) in [
-            (Era::Legacy, Certainty::Tentative),
-            (Era::Modern, Certainty::Definitive),
+        for (era, certainty, older) in [
+            (Era::Legacy, Certainty::Tentative, Older::Untried),
+            (Era::Modern, Certainty::Definitive, Older::Spoken),
+            (Era::Modern, Certainty::Definitive, Older::Refused),
         ] {
             let verdict = Verdict {
                 fingerprint: "f".to_owned(),
@@ -91,6 +103,7 @@ mod tests {
                 revision: "2026-07-28".to_owned(),
                 certainty,
                 crashes_on_probe: true,
+                older,
                 how: "x".to_owned(),
                 at_ms: 7,
             };

@@ -58,7 +58,7 @@ impl World {
     fn ask(&self, id: u64, params: &str) {
         let params = Raw::parse(&params.to_owned().into()).unwrap();
         let question = Question {
-            instance: Instance::shared(ServerName::parse("a").unwrap()),
+            instance: Instance::first(ServerName::parse("a").unwrap()),
             back: Back::to_process(&self.link, RequestId::number(id)),
             asked: method::ELICIT.to_owned(),
             assurance: Assurance::wanted(Some(&params), Instant::now()),

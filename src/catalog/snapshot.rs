@@ -121,12 +121,7 @@ impl Snapshot {
 
     /// Whether it runs tool calls as tasks (MCP 2025-11-25, tasks, "Server Capabilities").
     pub fn makes_tasks(&self) -> bool {
-        let part = |whole: &Raw, key| Object::of(whole)?.get(key).filter(Raw::is_object);
-        part(&self.capabilities, "tasks")
-            .and_then(|tasks| part(&tasks, "requests"))
-            .and_then(|requests| part(&requests, "tools"))
-            .and_then(|tools| part(&tools, "call"))
-            .is_some()
+        crate::child::handshake::makes_tasks(&self.capabilities)
     }
 
     /// Whether it makes tasks of calls as it sees fit (extension of 2026-07-28).

@@ -48,6 +48,10 @@ pub struct Birth {
     pub numbers: Numbers,
     /// Whose alone it is.
     pub persona: Option<Persona>,
+    /// It is spoken to with a handshake although the server also knows the revision without one.
+    pub older: bool,
+    /// See [`crate::ids::Instance::spare`].
+    pub spare: u32,
     /// It waits until this is set: until it is found where others look for it, as it may be ready within a
     /// millisecond.
     pub listed: CancellationToken,

@@ -37,6 +37,13 @@ impl Profile {
             .filter(Raw::is_object)
     }
 
+    /// Whether servers may ask the client anything at all.
+    pub fn can_be_asked(&self) -> bool {
+        ["sampling", "elicitation", "roots"]
+            .iter()
+            .any(|name| self.capability(name).is_some())
+    }
+
     /// Whether the client can be told in a result what it is asked, and nothing can be asked of it otherwise
     /// (2026-07-28, basic patterns, "Multi Round-Trip Requests").
     pub fn is_asked_in_results(&self) -> bool {

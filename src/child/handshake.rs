@@ -130,6 +130,11 @@ impl Handshake {
         self.revision.era() == Era::Modern
     }
 
+    /// Whether it runs tool calls as tasks.
+    pub fn makes_tasks(&self) -> bool {
+        makes_tasks(&self.capabilities)
+    }
+
     /// Whether it declared a capability.
     pub fn can(&self, capability: &str) -> bool {
         Object::of(&self.capabilities)
@@ -146,6 +151,16 @@ impl Handshake {
             .and_then(|capability| capability.get(flag));
         value.is_some_and(|value| value.as_str() == "true")
     }
+}
+
+/// Whether a server with these capabilities runs tool calls as tasks (MCP 2025-11-25, tasks, "Server Capabilities").
+pub fn makes_tasks(capabilities: &Raw) -> bool {
+    let part = |whole: &Raw, key| Object::of(whole)?.get(key).filter(Raw::is_object);
+    part(capabilities, "tasks")
+        .and_then(|tasks| part(&tasks, "requests"))
+        .and_then(|requests| part(&requests, "tools"))
+        .and_then(|tools| part(&tools, "call"))
+        .is_some()
 }
 
 /// A known revision; one that is newer than all we know of its era is spoken as the newest we know.

@@ -12,7 +12,7 @@ use super::error::CallError;
 use super::handshake::Handshake;
 use super::link::Link;
 use super::outgoing::Params;
-use super::probe::{self, Finding, Next, Seen};
+use super::probe::{self, Finding, Known, Next, Seen};
 use super::sending::Sending;
 use super::verdict::{Verdict, Verdicts, now_ms};
 use crate::config::spec::EraPolicy;
@@ -92,6 +92,11 @@ impl Meeting {
         let is_first = known.is_none();
         let known = known.filter(|known| known.holds(&self.fingerprint, now_ms()));
         let is_legacy = known.as_ref().is_some_and(|known| known.era == Era::Legacy);
+        let before = match &known {
+            Some(known) if known.era == Era::Modern => Known::Modern,
+            None if is_first => Known::Nothing,
+            _other => Known::Other,
+        };
         let hunch = self.hunch.get();
         let asks = match self.era {
             EraPolicy::Legacy => false,
@@ -103,7 +108,7 @@ impl Meeting {
         }
         self.is_asking
             .store(self.era == EraPolicy::Auto, Ordering::Release);
-        let patience = probe::patience(self.era, self.is_runner, is_first, self.start_timeout);
+        let patience = probe::patience(self.era, self.is_runner, before, self.start_timeout);
         let (next, asked) = self.discover(patience).await?;
         match next {
             Next::Speak(handshake) => Ok(self.agree(handshake, Some(Finding::modern()))),

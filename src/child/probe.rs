@@ -29,8 +29,19 @@ use crate::rpc::{Outcome, Raw};
 
 /// How long a server may take to answer `server/discover` before it is taken for one that never will.
 pub const PATIENCE: Duration = Duration::from_secs(3);
-/// The same for a program that fetches what it runs, at its very first start.
+/// The same for a program that fetches what it runs, at its very first start, and for one that has answered before.
 pub const RUNNER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What was found out about a server at earlier starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing: it never started before.
+    Nothing,
+    /// It has answered `server/discover`, and holds since.
+    Modern,
+    /// Anything else, also what no longer holds.
+    Other,
+}
 
 /// What was seen of `server/discover`.
 #[derive(Debug)]
@@ -105,18 +116,18 @@ impl Finding {
     }
 }
 
-/// How long to wait for the answer. `is_first`: nothing was ever found out about this server.
+/// How long to wait for the answer. `known`: what was found out about it before.
 ///
-/// At most half of the time that the whole start has.
-pub fn patience(era: EraPolicy, is_runner: bool, is_first: bool, start_timeout: Duration) -> Duration {
+/// At most half of the time that the whole start has. One that has answered before is only slow to begin.
+pub fn patience(era: EraPolicy, is_runner: bool, known: Known, start_timeout: Duration) -> Duration {
     match era {
         // There is nothing to fall back to.
         EraPolicy::Modern => start_timeout,
         EraPolicy::Auto | EraPolicy::Legacy => {
-            let patience = if is_runner && is_first {
-                RUNNER_PATIENCE
-            } else {
-                PATIENCE
+            let patience = match known {
+                Known::Modern => RUNNER_PATIENCE,
+                Known::Nothing if is_runner => RUNNER_PATIENCE,
+                Known::Nothing | Known::Other => PATIENCE,
             };
             patience.min(start_timeout / 2)
         }

@@ -167,10 +167,18 @@ fn a_refused_handshake_is_a_doubt_only_where_nothing_better_is_known() {
 #[test]
 fn the_question_never_takes_more_than_half_of_the_start() {
     let start = Duration::from_secs(60);
-    assert_eq!(patience(EraPolicy::Auto, false, true, start), PATIENCE);
-    assert_eq!(patience(EraPolicy::Auto, true, true, 3 * start), RUNNER_PATIENCE);
-    assert_eq!(patience(EraPolicy::Auto, true, false, 3 * start), PATIENCE);
+    assert_eq!(patience(EraPolicy::Auto, false, Known::Nothing, start), PATIENCE);
+    assert_eq!(
+        patience(EraPolicy::Auto, true, Known::Nothing, 3 * start),
+        RUNNER_PATIENCE
+    );
+    assert_eq!(
+        patience(EraPolicy::Auto, false, Known::Modern, 3 * start),
+        RUNNER_PATIENCE
+    );
+    assert_eq!(patience(EraPolicy::Auto, false, Known::Modern, start), start / 2);
+    assert_eq!(patience(EraPolicy::Auto, true, Known::Other, 3 * start), PATIENCE);
     let short = Duration::from_millis(300);
-    assert_eq!(patience(EraPolicy::Auto, true, true, short), short / 2);
-    assert_eq!(patience(EraPolicy::Modern, false, true, start), start);
+    assert_eq!(patience(EraPolicy::Auto, true, Known::Nothing, short), short / 2);
+    assert_eq!(patience(EraPolicy::Modern, false, Known::Nothing, start), start);
 }

@@ -33,7 +33,7 @@ fn fixture() -> Fixture {
     let reader = Reader {
         link: Arc::clone(&link),
         hub: Hub::new(
-            Instance::shared(ServerName::parse("a").unwrap()),
+            Instance::first(ServerName::parse("a").unwrap()),
             Outlet::into_queue(to_hub),
         ),
         noise: Arc::clone(&noise),

@@ -4,6 +4,7 @@
 
 mod attendants;
 mod news;
+mod unproven;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -57,6 +58,8 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         after,
         numbers,
         persona,
+        older,
+        spare,
         listed,
         is_trial,
     } = birth;
@@ -64,6 +67,8 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
     let instance = Instance {
         server: spec.name.clone(),
         owner,
+        older,
+        spare,
     };
     let policy = spec.policy.clone();
     let (control, controls) = mpsc::channel(N_CONTROLS_MAX);
@@ -100,6 +105,9 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         machine,
         numbers: numbers.clone(),
         is_trial,
+        is_older: older,
+        has_shaken_hands: false,
+        retired: retired.clone(),
         waits_for_work: false,
         controls,
         reports,
@@ -183,6 +191,12 @@ struct Runner {
     machine: Machine,
     numbers: Numbers,
     is_trial: bool,
+    /// Spoken to with a handshake although the server also knows the revision without one.
+    is_older: bool,
+    /// Whether a process of this line has.
+    has_shaken_hands: bool,
+    /// Set when nothing comes after the present process.
+    retired: CancellationToken,
     /// Told to yield: what it has to finish beside calls is waited for as well.
     waits_for_work: bool,
     hunch: Hunch,
@@ -264,6 +278,7 @@ impl Runner {
             let actions = self.step(|machine| machine.step(Instant::now(), input));
             let opens = actions.iter().any(|action| matches!(action, Action::Open));
             self.carry_out(actions);
+            self.give_up_unproven();
             self.take_back_the_start();
             let has_changed = *self.machine.state() != before;
             let was_stuck = self.stuck.is_some();
@@ -382,6 +397,7 @@ impl Runner {
                 if let Some(run) = &mut self.run {
                     run.handshake = Some(handshake);
                 }
+                self.prove();
                 Input::Seen(generation, Sight::HandshakeDone)
             }
             Event::Report(generation, Report::Sight(sight)) => {

@@ -40,6 +40,21 @@ pub enum Certainty {
     Tentative,
 }
 
+/// Whether a server that needs no handshake also answers one. Its `supportedVersions` do not say: SDKs that answer both
+/// list only what needs none. A process of its own shows it, which some client has to need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Older {
+    /// Nobody has tried.
+    #[default]
+    Untried,
+    /// It does.
+    Spoken,
+    /// It has refused one.
+    Refused,
+    /// The process that was to show it did not come up. That may have had any reason, and is not written down.
+    Failed,
+}
+
 /// What one server turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
@@ -53,6 +68,8 @@ pub struct Verdict {
     pub certainty: Certainty,
     /// Whether it ends when it is asked.
     pub crashes_on_probe: bool,
+    /// Whether it also answers a handshake, where it needs none.
+    pub older: Older,
     /// By what it was found, for people.
     pub how: String,
     /// When, milliseconds since 1970.
@@ -68,9 +85,15 @@ impl Verdict {
             revision: String::new(),
             certainty: finding.certainty,
             crashes_on_probe: finding.crashes,
+            older: Older::Untried,
             how: finding.how,
             at_ms,
         }
+    }
+
+    /// Whether it needs no handshake, and answers one all the same, as far as is known.
+    pub fn may_shake_hands(&self) -> bool {
+        self.era == Era::Modern && matches!(self.older, Older::Untried | Older::Spoken)
     }
 
     /// Whether it still holds for a program with this fingerprint.
@@ -117,9 +140,19 @@ impl Verdicts {
         self.all().get(server).cloned()
     }
 
-    /// A server has turned out to be this.
-    pub fn note(&self, server: &ServerName, verdict: Verdict) {
+    /// Whether a server is known to need no handshake, and answers one all the same, as far as is known.
+    pub fn may_shake_hands(&self, server: &ServerName) -> bool {
+        self.all().get(server).is_some_and(Verdict::may_shake_hands)
+    }
+
+    /// A server has turned out to be this. Whether it also shakes hands stays as it was known of the same program.
+    pub fn note(&self, server: &ServerName, mut verdict: Verdict) {
         let mut all = self.all();
+        let is_same_program =
+            |known: &&Verdict| known.fingerprint == verdict.fingerprint && known.era == verdict.era;
+        if let Some(known) = all.get(server).filter(is_same_program) {
+            verdict.older = known.older;
+        }
         let same = |known: &Verdict| {
             Verdict {
                 at_ms: verdict.at_ms,
@@ -136,6 +169,22 @@ impl Verdicts {
         all.insert(server.clone(), verdict.clone());
         drop(all);
         self.save((server.clone(), Some(verdict)));
+    }
+
+    /// A process has shown whether a server that needs no handshake answers one. `fingerprint`: of its program, where
+    /// there was a process.
+    pub fn tried(&self, server: &ServerName, fingerprint: Option<&str>, older: Older) {
+        let mut all = self.all();
+        let is_it = |known: &&mut Verdict| {
+            fingerprint.is_none_or(|fingerprint| known.fingerprint == fingerprint) && known.older != older
+        };
+        let Some(known) = all.get_mut(server).filter(is_it) else {
+            return;
+        };
+        known.older = older;
+        let known = known.clone();
+        drop(all);
+        self.save((server.clone(), Some(known)));
     }
 
     /// What was known of a server is contradicted.
@@ -223,6 +272,7 @@ mod tests {
             revision: String::new(),
             certainty,
             crashes_on_probe: false,
+            older: Older::Untried,
             how: String::new(),
             at_ms: 1_000,
         }
@@ -279,6 +329,23 @@ mod tests {
         );
         std::fs::write(&script, "longer").unwrap();
         assert_ne!(one, fingerprint(&command, "/usr/bin:/bin"));
+    }
+
+    #[test]
+    fn what_was_tried_of_a_program_stays_known_of_it_and_of_no_other() {
+        let (verdicts, name) = (Verdicts::default(), ServerName::parse("a").unwrap());
+        let known = verdict(Era::Modern, Certainty::Definitive);
+        verdicts.note(&name, known.clone());
+        assert!(verdicts.of(&name).unwrap().may_shake_hands(), "nobody has tried");
+        verdicts.tried(&name, Some("another"), Older::Refused);
+        assert_eq!(verdicts.of(&name).unwrap().older, Older::Untried);
+        verdicts.tried(&name, Some("f"), Older::Refused);
+        verdicts.note(&name, known.clone());
+        assert!(!verdicts.of(&name).unwrap().may_shake_hands());
+        let fingerprint = "g".to_owned();
+        verdicts.note(&name, Verdict { fingerprint, ..known });
+        assert!(verdicts.of(&name).unwrap().may_shake_hands(), "another program");
+        assert!(!verdict(Era::Legacy, Certainty::Definitive).may_shake_hands());
     }
 
     #[tokio::test]

@@ -109,6 +109,7 @@ pub(super) const KEYS: &[Key] = &[
             most: 1_000,
         },
     ),
+    policy("interactive_policy", Kind::Choice(&["shared", "pool"])),
     policy("instance_idle", Kind::Time(TIME_MIN)),
     policy("restart", Kind::Choice(&["always", "on-failure", "never"])),
     policy("autostart", Kind::Choice(&["eager", "on-demand"])),

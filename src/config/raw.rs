@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::keys;
 use super::size::{ByteSize, SizeLimit};
-use super::spec::{Autostart, EraPolicy, Policy, Replace, RestartWhen, Secret, Sharing};
+use super::spec::{Autostart, EraPolicy, Interactive, Policy, Replace, RestartWhen, Secret, Sharing};
 
 /// One server as declared. What is `None` was not said.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -96,6 +96,8 @@ raw_policy! {
     sharing: Sharing,
     /// See [`Policy::instances_max`].
     instances_max: usize,
+    /// See [`Policy::interactive_policy`].
+    interactive_policy: Interactive,
     /// See [`Policy::instance_idle`].
     instance_idle: TimeSpan,
     /// See [`Policy::restart`].

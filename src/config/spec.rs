@@ -93,6 +93,16 @@ pub enum Sharing {
     PerClient,
 }
 
+/// What is done where a server asks its clients within calls, and calls of several clients are in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interactive {
+    /// They share a process, and what cannot be attributed is refused.
+    Shared,
+    /// Calls of different clients go to different processes, once the server was seen asking.
+    Pool,
+}
+
 /// How a child is supervised. Each field is a key of `servers.toml`, under `[defaults]` or a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -100,6 +110,8 @@ pub struct Policy {
     pub sharing: Sharing,
     /// Processes at once, where they are not shared; one more client is refused. Default 16.
     pub instances_max: usize,
+    /// Whether clients that share a process are kept apart once it asks them. Default: no, as processes share no state.
+    pub interactive_policy: Interactive,
     /// A process that is not shared and not used for this long is stopped. Default 10 min.
     pub instance_idle: Duration,
     /// When it is started again after it ended by itself.
@@ -177,6 +189,7 @@ impl Default for Policy {
         Self {
             sharing: Sharing::Shared,
             instances_max: 16,
+            interactive_policy: Interactive::Shared,
             instance_idle: Duration::from_secs(600),
             restart: RestartWhen::Always,
             autostart: Autostart::Eager,

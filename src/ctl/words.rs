@@ -63,7 +63,7 @@ pub(super) fn uses(server: &ServerStatus) -> Option<String> {
     Some(format!("{} MiB in {n} process{plural}", bytes.div_ceil(1 << 20)))
 }
 
-/// `2 processes of clients`, where clients do not share one.
+/// `2 processes of clients`, where not all clients share one.
 pub(super) fn n_owned(server: &ServerStatus) -> Option<String> {
     let n = server.n_owned?;
     let plural = if n == 1 { "" } else { "es" };
@@ -75,12 +75,17 @@ pub(super) fn owned(server: &ServerStatus) -> Option<String> {
     let total = n_owned(server)?;
     let each = server.owned.iter().map(|it| {
         let pid = it.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
+        let speaks = it
+            .revision
+            .as_ref()
+            .map(|revision| format!(", speaks {revision}"));
+        let speaks = speaks.unwrap_or_default();
         let calls = match it.n_inflight {
             0 => String::new(),
             n => format!(", {} in flight", counted(n, "call")),
         };
         format!(
-            "{} {} for {}{pid}{calls}",
+            "{} {} for {}{pid}{speaks}{calls}",
             it.owner,
             it.state,
             duration(it.state_ms)

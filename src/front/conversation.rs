@@ -24,7 +24,7 @@ use crate::rpc::mcp::{Era, method};
 use crate::rpc::message::{Malformed, response_line};
 use crate::rpc::object::Object;
 use crate::rpc::{Incoming, Message, Notification, Outcome, Raw, Request, RequestId, Response, RpcError};
-use crate::session::Session;
+use crate::session::{InFlight, Session};
 
 /// Lines that may wait for the connection's writer.
 pub const N_LINES_MAX: usize = 256;
@@ -127,16 +127,13 @@ impl Conversation {
         let in_flight = self.session.begin(Arc::clone(&lane));
         let this = self.clone();
         self.front.tasks.spawn("client request", async move {
-            this.work(
-                CallContext {
-                    revision: this.session.revision(),
-                    lane,
-                    to: None,
-                },
-                &request,
-            )
-            .await;
-            drop((in_flight, place));
+            let context = CallContext {
+                revision: this.session.revision(),
+                lane,
+                to: None,
+            };
+            this.work(context, &request, in_flight).await;
+            drop(place);
         });
     }
 
@@ -253,7 +250,7 @@ impl Conversation {
     }
 
     /// Carries out one request: everything that belongs to it goes out before its answer.
-    async fn work(&self, context: CallContext, request: &Request) {
+    async fn work(&self, context: CallContext, request: &Request, in_flight: InFlight) {
         let lane = Arc::clone(&context.lane);
         let mut answer = std::pin::pin!(self.front.engine.answer(&context, request));
         let answer = loop {
@@ -267,6 +264,8 @@ impl Conversation {
         for line in lane.finish() {
             self.send(line).await;
         }
+        // With the answer the client may use its id again.
+        drop(in_flight);
         match answer {
             Answer::Outcome(outcome) => self.answer(&request.id, &outcome).await,
             // "The receiver MUST NOT send a response" (MCP, cancellation).

@@ -10,7 +10,7 @@ use super::connect;
 use super::error::RegistryError;
 
 /// The migrations, oldest first; the number of a version is its place, counted from 1.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
 
 const V1: &str = "
     -- A file's definition shadows a user's one of the same name without losing it.
@@ -78,6 +78,11 @@ const V2: &str = "
         how TEXT NOT NULL,
         at_ms INTEGER NOT NULL
     ) STRICT;
+";
+
+const V3: &str = "
+    -- Whether a server that needs no handshake answers one; empty where nobody has tried.
+    ALTER TABLE verdicts ADD COLUMN older TEXT NOT NULL DEFAULT '';
 ";
 
 const DOING: &str = "bringing its tables up to date";

@@ -18,6 +18,8 @@ pub struct VerdictRow {
     pub certainty: String,
     /// Whether it ends when it is asked.
     pub crashes_on_probe: bool,
+    /// Whether it also answers a handshake, where it needs none: `spoken`, `refused`, or empty where nobody has tried.
+    pub older: String,
     /// By what it was found, for people.
     pub how: String,
     /// When, milliseconds since 1970.
@@ -42,12 +44,12 @@ impl Registry {
             };
             let at_ms = i64::try_from(row.at_ms).unwrap_or(i64::MAX);
             transaction.execute(
-                "INSERT INTO verdicts (server, fingerprint, era, revision, certainty, crashes_on_probe, how, at_ms)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 WHERE EXISTS (SELECT 1 FROM definitions WHERE name = ?1)
+                "INSERT INTO verdicts (server, fingerprint, era, revision, certainty, crashes_on_probe, how, at_ms, older)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE EXISTS (SELECT 1 FROM definitions WHERE name = ?1)
                  ON CONFLICT (server) DO UPDATE SET
                      fingerprint = excluded.fingerprint, era = excluded.era, revision = excluded.revision,
                      certainty = excluded.certainty, crashes_on_probe = excluded.crashes_on_probe,
-                     how = excluded.how, at_ms = excluded.at_ms",
+                     how = excluded.how, at_ms = excluded.at_ms, older = excluded.older",
                 params![
                     server.as_str(),
                     row.fingerprint,
@@ -56,7 +58,8 @@ impl Registry {
                     row.certainty,
                     row.crashes_on_probe,
                     row.how,
-                    at_ms
+                    at_ms,
+                    row.older
                 ],
             )?;
             Ok(())
@@ -71,7 +74,7 @@ impl Registry {
     pub async fn verdicts(&self) -> Result<Vec<(ServerName, VerdictRow)>, RegistryError> {
         self.read("reading what servers speak", |connection| {
             let mut query = connection.prepare_cached(
-                "SELECT server, fingerprint, era, revision, certainty, crashes_on_probe, how, at_ms
+                "SELECT server, fingerprint, era, revision, certainty, crashes_on_probe, how, at_ms, older
                  FROM verdicts ORDER BY server",
             )?;
             let rows = query.query_map([], |row| {
@@ -85,6 +88,7 @@ impl Registry {
                     crashes_on_probe: row.get(5)?,
                     how: row.get(6)?,
                     at_ms: at_ms.unsigned_abs(),
+                    older: row.get(8)?,
                 };
                 Ok((server, verdict))
             })?;

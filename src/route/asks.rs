@@ -83,6 +83,9 @@ impl Asks {
         if !ask::is_for_clients(asked) {
             return Err(Refusal::error(RpcError::unknown_method(asked)));
         }
+        if asking.instance.owner.is_none() && !candidates.live.is_empty() {
+            router.pool().note_asking(&asking.instance.server);
+        }
         let Whose { lane, task } = whose(asking, candidates, router)?;
         let client = router.listeners().client(&lane.session);
         let Some((client, profile)) = client
@@ -279,7 +282,8 @@ fn ambiguous(asked: &str) -> Refusal {
     /// "User rejected sampling request" (MCP, sampling, "Error Handling").
     const REJECTED: i64 = -1;
     let why = "calls of several clients are in flight, or were given up a moment ago, and nothing says whose this request is; \
-               with sharing = \"per-session\" every client has a process of its own";
+               with interactive_policy = \"pool\" such calls are kept apart, and with sharing = \"per-session\" every \
+               client has a process of its own";
     match asked {
         method::SAMPLE => Refusal::error(RpcError::new(REJECTED, why)),
         method::ELICIT => Refusal::cancel(why),

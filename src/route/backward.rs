@@ -67,10 +67,6 @@ impl Upward for Backward {
             }
             FromChild::TookOver => {
                 ready(instance, router, catalog, &self.tasks);
-                let (router, server) = (router.clone(), instance.server.clone());
-                until_the_end(&self.tasks, "revive", async move {
-                    router.revive(Some(&server)).await;
-                });
             }
             FromChild::Alone { generation } => withdraw_older(instance, generation, router),
             FromChild::Notification {
@@ -105,7 +101,7 @@ impl Upward for Backward {
 
 fn is_on_trial(instance: &Instance, generation: Generation, router: &Router) -> bool {
     let entry = router.entry(&instance.server);
-    instance.owner.is_none() && entry.is_some_and(|entry| entry.successor_of_number(generation).is_some())
+    instance.is_first() && entry.is_some_and(|entry| entry.successor_of_number(generation).is_some())
 }
 
 fn serves(instance: &Instance, generation: Generation, router: &Router) -> bool {
@@ -135,8 +131,8 @@ fn until_the_end(tasks: &Tasks, name: &'static str, task: impl Future<Output = (
 
 /// A fresh process knows nothing of what the one before was told.
 fn ready(instance: &Instance, router: &Router, catalog: &Catalog, tasks: &Tasks) {
-    // Lists come from the process that clients share.
-    if instance.owner.is_none() {
+    // Lists come from the first process.
+    if instance.is_first() {
         catalog.dirty(&instance.server, &Kind::ALL);
     }
     let Some(child) = router.child(instance) else {
@@ -144,6 +140,10 @@ fn ready(instance: &Instance, router: &Router, catalog: &Catalog, tasks: &Tasks)
     };
     let router = router.clone();
     until_the_end(tasks, "tell a fresh process", async move {
+        if child.instance().is_first() {
+            // Lines beside it may have gone down with it to which somebody listens.
+            router.revive(Some(child.name())).await;
+        }
         router.set_level(&child).await;
         router.resubscribe(&child).await;
         router.listen(&child).await;

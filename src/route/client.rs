@@ -15,6 +15,7 @@ pub struct ClientSide {
     /// What children ask it.
     pub questions: Questions,
     profile: RwLock<Option<Arc<Profile>>>,
+    is_of_task: bool,
     /// What a server wanted of it and it has not declared, as in `clientCapabilities`.
     lacked: Mutex<Option<Raw>>,
 }
@@ -27,6 +28,20 @@ impl ClientSide {
             profile: RwLock::new(Some(profile)),
             ..Self::default()
         }
+    }
+
+    /// The client of a task that is looked after here, which finds in the task what it is asked. No request of it is
+    /// open, so nobody waits for it when the daemon goes down.
+    pub fn of_task(profile: Arc<Profile>) -> Self {
+        Self {
+            is_of_task: true,
+            ..Self::of_request(profile)
+        }
+    }
+
+    /// Whether a request of it is being worked on, or tells of changes.
+    pub fn has_request(&self) -> bool {
+        self.is_of_one_request() && !self.is_of_task
     }
 
     /// Whether it is there for one request only, and hears nothing outside of it.
@@ -65,5 +80,30 @@ impl ClientSide {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::SessionId;
+    use crate::route::Listeners;
+    use crate::rpc::mcp::Revision;
+
+    #[test]
+    fn a_task_is_no_request_that_somebody_waits_for() {
+        let profile = Arc::new(Profile {
+            revision: Revision::NEWEST,
+            client_info: None,
+            capabilities: Raw::empty_object(),
+            log_level: None,
+        });
+        let listeners = Listeners::default();
+        let task = Arc::new(ClientSide::of_task(Arc::clone(&profile)));
+        assert!(task.questions.are_collected());
+        listeners.add(SessionId::random(), task);
+        assert_eq!(listeners.n_requests(), 0);
+        listeners.add(SessionId::random(), Arc::new(ClientSide::of_request(profile)));
+        assert_eq!(listeners.n_requests(), 1);
     }
 }

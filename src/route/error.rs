@@ -33,7 +33,7 @@ pub enum RouteError {
     },
     /// As many processes of it as allowed are in use by other clients.
     #[error(
-        "server `{server}`: {n_max} clients have a process of their own already; `instances_max` sets the limit"
+        "server `{server}`: as many processes as allowed ({n_max}) are in use by other clients; `instances_max` sets the limit"
     )]
     NoInstance {
         /// Which.

@@ -150,14 +150,18 @@ impl Router {
         let params = self.marked(entry, context, Some(&params));
         let driver = Some(Arc::clone(&host.about.lane));
         let (outcome, made) = self.creation(child, context, params, driver).await?;
-        let driven = made.minted().and_then(|own| {
-            let task = self.task_table().of_driver(own)?;
-            let ours = self.task_table().host_driven(host.about.clone(), own)?;
-            Some((own.to_owned(), task, ours))
-        });
-        let Some((own, task, ours)) = driven else {
+        let Some(own) = made.minted().map(str::to_owned) else {
             return Ok(self.answered_at_once(host, outcome.map(|result| plain_result(&result))));
         };
+        let driven = self.task_table().of_driver(&own).and_then(|task| {
+            let ours = self.task_table().host_driven(host.about.clone(), &own)?;
+            Some((task, ours))
+        });
+        // Another process has come in the place of the one that has made it.
+        let (task, ours) = driven.ok_or_else(|| RouteError::Child {
+            server: entry.spec.name.clone(),
+            error: CallError::OtherProcess,
+        })?;
         let created = self.created(&host, &ours);
         let (router, child, within) = (self.clone(), child.clone(), host.context.clone());
         let work = async move {
@@ -395,7 +399,7 @@ fn client_of(profile: &Arc<Profile>) -> Arc<ClientSide> {
         log_level: None,
         ..Profile::clone(profile)
     };
-    Arc::new(ClientSide::of_request(Arc::new(profile)))
+    Arc::new(ClientSide::of_task(Arc::new(profile)))
 }
 
 async fn asked_in_task(client: Option<&ClientSide>) {

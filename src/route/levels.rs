@@ -10,7 +10,6 @@ use crate::child::outgoing::Params;
 use crate::rpc::mcp::LogLevel;
 use crate::rpc::{Raw, mcp};
 use crate::supervise::Entry;
-use crate::supervise::instances::Instances;
 
 impl Router {
     /// Tells every child that can log the lowest level that any session wants which it serves.
@@ -19,8 +18,8 @@ impl Router {
         let directory = Arc::clone(&self.directory.borrow());
         for entry in directory.iter() {
             self.set_level(&entry.child).await;
-            for owned in entry.instances.iter().flat_map(Instances::children) {
-                self.set_level(&owned).await;
+            for other in entry.instances.children() {
+                self.set_level(&other).await;
             }
         }
     }
@@ -53,16 +52,8 @@ impl Router {
     /// The children that can log, each with the lowest level that is wanted of it.
     pub(super) fn levels(&self) -> Vec<(Child, Option<LogLevel>)> {
         let directory = Arc::clone(&self.directory.borrow());
-        let owned = |entry: &Entry| {
-            entry
-                .instances
-                .as_ref()
-                .map(Instances::children)
-                .unwrap_or_default()
-        };
-        let all = directory
-            .iter()
-            .flat_map(|entry| std::iter::once(entry.child.clone()).chain(owned(entry)));
+        let of_one = |entry: &Entry| std::iter::once(entry.child.clone()).chain(entry.instances.children());
+        let all = directory.iter().flat_map(of_one);
         let can_log = |child: &Child| {
             let handshake = child.status().handshake;
             handshake.is_some_and(|handshake| handshake.can("logging") && !handshake.is_modern())

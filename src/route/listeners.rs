@@ -329,7 +329,7 @@ impl Listeners {
     pub fn n_requests(&self) -> usize {
         let wants = self.wants();
         let all = wants.sessions.values();
-        all.filter(|session| session.client.is_of_one_request()).count()
+        all.filter(|session| session.client.has_request()).count()
     }
 
     /// All clients.
@@ -384,7 +384,7 @@ mod tests {
     use crate::ids::{Generation, ServerName};
 
     fn instance(server: &str) -> Instance {
-        Instance::shared(ServerName::parse(server).unwrap())
+        Instance::first(ServerName::parse(server).unwrap())
     }
 
     fn owner(uri: &str) -> Resource {

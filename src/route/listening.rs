@@ -48,6 +48,8 @@ struct Stream {
 #[derive(Debug, Clone, Default)]
 struct Has {
     generation: Generation,
+    /// Up to which change of what is wanted it has been looked at.
+    seen: u64,
     asked: BTreeSet<String>,
     honoured: BTreeSet<String>,
 }
@@ -56,6 +58,7 @@ struct Has {
 struct Open {
     listen: Listen,
     wanted: BTreeSet<String>,
+    honoured: BTreeSet<String>,
 }
 
 /// Why a stream could not be opened.
@@ -80,7 +83,7 @@ impl Listening {
 
     /// What is wanted of these processes has changed.
     pub(super) fn changed(&self, instance: &Instance) {
-        self.of(instance).changes.send_modify(|n| *n = n.wrapping_add(1));
+        self.of(instance).change();
     }
 }
 
@@ -95,7 +98,8 @@ impl Router {
         let mut changes = stream.changes.subscribe();
         let (mut open, mut wait, mut is_again) = (None::<Open>, AGAIN_FIRST, false);
         loop {
-            changes.mark_unchanged();
+            // First the number, then what is wanted: so what a change has brought is among it once its number is seen.
+            let seen = *changes.borrow_and_update();
             let wanted: BTreeSet<String> = self.listeners().wanted(instance);
             if open.as_ref().is_none_or(|open| open.wanted != wanted) {
                 match opened(&link, &wanted).await {
@@ -103,12 +107,13 @@ impl Router {
                         let before = open.replace(Open {
                             listen,
                             wanted: wanted.clone(),
+                            honoured: honoured.clone(),
                         });
                         if let Some(before) = before {
                             link.cancel(before.listen.id, "another stream has taken its place");
                         }
                         self.heard_again(&link, instance, &honoured, is_again);
-                        stream.tell(&link, wanted, honoured);
+                        stream.tell(&link, seen, wanted, honoured);
                         (wait, is_again) = (AGAIN_FIRST, true);
                     }
                     Err(Refused::Gone) => return,
@@ -117,12 +122,14 @@ impl Router {
                         return refuse_all(self, &link, instance, &stream).await;
                     }
                     Err(Refused::NotNow) => {
-                        stream.tell(&link, wanted, BTreeSet::new());
+                        stream.tell(&link, seen, wanted, BTreeSet::new());
                         tokio::time::sleep(wait).await;
                         wait = (2 * wait).min(AGAIN_MAX);
                         continue;
                     }
                 }
+            } else if let Some(open) = &open {
+                stream.tell(&link, seen, wanted, open.honoured.clone());
             }
             let Some(now) = &mut open else { continue };
             tokio::select! {
@@ -156,7 +163,7 @@ impl Router {
         for own in missed {
             self.listeners().resource_updated(instance, &own);
         }
-        if is_again && instance.owner.is_none() {
+        if is_again && instance.is_first() {
             self.lists_may_have_changed(&instance.server, &Kind::ALL);
         }
     }
@@ -173,8 +180,11 @@ impl Router {
         let (instance, own) = resource;
         let stream = self.listening().of(instance);
         let mut has = stream.has.subscribe();
-        self.listening().changed(instance);
-        let is_asked = has.wait_for(|has| has.generation == link.generation && has.asked.contains(own));
+        // What the stream had before says nothing: the last who wanted it may just have gone, and it with them.
+        let change = stream.change();
+        let is_asked = has.wait_for(|has| {
+            has.generation == link.generation && has.seen >= change && has.asked.contains(own)
+        });
         let asked = tokio::time::timeout(SUBSCRIBE_PATIENCE, is_asked).await;
         let is_honoured = asked.is_ok_and(|has| has.is_ok_and(|has| has.honoured.contains(own)));
         if is_honoured {
@@ -188,9 +198,20 @@ impl Router {
 }
 
 impl Stream {
-    fn tell(&self, link: &Link, asked: BTreeSet<String>, honoured: BTreeSet<String>) {
+    /// Counts a change, and says its number.
+    fn change(&self) -> u64 {
+        let mut number = 0;
+        self.changes.send_modify(|n| {
+            *n = n.saturating_add(1);
+            number = *n;
+        });
+        number
+    }
+
+    fn tell(&self, link: &Link, seen: u64, asked: BTreeSet<String>, honoured: BTreeSet<String>) {
         self.has.send_replace(Has {
             generation: link.generation,
+            seen,
             asked,
             honoured,
         });
@@ -201,8 +222,8 @@ impl Stream {
 async fn refuse_all(router: &Router, link: &Link, instance: &Instance, stream: &Stream) {
     let mut changes = stream.changes.subscribe();
     while !link.is_closed() {
-        changes.mark_unchanged();
-        stream.tell(link, router.listeners().wanted(instance), BTreeSet::new());
+        let seen = *changes.borrow_and_update();
+        stream.tell(link, seen, router.listeners().wanted(instance), BTreeSet::new());
         if changes.changed().await.is_err() {
             return;
         }

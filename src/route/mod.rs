@@ -3,7 +3,7 @@
 //! Forwards: [`router`] finds the child by the catalogue's tables and edits the few named members that are ours.
 //! Backwards: [`backward`] empties the children's common queue; sessions leave a [`client`] here under
 //! their id. What a child asks is decided in [`ask`] and kept in [`questions`]. Tasks that outlive their call
-//! are known to [`task_table`]; where client and child know tasks of different kinds, [`hosting`] keeps them.
+//! are known to [`task_table`]; where client and child know tasks of different kinds, `hosting` keeps them.
 
 pub mod ask;
 pub mod asks;
@@ -22,6 +22,7 @@ pub mod modern;
 mod moves;
 mod needs;
 pub mod outbox;
+mod pool;
 mod processes;
 pub mod project;
 pub mod provenance;

@@ -1,4 +1,5 @@
-//! Calls that wait for a process whose place another definition's takes meanwhile: they go to that one.
+//! Calls that wait for a process whose place another's takes meanwhile go to that one: another definition's, or the one
+//! that served before where a process with a handshake does not come up.
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ impl Router {
         for _moved in 0..N_MOVES_MAX {
             let answered = child.call(call.clone()).await;
             match self.in_place_of(&child, context) {
-                Some(next) if answered.as_ref().is_err_and(CallError::was_not_taken) => child = next,
+                Some(next) if answered.as_ref().is_err_and(|error| moves(&child, error)) => child = next,
                 _answered_or_nobody => return answered,
             }
             // The one before may have had it already.
@@ -34,9 +35,9 @@ impl Router {
         child.call(call).await
     }
 
-    /// Who has the place of a process that has to go for good.
-    fn in_place_of(&self, child: &Child, context: &CallContext) -> Option<Child> {
-        if !child.is_retired() {
+    /// Who has the place of a process that has to go for good, or does not come up.
+    pub(super) fn in_place_of(&self, child: &Child, context: &CallContext) -> Option<Child> {
+        if !child.is_retired() && !child.instance().older {
             return None;
         }
         let entry = self.entry(child.name())?;
@@ -67,4 +68,10 @@ impl Router {
         let (server, error) = (child.name().clone(), child.refusal());
         Err(RouteError::Child { server, error })
     }
+}
+
+/// Whether a call that this process did not answer for this reason may go to the one in its place: none of its bytes did.
+fn moves(child: &Child, error: &CallError) -> bool {
+    let is_waited_for = child.instance().older && matches!(error, CallError::NotRunning { .. });
+    error.was_not_taken() || is_waited_for
 }

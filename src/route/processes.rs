@@ -1,4 +1,9 @@
-//! Which processes work for whom: the one that clients share, or a client's own.
+//! Which processes work for whom: the one that clients share, or a client's own; and, where a server answers both eras,
+//! one that is spoken to as its clients speak.
+//!
+//! A server that answers both is shared in the newer era: each of its questions names its call there. But what its tools
+//! ask in the older way (requests of their own within a call) they cannot ask so. So a client with a handshake that can
+//! be asked is served by a process with a handshake, as if they met directly.
 
 use std::sync::Arc;
 
@@ -18,40 +23,62 @@ use crate::supervise::Entry;
 use crate::supervise::instances::TooMany;
 
 impl Router {
-    /// The child that works for the caller: the shared one, or the caller's own, which starts if it is not there.
+    /// The child that works for the caller: a shared one, or the caller's own. It starts if it is not there.
     pub(super) fn child_for(&self, entry: &Entry, context: &CallContext) -> Result<Child, RouteError> {
-        let Some(instances) = &entry.instances else {
+        let instance = self.instance_for(entry, context);
+        if instance.is_first() {
             return Ok(entry.child.clone());
+        }
+        let persona = || {
+            let profile = self.caller(context);
+            Some(Persona {
+                owner: instance.owner.clone()?,
+                capabilities: profile
+                    .as_ref()
+                    .map_or_else(Raw::empty_object, |profile| profile.capabilities.clone()),
+                client_info: profile.as_ref().and_then(|profile| profile.client_info.clone()),
+            })
         };
-        let profile = self.caller(context);
-        let owner = owner(entry.spec.policy.sharing, &context.lane.home, profile.as_deref());
-        let persona = || Persona {
-            owner: owner.clone(),
-            capabilities: profile
-                .as_ref()
-                .map_or_else(Raw::empty_object, |profile| profile.capabilities.clone()),
-            client_info: profile.as_ref().and_then(|profile| profile.client_info.clone()),
-        };
-        let child = instances.of(persona, &owner, Instant::now());
-        child.map_err(|TooMany { n_max }| RouteError::NoInstance {
-            server: entry.spec.name.clone(),
-            n_max,
-        })
+        let child = entry.instances.of(persona, &instance, Instant::now());
+        match child {
+            Ok(child) => Ok(child),
+            // Better in the other era than not at all.
+            Err(_too_many) if instance.owner.is_none() => Ok(entry.child.clone()),
+            Err(TooMany { n_max }) => Err(RouteError::NoInstance {
+                server: entry.spec.name.clone(),
+                n_max,
+            }),
+        }
     }
 
     /// The line of processes that works for the caller, whether or not it is there.
     pub(super) fn instance_for(&self, entry: &Entry, context: &CallContext) -> Instance {
-        let owner = entry.instances.as_ref().map(|_| {
-            let profile = self.caller(context);
-            owner(entry.spec.policy.sharing, &context.lane.home, profile.as_deref())
-        });
-        Instance {
-            server: entry.spec.name.clone(),
-            owner,
+        let sharing = entry.spec.policy.sharing;
+        let is_shared = sharing == Sharing::Shared;
+        let may_shake_hands = entry.instances.may_shake_hands();
+        let first = || Instance::first(entry.spec.name.clone());
+        if is_shared && !may_shake_hands {
+            return first();
         }
+        let profile = self.caller(context);
+        let owner = (!is_shared).then(|| owner(sharing, &context.lane.home, profile.as_deref()));
+        let newer = Instance { owner, ..first() };
+        let wants_handshake = profile
+            .is_some_and(|profile| !profile.is_asked_in_results() && (!is_shared || profile.can_be_asked()));
+        if !may_shake_hands || !wants_handshake || shakes_hands(entry) {
+            return newer;
+        }
+        let older = Instance {
+            older: true,
+            ..newer.clone()
+        };
+        if entry.instances.is_late(&older, Instant::now()) {
+            return newer;
+        }
+        older
     }
 
-    fn caller(&self, context: &CallContext) -> Option<Arc<Profile>> {
+    pub(super) fn caller(&self, context: &CallContext) -> Option<Arc<Profile>> {
         let lane = &context.lane;
         lane.caller.clone().or_else(|| self.profile(&lane.session))
     }
@@ -63,10 +90,7 @@ impl Router {
     /// One line of processes, if it is still there.
     pub fn child(&self, instance: &Instance) -> Option<Child> {
         let entry = self.entry(&instance.server)?;
-        match &instance.owner {
-            None => Some(entry.child),
-            Some(owner) => entry.instances?.get(owner),
-        }
+        entry.of_line(instance)
     }
 
     /// A client's folders have changed: the processes that are its alone hear of it.
@@ -76,10 +100,16 @@ impl Router {
         let owners = [Sharing::PerSession, Sharing::PerClient]
             .map(|sharing| owner(sharing, session, profile.as_deref()));
         let directory = Arc::clone(&self.directory.borrow());
-        for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
-            for child in owners.iter().filter_map(|owner| instances.get(owner)) {
-                child.notify(line.clone());
-            }
+        let others = directory.iter().flat_map(|entry| entry.instances.children());
+        let is_its = |child: &Child| {
+            child
+                .instance()
+                .owner
+                .as_ref()
+                .is_some_and(|owner| owners.contains(owner))
+        };
+        for child in others.filter(is_its) {
+            child.notify(line.clone());
         }
     }
 
@@ -87,6 +117,12 @@ impl Router {
     pub fn entry(&self, server: &ServerName) -> Option<Entry> {
         self.directory.borrow().get(server.as_str()).cloned()
     }
+}
+
+/// Whether the first process speaks with a handshake itself: there is nothing that another could do better.
+fn shakes_hands(entry: &Entry) -> bool {
+    let first = entry.child.status().handshake;
+    first.is_some_and(|first| !first.is_modern())
 }
 
 /// Whose processes a session uses, where clients do not share them.

@@ -398,7 +398,7 @@ mod tests {
     use crate::ids::{ServerName, SessionId};
 
     fn instance() -> Instance {
-        Instance::shared(ServerName::parse("a").unwrap())
+        Instance::first(ServerName::parse("a").unwrap())
     }
 
     fn question(link: &Arc<Link>, lane: &Arc<Lane>, child_id: u64) -> Question {

@@ -90,7 +90,7 @@ impl Router {
         context: &CallContext,
         asked: Asked<'_>,
     ) -> Result<Came, RouteError> {
-        let child = self.child_for(entry, context)?;
+        let (mut child, _stay) = self.seated(entry, context).await?;
         let is_relayed = context
             .lane
             .caller
@@ -119,6 +119,8 @@ impl Router {
             if !context.lane.is_answered_by_modern() {
                 return Ok(Came::Outcome(if is_relayed {
                     outcome.map(without_result_type)
+                } else if child.instance().older {
+                    outcome.map(|result| self.as_listed(entry, asked, result))
                 } else {
                     outcome
                 }));
@@ -126,6 +128,9 @@ impl Router {
             if !is_relayed && !context.lane.takes_tasks() && outcome.as_ref().is_err_and(wants_tasks_taken) {
                 context.lane.take_tasks();
                 continue;
+            }
+            if let Some(next) = self.in_place_of(&child, context) {
+                child = next;
             }
             let kind = outcome.as_ref().map_or(Kind::Complete, kind_of);
             let needs = match kind {
@@ -276,6 +281,21 @@ impl Router {
                 Told::Error(error) | Told::OpenUrlFirst(error) | Told::WrongRevision(error) => Err(error),
             },
         }
+    }
+
+    /// The result of a tool that answers in the older era while its schema was listed in the newer one.
+    fn as_listed(&self, entry: &Entry, asked: Asked<'_>, result: Raw) -> Raw {
+        let is_wrapped = asked
+            .tool
+            .is_some_and(|tool| self.is_wrapped(entry, tool, &result));
+        let object = Object::of(&result);
+        let is_object = object
+            .and_then(|all| all.get("structuredContent"))
+            .is_some_and(|it| it.is_object());
+        if is_wrapped && !is_object {
+            return wrap_structured(&result, true).into_owned();
+        }
+        result
     }
 
     fn is_wrapped(&self, entry: &Entry, tool: &str, result: &Raw) -> bool {

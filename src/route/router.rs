@@ -10,6 +10,7 @@ use super::context::CallContext;
 use super::error::RouteError;
 use super::listeners::Listeners;
 use super::listening::Listening;
+use super::pool::Pool;
 use super::project;
 use super::provenance::{self, Provenance};
 use super::rounds::Asked;
@@ -41,6 +42,7 @@ pub struct Router {
     provenance: Arc<Provenance>,
     urls: Arc<Urls>,
     spans: Arc<Spans>,
+    pool: Arc<Pool>,
 }
 
 impl Router {
@@ -61,7 +63,12 @@ impl Router {
             provenance: Arc::default(),
             urls: Arc::default(),
             spans: Arc::new(Spans::random()),
+            pool: Arc::default(),
         }
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// What clients were shown by whom.
@@ -158,7 +165,14 @@ impl Router {
         let params = renamed.as_ref().or(params);
         // A tool may have effects; filling in a prompt has none.
         let outcome = if is_tool {
-            let way = task_calls::way(&view, &owner.server, &name, Wish::of(context, &object));
+            let wish = Wish::of(context, &object);
+            let is_required = view.list(kind).needs_task(&name);
+            let way = if wish == Wish::None && !is_required {
+                Way::Plain
+            } else {
+                let makes = self.makes(&entry, context, &view).await?;
+                task_calls::way(wish, makes, is_required)
+            };
             self.tool(&entry, context, params, way, &owner.own).await?
         } else {
             let asked = Asked {
@@ -270,10 +284,13 @@ impl Router {
             reference.ok_or_else(|| RouteError::BadParams("`ref` must be an object".to_owned()))?;
         let reference = Object::of(&reference).ok_or_else(|| needs_object(method))?;
         let (key, owner, entry) = self.referred(context, &reference)?;
-        let known = entry.child.status().handshake;
-        let handshake = match known {
-            Some(known) => Some(known),
-            None => self.greeted(&entry, context).await?.2,
+        let child = self.child_for(&entry, context)?;
+        let (child, handshake) = match child.status().handshake {
+            Some(known) => (child, Some(known)),
+            None => {
+                let (child, _, handshake) = self.greeted(&entry, context).await?;
+                (child, handshake)
+            }
         };
         let revision = handshake.as_ref().map(|handshake| handshake.revision);
         let has_capability = handshake.is_none_or(|handshake| handshake.can("completions"));
@@ -285,8 +302,8 @@ impl Router {
         }
         let params = object.with("ref", &reference.with(key, &Raw::of(&owner.own)));
         let params = project::completion_for(revision, params);
-        self.ask(&entry, context, method, Params::Plain(params), true)
-            .await
+        let call = asking(context, method, Params::Plain(params), true);
+        self.put(&child, context, call).await
     }
 
     /// What a completion's `ref` refers to: the member that names it, its owner, and the owner's child.
@@ -367,27 +384,6 @@ impl Router {
         }
     }
 
-    pub(super) async fn ask(
-        &self,
-        entry: &Entry,
-        context: &CallContext,
-        method: &'static str,
-        params: Params,
-        repeatable: bool,
-    ) -> Result<Outcome, RouteError> {
-        let call = Call {
-            method: Text::fixed(method),
-            params,
-            lane: Some(Arc::clone(&context.lane)),
-            repeatable,
-            patience: None,
-            only: None,
-            witness: None,
-            is_part: false,
-        };
-        self.put(&self.child_for(entry, context)?, context, call).await
-    }
-
     /// A request about something that one server has made: its own business, passed on as it is.
     ///
     /// # Errors
@@ -453,6 +449,15 @@ impl Router {
         answered
             .inspect_err(|error| tracing::debug!(server = %child.name(), method = method.as_str(), %error, "no answer"))
             .ok()
+    }
+}
+
+/// A call on a client's behalf.
+pub(super) fn asking(context: &CallContext, method: &'static str, params: Params, repeatable: bool) -> Call {
+    Call {
+        lane: Some(Arc::clone(&context.lane)),
+        repeatable,
+        ..Call::ours(method, params)
     }
 }
 

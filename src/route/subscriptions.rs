@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::context::CallContext;
 use super::error::RouteError;
 use super::listeners::{N_SUBSCRIPTIONS_MAX, Resource};
-use super::router::{Router, uri_of};
+use super::router::{Router, asking, uri_of};
 use crate::child::handshake::Handshake;
 use crate::child::outgoing::Params;
 use crate::child::{Child, Control, Lane};
+use crate::config::spec::Sharing;
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::rpc::{Outcome, Raw, mcp};
 use crate::supervise::Entry;
@@ -52,7 +53,8 @@ impl Router {
         let outcome = if link.is_modern() {
             self.subscribe_in_stream(&resource, &link).await
         } else {
-            self.ask(&entry, context, method, Params::Plain(own), true).await
+            let call = asking(context, method, Params::Plain(own), true);
+            self.put(&child, context, call).await
         };
         if !matches!(outcome, Ok(Ok(_))) {
             self.listeners.unsubscribe(session, &resource);
@@ -87,10 +89,8 @@ impl Router {
         let is_last = self.listeners.unsubscribe(session, &resource);
         let (instance, own) = &resource;
         // A process that is not there has nothing to be told.
-        let is_there = self
-            .child(instance)
-            .is_some_and(|child| child.present().is_some());
-        let Some(entry) = self.entry(&instance.server).filter(|_| is_last && is_there) else {
+        let is_there = |child: &Child| is_last && child.present().is_some();
+        let Some(child) = self.child(instance).filter(is_there) else {
             return Ok(Ok(Raw::empty_object()));
         };
         if self.is_modern(instance) {
@@ -98,14 +98,13 @@ impl Router {
             return Ok(Ok(Raw::empty_object()));
         }
         let own = object.with("uri", &Raw::of(own));
-        self.ask(
-            &entry,
+        let call = asking(
             context,
             mcp::method::RESOURCES_UNSUBSCRIBE,
             Params::Plain(own),
             true,
-        )
-        .await
+        );
+        self.put(&child, context, call).await
     }
 
     /// Whether these processes have no subscriptions of their own.
@@ -126,7 +125,7 @@ impl Router {
         self.provenance().forget(session);
         let own_process = OwnerKey::session(session);
         let directory = Arc::clone(&self.directory.borrow());
-        for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
+        for instances in directory.iter().map(|entry| &entry.instances) {
             instances.release(&own_process).await;
         }
         let telling = async {
@@ -186,7 +185,7 @@ impl Router {
             let Some(entry) = self.entry(&instance.server) else {
                 continue;
             };
-            if instance.owner.is_some() != entry.instances.is_some() {
+            if instance.owner.is_some() != (entry.spec.policy.sharing != Sharing::Shared) {
                 // Another definition has other sharing.
                 continue;
             }

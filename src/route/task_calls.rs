@@ -15,15 +15,15 @@ use super::related;
 use super::router::{Router, needs_object, needs_string};
 use super::task_table::{Creation, N_TASKS_MAX, Task, TaskTable, task_of};
 use super::task_words::shown_for_handshake;
-use crate::catalog::{Kind, View};
+use crate::catalog::View;
 use crate::child::outgoing::Params;
 use crate::child::sending::Witness;
 use crate::child::{Call, CallError, Child, Lane};
-use crate::ids::ServerName;
 use crate::rpc::error::code;
 use crate::rpc::mcp::{Revision, TASKS_EXTENSION, method};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Text};
+use crate::supervise::Entry;
 
 /// Tasks on one page of a list.
 const N_PAGE_TASKS: usize = 100;
@@ -83,7 +83,7 @@ pub(super) fn ttl_wanted(params: &Raw) -> Option<Duration> {
 
 /// The kind of tasks that a server makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Makes {
+pub(super) enum Makes {
     Nothing,
     /// Of 2025-11-25.
     Asked,
@@ -91,22 +91,8 @@ enum Makes {
     AsItSeesFit,
 }
 
-/// Decides how a tool is called.
-pub(super) fn way(view: &View, server: &ServerName, name: &str, wish: Wish) -> Way {
-    let is_required = view.list(Kind::Tools).needs_task(name);
-    if wish == Wish::None && !is_required {
-        return Way::Plain;
-    }
-    let snapshot = view.part(server).map(|part| &part.snapshot);
-    let makes = match snapshot {
-        Some(snapshot) if snapshot.makes_tasks() => Makes::Asked,
-        Some(snapshot) if snapshot.extends_tasks() => Makes::AsItSeesFit,
-        Some(_) | None => Makes::Nothing,
-    };
-    decided(wish, makes, is_required)
-}
-
-fn decided(wish: Wish, makes: Makes, is_required: bool) -> Way {
+/// Decides how a tool is called that needs to be a task, or whose caller has words for it. `makes`: its server.
+pub(super) fn way(wish: Wish, makes: Makes, is_required: bool) -> Way {
     match (wish, makes) {
         (Wish::Task, Makes::Asked) => Way::Task,
         (Wish::Task, Makes::AsItSeesFit) => Way::Hosted,
@@ -119,6 +105,30 @@ fn decided(wish: Wish, makes: Makes, is_required: bool) -> Way {
 }
 
 impl Router {
+    /// What tasks the process makes that works for the caller. One that is spoken to as its server's first is not says
+    /// so itself.
+    pub(super) async fn makes(
+        &self,
+        entry: &Entry,
+        context: &CallContext,
+        view: &View,
+    ) -> Result<Makes, RouteError> {
+        if self.instance_for(entry, context).older {
+            let (child, _, handshake) = self.greeted(entry, context).await?;
+            // The server may have refused the handshake, and its first process serves the caller too.
+            if child.instance().older {
+                let makes_tasks = handshake.is_some_and(|handshake| handshake.makes_tasks());
+                return Ok(if makes_tasks { Makes::Asked } else { Makes::Nothing });
+            }
+        }
+        let snapshot = view.part(&entry.spec.name).map(|part| &part.snapshot);
+        Ok(match snapshot {
+            Some(snapshot) if snapshot.makes_tasks() => Makes::Asked,
+            Some(snapshot) if snapshot.extends_tasks() => Makes::AsItSeesFit,
+            Some(_) | None => Makes::Nothing,
+        })
+    }
+
     /// A tool call that makes a task: the answer bears our id.
     pub(super) async fn make_task(
         &self,
@@ -488,7 +498,7 @@ mod tests {
             (Wish::AsItComes, Nothing, false, Way::Plain),
         ] {
             assert_eq!(
-                decided(wish, makes, is_required),
+                way(wish, makes, is_required),
                 wanted,
                 "{wish:?} {makes:?} {is_required}"
             );

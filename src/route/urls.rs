@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn the_end_of_an_elicitation_is_for_who_was_told_of_it_last() {
         let urls = Urls::default();
-        let instance = |name| Instance::shared(ServerName::parse(name).unwrap());
+        let instance = |name| Instance::first(ServerName::parse(name).unwrap());
         let (one, two) = (SessionId::random(), SessionId::random());
         urls.note(&instance("a"), "1".to_owned(), &one);
         urls.note(&instance("b"), "1".to_owned(), &two);

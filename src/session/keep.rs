@@ -176,6 +176,8 @@ struct State {
 struct Subscribed {
     server: ServerName,
     owner: Whose,
+    #[serde(default)]
+    older: bool,
     own: String,
     exposed: String,
 }
@@ -199,6 +201,7 @@ impl Subscribed {
         Self {
             server: instance.server,
             owner,
+            older: instance.older,
             own,
             exposed,
         }
@@ -210,8 +213,14 @@ impl Subscribed {
             Whose::Session => Some(OwnerKey::session(session)),
             Whose::Client => Some(OwnerKey::client(&profile.client_name())),
         };
-        let server = self.server;
-        ((Instance { server, owner }, self.own), self.exposed)
+        let instance = Instance {
+            server: self.server,
+            owner,
+            older: self.older,
+            // Subscriptions are with the one that clients share.
+            spare: 0,
+        };
+        ((instance, self.own), self.exposed)
     }
 }
 
@@ -321,13 +330,17 @@ mod tests {
         let session = greeted(&before);
         let id = &session.id;
         let server = ServerName::parse("a").unwrap();
-        let resources: Vec<Resource> = [None, Some(OwnerKey::session(id)), Some(OwnerKey::client("c"))]
+        let (own, of_all) = (Some(OwnerKey::session(id)), Some(OwnerKey::client("c")));
+        let lines = [(None, false), (None, true), (own, false), (of_all, true)];
+        let resources: Vec<Resource> = lines
             .into_iter()
-            .map(|owner| {
+            .map(|(owner, older)| {
                 (
                     Instance {
                         server: server.clone(),
                         owner,
+                        older,
+                        spare: 0,
                     },
                     "x://1".to_owned(),
                 )
@@ -351,7 +364,7 @@ mod tests {
             (Revision::V2025_06_18, true)
         );
         let (level, subscribed) = after.listeners().state_of(id);
-        assert_eq!((level, subscribed.len()), (Some(LogLevel::Debug), 3));
+        assert_eq!((level, subscribed.len()), (Some(LogLevel::Debug), 4));
         assert!(
             resources
                 .iter()

@@ -17,8 +17,8 @@ pub struct Entry {
     pub spec: Arc<ServerSpec>,
     /// As it lives: the process that clients share, and from which lists come.
     pub child: Child,
-    /// The processes that clients do not share, where the definition wants such.
-    pub instances: Option<Instances>,
+    /// The processes beside it: those that clients do not share, and those that are spoken to in the older era.
+    pub instances: Instances,
     /// As it is declared now, while that is not known to work.
     pub successor: Option<Successor>,
     /// Processes whose place another definition's have taken: they may still finish what is in flight.
@@ -37,13 +37,18 @@ pub struct Successor {
 }
 
 impl Entry {
+    /// One line of processes, if it is there.
+    pub fn of_line(&self, instance: &Instance) -> Option<Child> {
+        if instance.is_first() {
+            return Some(self.child.clone());
+        }
+        self.instances.get(instance)
+    }
+
     /// The process with this number, of those that clients share or of an owner's: the one that serves, or one that
     /// finishes what is in flight.
     pub fn of_number(&self, instance: &Instance, generation: Generation) -> Option<Child> {
-        let present = match &instance.owner {
-            None => Some(self.child.clone()),
-            Some(owner) => self.instances.as_ref().and_then(|instances| instances.get(owner)),
-        };
+        let present = self.of_line(instance);
         let mut all = present.into_iter().chain(
             self.finishing
                 .iter()

@@ -13,7 +13,7 @@ use super::plan::{Plan, plan};
 use super::succession::{all_of, still_there};
 use crate::child::task::{self, Birth, Surroundings};
 use crate::child::{Child, Control};
-use crate::config::spec::{ServerSpec, Sharing, SpecChange, diff};
+use crate::config::spec::{ServerSpec, SpecChange, diff};
 use crate::ids::{Instance, ServerName};
 
 /// The owner of all children. Cheap to clone.
@@ -181,7 +181,8 @@ impl ProcessManager {
         listed: &CancellationToken,
     ) -> Entry {
         let after = shared_of(leaving, &spec.name);
-        let before = old.map(|old| &old.child).or(after.first());
+        let is_first = |child: &&Child| child.instance().is_first();
+        let before = old.map(|old| &old.child).or(after.iter().find(is_first));
         let numbers = before.map(|before| before.numbers().clone()).unwrap_or_default();
         let birth = Birth {
             after,
@@ -192,19 +193,14 @@ impl ProcessManager {
         Entry {
             spec: Arc::new(spec.clone()),
             child: task::start(spec, &self.0.surroundings, birth),
-            instances: self.instances_of(spec, old.and_then(|old| old.instances.as_ref())),
+            instances: self.instances_of(spec, old.map(|old| &old.instances)),
             successor: None,
             finishing: old.map(|old| old.finishing.clone()).unwrap_or_default(),
         }
     }
 
-    pub(super) fn instances_of(&self, spec: &ServerSpec, before: Option<&Instances>) -> Option<Instances> {
-        match spec.policy.sharing {
-            Sharing::Shared => None,
-            Sharing::PerSession | Sharing::PerClient => {
-                Some(Instances::new(spec, &self.0.surroundings, before))
-            }
-        }
+    pub(super) fn instances_of(&self, spec: &ServerSpec, before: Option<&Instances>) -> Instances {
+        Instances::new(spec, &self.0.surroundings, before)
     }
 
     pub(super) async fn applied(&self) -> MutexGuard<'_, Applied> {
@@ -232,10 +228,10 @@ impl ProcessManager {
         }
     }
 
-    /// Ends processes that clients do not share and nobody has used for long, but for those that are held.
+    /// Ends processes beside the first that nobody has used for long, but for those that are held.
     pub async fn reap_instances(&self, is_held: impl Fn(&Instance) -> bool) {
         let directory = Arc::clone(&self.0.directory.borrow());
-        for instances in directory.iter().filter_map(|entry| entry.instances.as_ref()) {
+        for instances in directory.iter().map(|entry| &entry.instances) {
             instances.reap(Instant::now(), &is_held).await;
         }
     }
@@ -295,7 +291,7 @@ async fn adjust(old: &Entry, spec: &ServerSpec, leaving: &mut Leaving) -> &'stat
         Control::Disable
     };
     if !spec.enabled {
-        for owned in old.instances.iter().flat_map(Instances::take_all) {
+        for owned in old.instances.take_all() {
             retire_one(old, owned, leaving).await;
         }
     }

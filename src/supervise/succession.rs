@@ -52,7 +52,7 @@ impl ProcessManager {
         let after = Entry {
             spec: Arc::clone(&successor.spec),
             child: successor.child.clone(),
-            instances: self.instances_of(&successor.spec, entry.instances.as_ref()),
+            instances: self.instances_of(&successor.spec, Some(&entry.instances)),
             successor: None,
             finishing: still_there(&entry.finishing)
                 .chain(going.iter().cloned())
@@ -98,13 +98,10 @@ impl ProcessManager {
     }
 }
 
-/// The shared process, and those that clients do not share; these are in nobody's hands afterwards.
+/// The first process, and those beside it; these are in nobody's hands afterwards.
 pub(super) fn all_of(entry: &Entry) -> Vec<Child> {
-    let owned = entry
-        .instances
-        .iter()
-        .flat_map(super::instances::Instances::take_all);
-    std::iter::once(entry.child.clone()).chain(owned).collect()
+    let others = entry.instances.take_all();
+    std::iter::once(entry.child.clone()).chain(others).collect()
 }
 
 /// Those of which a process may be left.

@@ -110,19 +110,18 @@ measure() {
   fi
   for scenario in "${scenarios[@]}"; do
     [ "$revision" != 2025-11-25 ] || suite 0.1.16 "$folder" "$url" --scenario "$scenario"
-    suite 0.2.0-alpha.12 "$folder" "$url" --scenario "$scenario" --spec-version "$revision"
+    # Those of an extension belong to no revision, and are run when they are named all the same.
+    suite 0.2.0-alpha.12 "$folder" "$url" --scenario "$scenario" --spec-version "$revision" --force
   done
 }
 
 # servers_toml REVISION TARGET: only the fixture, and its own names: the suite asks for them exactly. The older suite ends
 # none of its sessions, so there is room for a process for each of them.
 servers_toml() {
-  # The SDK answers for both eras; the fixture asks its clients in the way of the handshake era only.
-  local sharing=$2 arguments era=legacy
+  local sharing=$2 arguments
   arguments="\"$(fixture_of "$1")\""
   if [ "$1" = 2026-07-28 ]; then
     sharing=shared
-    era=auto
     arguments="$arguments, \"$2\""
   fi
   cat <<TOML
@@ -131,7 +130,6 @@ command = "$here/.venv/bin/python"
 args = [$arguments]
 prefix = ""
 sharing = "$sharing"
-era = "$era"
 instances_max = 64
 TOML
 }

@@ -47,7 +47,7 @@ async fn a_session_that_is_disconnected_is_over_with_its_streams_and_calls() {
     let hangs = call(7, "a__hang", json!({}));
     let hanging = client.post(&hangs);
     let ended = async {
-        daemon.setup.noted("a", r#""name":"hang""#).await;
+        daemon.setup.called("a", "hang").await;
         let shown = sessions(&daemon).await;
         let busy = shown.iter().find(|shown| shown["n_inflight"] == 1).unwrap();
         assert_eq!(busy["n_streams"], 1, "{busy}");

@@ -9,6 +9,7 @@
 )]
 mod aliases;
 mod batches;
+mod both_eras;
 mod cgroup;
 mod circuits;
 mod connected;
@@ -34,6 +35,7 @@ mod modern_client;
 mod newcomers;
 mod noise;
 mod outlive;
+mod pool;
 mod probe;
 mod progress;
 mod provenance;

@@ -53,7 +53,9 @@ fn requests(daemon: &Daemon, method: &str) -> Vec<Value> {
 
 #[tokio::test]
 async fn every_request_says_all_that_the_server_has_to_know_and_none_that_it_does_not_know_is_made() {
+    // It is not asked either whether it also shakes hands.
     let daemon = Daemon::start(&[modern()
+        .key("era", "\"modern\"")
         .tools("echo")
         .arg("--prompts", "p")
         .arg("--resources", "x://1")])

@@ -141,3 +141,26 @@ async fn a_process_whose_client_listens_to_it_is_in_use() {
     until("the end of both", async || (!is_alive(listened_to)).then_some(())).await;
     daemon.end().await;
 }
+
+#[tokio::test]
+async fn who_subscribes_while_the_last_one_leaves_hears_what_changes() {
+    let daemon = Daemon::start(&[child().arg("--era", "modern")]).await;
+    let clients = [daemon.http().await, daemon.http().await];
+    let mut streams = [clients[0].stream().await, clients[1].stream().await];
+    daemon.setup.noted("a", "listen ").await;
+    for round in 0..20 {
+        let (client, stream) = (&clients[round % 2], &mut streams[round % 2]);
+        subscribe(client, "x://1").await;
+        client.call("a__updated", json!({ "uri": "x://1" })).await;
+        assert_eq!(
+            stream.next_json().await["params"]["uri"],
+            "x://1",
+            "round {round}"
+        );
+        let told = client
+            .request("resources/unsubscribe", json!({ "uri": "x://1" }))
+            .await;
+        assert_eq!(told["result"], json!({}), "{told}");
+    }
+    daemon.end().await;
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every feature of the protocol, one by one, with one real client, over every transport that it has.
 #
-#   tests/real/features.sh CASE     one of those that `--list` names; the programs come from `run.sh`'s folders
+#   tests/real/features.sh CASE     one of those that `--list` names; the programs come from `run.sh`, which builds them
 #   FEATURES_OUT=FILE               gets one line a feature: feature, client, transport, pass|fail|not-offered, detail
 #
 # Behind a gateway of its own stand two entries of the one server `everything`: `every`, which clients share, and
@@ -98,16 +98,12 @@ run_client() {
     features-typescript) node "$clients/features.mjs" "$name" "$gateway" typescript http sse stdio ;;
     features-mcp-remote) node "$clients/features.mjs" "$name" "$gateway" mcp-remote http sse ;;
     features-inspector) node "$clients/inspector.mjs" "$name" "$gateway" "$(node_of_inspector)" ;;
-    features-rmcp) "$real/rmcp_client/target/debug/rmcp-client" "$name" "$gateway" http stdio ;;
+    features-rmcp) "$real/target/debug/rmcp-client" "$name" "$gateway" http stdio ;;
     two-clients) node "$clients/two_clients.mjs" "$name" "$gateway" ;;
     *) echo "no case \`$name\`; there are: ${cases[*]}" >&2; return 2 ;;
   esac
 }
 
-if [ "$name" = features-rmcp ]; then
-  # Its own folder for what is built, whatever the main package uses.
-  cargo build --quiet --locked --manifest-path "$real/rmcp_client/Cargo.toml" --target-dir "$real/rmcp_client/target"
-fi
 mkdir -p "$project" "$scratch/files" "$scratch/tapes"
 servers_toml >"$project/servers.toml"
 daemon_start "$project"

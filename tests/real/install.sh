@@ -74,4 +74,5 @@ npm ci --no-audit --no-fund --loglevel=error
 python_folder .venv ""
 python_folder .venv-langchain "-langchain"
 python_folder .venv-fastmcp "-fastmcp"
+python_folder .venv-servers "-servers"
 echo "$due" >"$STAMP"

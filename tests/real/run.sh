@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Real, unmodified servers behind one gateway, asked by real clients: five servers from npm and PyPI, the official
 # Python (both lines), TypeScript and Rust clients, FastMCP, LangChain, mcp-remote and the Inspector, over HTTP, SSE and
-# stdio. The cases `features-*` and `two-clients` have a gateway of their own each, see `features.sh`.
+# stdio. The cases `features-*` and `two-clients` have a gateway of their own each, see `features.sh`; so have `eras-*` and
+# `servers`, which run side by side: clients and servers of the SDKs in both eras, and more servers, see `eras.sh`.
 #
 #   tests/real/run.sh                 every case
 #   tests/real/run.sh CASE…           only these; `stop` always comes last
@@ -30,6 +31,7 @@ cases=(
   shared list-changed kill
   features-mcp-1 features-mcp-2 features-fastmcp features-langchain
   features-typescript features-mcp-remote features-inspector features-rmcp two-clients
+  eras-python eras-fastmcp eras-typescript eras-rmcp servers
 )
 
 if [ "${1:-}" = --list ]; then
@@ -47,6 +49,12 @@ done
 
 "$real/install.sh"
 daemon_programs
+case " ${wanted[*]} " in
+  *" features-rmcp "* | *" eras-"*)
+    # A folder of its own for what is built, whatever the main package uses.
+    cargo build --quiet --locked --manifest-path "$real/Cargo.toml" --target-dir "$real/target"
+    ;;
+esac
 
 scratch=$(mktemp -d)
 project=$scratch/project
@@ -55,12 +63,14 @@ n_passed=0
 n_not_offered=0
 n_failed=0
 export MCP_WRAPPER MCPCTL
-export FEATURES_OUT=$scratch/features.tsv
+export FEATURES_OUT=$scratch/features.tsv ERAS_OUT=$scratch/eras.tsv
 : >"$FEATURES_OUT"
+: >"$ERAS_OUT"
 
 leave() {
   daemon_stop 5
   local pid
+  for pid in $(jobs -p); do kill "$pid" 2>/dev/null || true; done
   for pid in $(marked); do kill -KILL "$pid" 2>/dev/null || true; done
   if [ -n "${KEEP:-}" ]; then echo "kept: $scratch"; else rm -rf "$scratch"; fi
 }
@@ -152,6 +162,12 @@ run_case() {
   local name=$1 status=0 output=$scratch/logs/$1.txt errors=$scratch/logs/$1.stderr.txt
   shift
   timeout --kill-after=10 "$CASE_SECONDS" "$@" </dev/null 2>"$errors" | tee "$output" || status=${PIPESTATUS[0]}
+  count_case "$name" "$status"
+}
+
+# count_case NAME STATUS: of a case that has ended, whose lines have been shown.
+count_case() {
+  local name=$1 status=$2 output=$scratch/logs/$1.txt errors=$scratch/logs/$1.stderr.txt
   local ok bad none
   ok=$(grep -c '^ok ' "$output" || true)
   bad=$(grep -c '^FAIL ' "$output" || true)
@@ -168,6 +184,23 @@ run_case() {
   fi
 }
 
+# Those of `eras.sh`, which mostly wait, side by side; each is shown when it has ended.
+run_eras() {
+  local name status
+  local -A running=()
+  for name in "$@"; do
+    timeout --kill-after=10 "$CASE_SECONDS" "$real/eras.sh" "$name" \
+      </dev/null >"$scratch/logs/$name.txt" 2>"$scratch/logs/$name.stderr.txt" &
+    running[$name]=$!
+  done
+  for name in "$@"; do
+    status=0
+    wait "${running[$name]}" || status=$?
+    cat "$scratch/logs/$name.txt"
+    count_case "$name" "$status"
+  done
+}
+
 run_named() {
   local name=$1 clients=$real/clients gateway=$scratch/gateway.json kind=${1#*-}
   case $name in
@@ -179,7 +212,7 @@ run_named() {
     shared) run_case "$name" node "$clients/shared.mjs" "$name" "$gateway" ;;
     list-changed) run_case "$name" node "$clients/list_changed.mjs" "$name" "$gateway" ;;
     kill) run_case "$name" node "$clients/kill.mjs" "$name" "$gateway" ;;
-    features-* | two-clients) ;; # after it
+    features-* | two-clients | eras-* | servers) ;; # after it
     stop) ;; # always, when these have ended
   esac
 }
@@ -204,10 +237,10 @@ stop_case() {
   fi
 }
 
-# The table of clients says what this run has seen.
+# The tables of clients say what this run has seen.
 table_case() {
   local said
-  if said=$("$real/.venv/bin/python" "$real/table.py" "$FEATURES_OUT" 2>&1); then
+  if said=$("$real/.venv/bin/python" "$real/table.py" "$FEATURES_OUT" "$ERAS_OUT" 2>&1); then
     passed "table: $said"
   else
     failed "table: $said"
@@ -230,11 +263,14 @@ for name in "${wanted[@]}"; do
   run_named "$name"
 done
 stop_case
+of_both_eras=()
 for name in "${wanted[@]}"; do
   case $name in
     features-* | two-clients) run_case "$name" "$real/features.sh" "$name" ;;
+    eras-* | servers) of_both_eras+=("$name") ;;
   esac
 done
+if [ ${#of_both_eras[@]} -gt 0 ]; then run_eras "${of_both_eras[@]}"; fi
 if [ $# -eq 0 ]; then table_case; fi
 if [ "$n_failed" -ne 0 ]; then
   echo "--- last lines of the daemon"

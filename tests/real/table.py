@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the table of clients in docs/compatibility.md from what a run of all cases has seen.
+"""Writes the tables of clients in docs/compatibility.md from what a run of all cases has seen.
 
-    table.py FEATURES.tsv    0: the table was true; 1: it was not, and now it is; 2: the run is no base for a table
+    table.py FEATURES.tsv ERAS.tsv    0: they were true; 1: they were not, and now they are; 2: the run is no base for them
 
 A line of the file: feature, client, transport, pass|fail|not-offered, detail, with tabs between them. What is not
 offered has its reason in the detail; so has a pass whose detail begins with `partly: `.
+A line of the other: server, client, mode, transport, pass|fail, and the features that were seen, with commas.
 """
 
 import json
@@ -40,6 +41,7 @@ FEATURES = {
 # Name in the file, name for people, and where its version is pinned: the file and the package.
 CLIENTS = (
     ("typescript", "TypeScript SDK", "package.json", "@modelcontextprotocol/sdk"),
+    ("typescript-2", "TypeScript SDK", "package.json", "@modelcontextprotocol/client"),
     ("mcp-2", "Python SDK", "requirements.txt", "mcp"),
     ("mcp-1", "Python SDK", "requirements-langchain.txt", "mcp"),
     ("rmcp", "Rust SDK", "rmcp_client/Cargo.toml", "rmcp"),
@@ -93,8 +95,12 @@ def columns_of(rows: dict) -> list[tuple[str, str]]:
 
 def version(client: str) -> str:
     _, _, file, package = next(known for known in CLIENTS if known[0] == client)
+    return pinned(file, package)
+
+
+def pinned(file: str, package: str) -> str:
     if not (REAL / file).is_file():
-        raise NoBase(f"there is no {file}, which pins {client}")
+        raise NoBase(f"there is no {file}, which pins {package}")
     text = (REAL / file).read_text(encoding="utf-8")
     if file.endswith(".json"):
         found = json.loads(text)["dependencies"].get(package)
@@ -144,19 +150,93 @@ def table_of(rows: dict) -> str:
     return "\n".join(lines).rstrip("\n")
 
 
-def page_with(page: str, table: str) -> str:
+# Of eras.sh. Each server: its name, what people know it as, and where its version is pinned.
+ASKING = REAL / "servers" / "asking.json"
+SERVERS = (
+    ("py", "Python SDK", "requirements.txt", "mcp"),
+    ("py-handshake", "Python SDK", "requirements.txt", "mcp"),
+    ("py-own", "Python SDK", "requirements.txt", "mcp"),
+    ("ts", "TypeScript SDK", "package.json", "@modelcontextprotocol/server"),
+    ("ts-handshake", "TypeScript SDK", "package.json", "@modelcontextprotocol/server"),
+    ("fastmcp", "FastMCP", "requirements-fastmcp.txt", "fastmcp"),
+    ("fastmcp-handshake", "FastMCP", "requirements-fastmcp.txt", "fastmcp"),
+    ("rmcp-3", "Rust SDK", "rmcp_servers/Cargo.toml", "rmcp-3-9"),
+    ("rmcp-1", "Rust SDK", "rmcp_servers/Cargo.toml", "rmcp-1-8"),
+    ("rmcp-0", "Rust SDK", "rmcp_servers/Cargo.toml", "rmcp-0-8"),
+)
+SPOKEN = {"modern": "2026-07-28", "legacy": "handshake"}
+BEGUN = {"legacy": "handshake", "auto": "asks first", "2026-07-28": "2026-07-28"}
+PEERS = (
+    ("typescript", ("legacy",)),
+    ("typescript-2", tuple(BEGUN)),
+    ("mcp-2", tuple(BEGUN)),
+    ("rmcp", tuple(BEGUN)),
+    ("fastmcp", tuple(BEGUN)),
+)
+# What a client has no way to do, and why.
+LEFT_OUT = {
+    "fastmcp": ({"list changed", "updated"}, "its client neither listens nor subscribes"),
+}
+ERAS_INTRODUCTION = (
+    "Clients of the SDKs in each way that they can begin, over HTTP and stdio, and servers of the SDKs, each spoken to as it "
+    "speaks: written by the same run. A server of both eras is spoken to without a handshake."
+)
+
+
+def eras_of(text: str) -> dict[tuple[str, str, str, str], set[str]]:
+    """(server, client, mode, transport) -> features"""
+    rows: dict = {}
+    for line in text.splitlines():
+        server, client, mode, transport, mark, features = line.split("\t")
+        if mark != "pass":
+            raise NoBase(f"{mark}: {server}, {client}, {mode}, {transport}; the tables stay as they are")
+        rows[server, client, mode, transport] = set(features.split(","))
+    return rows
+
+
+def eras_table_of(rows: dict) -> str:
+    known = json.loads(ASKING.read_text(encoding="utf-8"))
+    notes: list[str] = []
+
+    def cell(server: str, client: str, mode: str) -> str:
+        lacks, why = LEFT_OUT.get(client, (set(), ""))
+        left_out = lacks & set(known[server]["has"])
+        for transport in ("http", "stdio"):
+            seen = rows.get((server, client, mode, transport), set())
+            if seen != set(known[server]["has"]) - left_out:
+                raise NoBase(f"{server}, {client}, {mode}, {transport}: only {sorted(seen)}")
+        if not left_out:
+            return "✓"
+        note = f"{titled(client)} does not offer {' and '.join(f'`{one}`' for one in sorted(lacks))}: {why}."
+        if note not in notes:
+            notes.append(note)
+        return f"✓<sup>{notes.index(note) + 1}</sup>"
+
+    columns = [(client, mode) for client, modes in PEERS for mode in modes]
+    heads = [f"{titled(client)}, {BEGUN[mode]}" for client, mode in columns]
+    lines = [f"| Server | Spoken to | Features | {' | '.join(heads)} |", f"| --- | --- | --- |{' :-: |' * len(columns)}"]
+    for server, title, file, package in SERVERS:
+        own = ", a process for each client" if server == "py-own" else ""
+        about = f"{title} {pinned(file, package)} | {SPOKEN[known[server]['era']]}{own} | {', '.join(known[server]['has'])}"
+        lines.append(f"| {about} | {' | '.join(cell(server, *column) for column in columns)} |")
+    return "\n".join([*lines, "", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]).rstrip("\n")
+
+
+def page_with(page: str, table: str, eras: str) -> str:
     head, begin, rest = page.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
         raise NoBase(f"{PAGE.name} lacks `{BEGIN}` or `{END}`")
-    return f"{head}{BEGIN}\n{INTRODUCTION}\n✓ works, – the client does not offer it.\n\n{table}\n{END}{tail}"
+    first = f"{INTRODUCTION}\n✓ works, – the client does not offer it.\n\n{table}"
+    return f"{head}{BEGIN}\n{first}\n\n### Both eras\n\n{ERAS_INTRODUCTION}\n\n{eras}\n{END}{tail}"
 
 
-def main(features_file: str) -> int:
+def main(features_file: str, eras_file: str) -> int:
     try:
+        eras = eras_table_of(eras_of(Path(eras_file).read_text(encoding="utf-8")))
         table = table_of(rows_of(Path(features_file).read_text(encoding="utf-8")))
         before = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-        after = page_with(before or EMPTY_PAGE, table)
+        after = page_with(before or EMPTY_PAGE, table, eras)
     except NoBase as why:
         print(why)
         return 2
@@ -170,4 +250,4 @@ def main(features_file: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main(*sys.argv[1:]))

@@ -111,6 +111,12 @@ impl Runner {
             (_, Sight::Exited(exit)) => Cause::Exited { exit: *exit },
             _other => Cause::Asked,
         };
+        // That it does not shake hands was asked, and is no fault.
+        let cause = if self.is_refusal(&cause) {
+            Cause::OtherEra
+        } else {
+            cause
+        };
         let expected = matches!(
             cause,
             Cause::Asked | Cause::OtherEra | Cause::Idle | Cause::ShuttingDown

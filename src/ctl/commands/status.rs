@@ -260,6 +260,8 @@ mod tests {
         it.n_owned = Some(2);
         let owned = |owner: &str, pid| crate::api::OwnedStatus {
             owner: owner.to_owned(),
+            revision: Some("2025-11-25".to_owned()),
+            era: Some("legacy".to_owned()),
             state: "ready".to_owned(),
             pid,
             state_ms: 61_000,
@@ -269,7 +271,7 @@ mod tests {
         let rows = table(&[it.clone()], PLAIN);
         assert!(rows.contains("2 processes of clients"), "{rows}");
         let text = one(&it, PLAIN);
-        let told = "clients'    2 processes of clients: aa ready for 1m 1s, process 7; and 1 more";
+        let told = "clients'    2 processes of clients: aa ready for 1m 1s, process 7, speaks 2025-11-25; and 1 more";
         assert!(text.contains(told), "{text}");
     }
 

@@ -231,11 +231,13 @@ impl Memory {
             let id = self.again.level();
             lines.push(request_line(&id, method::SET_LEVEL, Some(level)));
         }
-        self.subscribed.keys().for_each(|uri| self.again.want(uri));
-        lines.extend(self.next_lines());
+        // Before the subscriptions: who has not said so is not told of lists that change, and what the daemon does not
+        // know yet is asked for again when they do.
         if self.is_initialized {
             lines.push(notification_line(method::INITIALIZED, None));
         }
+        self.subscribed.keys().for_each(|uri| self.again.want(uri));
+        lines.extend(self.next_lines());
         lines
     }
 

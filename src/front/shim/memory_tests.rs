@@ -85,8 +85,8 @@ fn the_next_daemon_hears_what_counts_and_its_answers_are_not_the_clients() {
         [
             r#"{"jsonrpc":"2.0","id":"mcp-wrapper-again-0","method":"initialize","params":{"protocolVersion":"2025-06-18","x":1.0,"_meta":{"mcp-wrapper/resumed":true}}}"#,
             r#"{"jsonrpc":"2.0","id":"mcp-wrapper-again-1","method":"logging/setLevel","params":{"level":"debug"}}"#,
-            r#"{"jsonrpc":"2.0","id":"mcp-wrapper-again-2","method":"resources/subscribe","params":{"uri":"a://2"}}"#,
             r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#,
+            r#"{"jsonrpc":"2.0","id":"mcp-wrapper-again-2","method":"resources/subscribe","params":{"uri":"a://2"}}"#,
         ]
     );
     let answer = r#"{"jsonrpc":"2.0","id":"mcp-wrapper-again-1","result":{}}"#;

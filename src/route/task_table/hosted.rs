@@ -12,7 +12,7 @@ use crate::child::Lane;
 use crate::ids::{ServerName, SessionId};
 use crate::route::client::ClientSide;
 use crate::route::error::RouteError;
-use crate::route::task_words::{POLL, for_extension};
+use crate::route::task_words::{POLL, Status, for_extension};
 use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw};
 
@@ -285,7 +285,10 @@ impl Hosted {
 
     fn ends(&mut self, end: End) {
         if self.end.is_none() {
-            self.end = Some(end);
+            // The error of a task that its server has cancelled says no more than that.
+            let is_error = matches!(end, End::Came(Ok(Err(_))));
+            let is_cancelled = is_error && Status::of(&self.heard) == Some(Status::Cancelled);
+            self.end = Some(if is_cancelled { End::Cancelled } else { end });
             self.is_asking = false;
             self.version += 1;
             let now = Raw::of(&humantime::format_rfc3339_millis(SystemTime::now()).to_string());
@@ -394,6 +397,16 @@ mod tests {
             (&5000.into(), &1000.into(), &1.0.into())
         );
         assert!(heard["createdAt"].as_str().unwrap().ends_with('Z'));
+    }
+
+    #[test]
+    fn a_task_that_its_server_has_cancelled_is_cancelled() {
+        let table = TaskTable::default();
+        let owner = SessionId::random();
+        let ours = table.host(about(&owner), &raw(r#"{"status":"working"}"#));
+        table.heard(&ours, &raw(r#"{"status":"cancelled"}"#));
+        table.ended(&ours, End::Came(Ok(Err(raw(r#"{"code":-32603}"#)))));
+        assert_eq!(table.standing(&owner, &ours).unwrap().end, Some(End::Cancelled));
     }
 
     #[test]

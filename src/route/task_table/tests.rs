@@ -11,7 +11,7 @@ fn raw(text: &str) -> Raw {
 }
 
 fn instance(server: &str) -> Instance {
-    Instance::shared(ServerName::parse(server).unwrap())
+    Instance::first(ServerName::parse(server).unwrap())
 }
 
 fn made(table: &Arc<TaskTable>, session: &SessionId, wire: u64, task: &str) -> String {

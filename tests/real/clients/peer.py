@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from report import expect
@@ -48,6 +49,7 @@ class Ears:
     def __init__(self) -> None:
         self.logs = Inbox()  # params of notifications/message
         self.updates = Inbox()  # URIs of notifications/resources/updated
+        self.changes = Inbox()  # URIs again, and `tools` where that list has changed
         self.progress = Inbox()  # params of notifications/progress, as far as the library shows them
         self.faults = Inbox()  # what the transport complains about
         self.sampled = Inbox()  # params of sampling/createMessage
@@ -65,9 +67,13 @@ class Ears:
         message = getattr(message, "root", message)  # 1.x wraps it
         method = getattr(message, "method", None)
         if method == "notifications/resources/updated":
-            self.updates.put(wire(message)["params"]["uri"])
+            uri = wire(message)["params"]["uri"]
+            self.updates.put(uri)
+            self.changes.put(uri)
         elif method == "notifications/progress":
             self.progress.put(wire(message)["params"])
+        elif method == "notifications/tools/list_changed":
+            self.changes.put("tools")
 
 
 class Peer:
@@ -82,6 +88,7 @@ class Peer:
     partly: dict[str, str] = {}
     lists = {"prompts", "resources", "templates"}  # besides tools
     can_tell_that_roots_changed = True
+    hears_all_logs = False  # whether it asks for all of them, whatever level one sets
     event_bytes_max: int | None = None  # the library's own bound on an event over HTTP+SSE, where nobody can change it
 
     def __init__(self) -> None:
@@ -90,6 +97,10 @@ class Peer:
     @staticmethod
     def public_names() -> set[str]:
         """Every public name of the library's interface for clients, to hold `lacks` against it."""
+        raise NotImplementedError
+
+    def revision(self) -> str:
+        """What client and gateway have agreed on."""
         raise NotImplementedError
 
     async def tools(self) -> list[dict]:
@@ -118,6 +129,16 @@ class Peer:
 
     async def tell_that_roots_changed(self) -> None:
         raise NotImplementedError
+
+    @asynccontextmanager
+    async def listening(self, uri: str = ""):
+        """While it is entered: what changes of the list of tools and of this resource, as in `Ears.changes`."""
+        self.ears.changes = Inbox()
+        if uri:
+            await self.subscribe(uri)
+        yield self.ears.changes
+        if uri:
+            await self.unsubscribe(uri)
 
     async def call(self, tool: str, arguments: dict, progress=None) -> tuple[str, bool]:
         """The texts of the answer, and whether it is an error. `progress` is called with (done, total)."""

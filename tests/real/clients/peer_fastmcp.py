@@ -9,6 +9,9 @@ from mcp_types import CreateMessageResult, ElicitResult, PromptReference, Resour
 from peer import Ears, Peer, wire
 
 
+LACKS = {"list changed", "updated"}  # features of eras.py: its client neither listens nor subscribes
+
+
 def transport_to(gateway: dict, kind: str):
     if kind == "http":
         return StreamableHttpTransport(gateway["url"])
@@ -59,6 +62,9 @@ class FastMcpPeer(Peer):
     def public_names() -> set[str]:
         return {name for name in dir(fastmcp.Client) if not name.startswith("_")}
 
+    def revision(self) -> str:
+        return self.inner.session.protocol_version
+
     async def tools(self) -> list[dict]:
         return [wire(tool) for tool in await self.inner.list_tools()]
 
@@ -97,8 +103,16 @@ class FastMcpPeer(Peer):
         await self.inner.send_roots_list_changed()
 
 
+class WithoutHandshake(FastMcpPeer):
+    hears_all_logs = True
+
+    async def set_level(self, level: str) -> None:
+        """It has no call for it, and asks for everything with each request."""
+
+
 @asynccontextmanager
-async def connected(gateway: dict, kind: str):
-    peer = FastMcpPeer()
-    async with fastmcp.Client(transport_to(gateway, kind), mode="legacy", timeout=30, **handlers(peer.ears)) as peer.inner:
+async def connected(gateway: dict, kind: str, mode: str = "legacy"):
+    """`mode` is how it begins: `legacy`, `auto`, or the revision itself."""
+    peer = FastMcpPeer() if mode == "legacy" else WithoutHandshake()
+    async with fastmcp.Client(transport_to(gateway, kind), mode=mode, timeout=30, **handlers(peer.ears)) as peer.inner:
         yield peer

@@ -10,10 +10,14 @@ from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 
-from peer import Ears, Peer, wire
+from peer import Ears, Inbox, Peer, wire
+from report import expect
 
 # What 2.x calls deprecated, since a later revision of the protocol has it no more, is what is tried here.
 warnings.simplefilter("ignore")
+
+
+LACKS: set[str] = set()  # features of eras.py
 
 
 def transport_to(gateway: dict, kind: str):
@@ -143,13 +147,43 @@ class SecondLine(McpPeer):
     client = "mcp-2"
     event_bytes_max = 1024 * 1024
 
+    def revision(self) -> str:
+        return self.session.protocol_version
+
+
+class WithoutHandshake(SecondLine):
+    """The level of logs is said with each request, and changes are heard on a stream of their own."""
+
+    level = "warning"
+
+    async def set_level(self, level: str) -> None:
+        expect(level == self.level, f"this client was made for {self.level}")
+
+    @asynccontextmanager
+    async def listening(self, uri: str = ""):
+        changes = Inbox()
+
+        async def hear(events) -> None:
+            async for event in events:
+                changes.put(getattr(event, "uri", "tools"))
+
+        async with self.session.listen(tools_list_changed=True, resource_subscriptions=[uri] if uri else []) as events:
+            hearing = asyncio.create_task(hear(events))
+            try:
+                yield changes
+            finally:
+                hearing.cancel()
+
 
 @asynccontextmanager
-async def connected(gateway: dict, kind: str):
+async def connected(gateway: dict, kind: str, mode: str = "legacy"):
+    """`mode` is how a client of the 2.x line begins: `legacy`, `auto`, or the revision itself."""
     transport = transport_to(gateway, kind)
     if hasattr(mcp, "Client"):
-        peer = SecondLine()
-        async with mcp.Client(transport, mode="legacy", read_timeout_seconds=30, **callbacks(peer.ears)) as peer.session:
+        peer = SecondLine() if mode == "legacy" else WithoutHandshake()
+        settings = {"log_level": WithoutHandshake.level} if mode != "legacy" else {}
+        made = mcp.Client(transport, mode=mode, read_timeout_seconds=30, **settings, **callbacks(peer.ears))
+        async with made as peer.session:
             yield peer
     else:
         peer = FirstLine()

@@ -20,8 +20,11 @@ class Report:
         except Exception as error:
             self.failed(what, error)
             return False
-        print(f"ok   {self.case}: {what}", flush=True)
+        self.passed(what)
         return True
+
+    def passed(self, what: str) -> None:
+        print(f"ok   {self.case}: {what}", flush=True)
 
     def failed(self, what: str, error: Exception) -> None:
         self.n_failed += 1

@@ -15,12 +15,11 @@ use crate::catalog::Kind;
 use crate::child::status::{ChildStatus, Fate, Gate};
 use crate::child::verdict::Certainty;
 use crate::child::{Child, Control};
-use crate::config::spec::{EraPolicy, Launch};
+use crate::config::spec::{EraPolicy, Launch, Sharing};
 use crate::event::kept;
 use crate::front::Shared;
 use crate::rpc::mcp::Era;
 use crate::supervise::Entry;
-use crate::supervise::instances::Instances;
 use crate::supervise::succession::why_not;
 
 pub(super) async fn list(State(front): State<Shared>) -> Response {
@@ -85,13 +84,10 @@ async fn change(
     if let Some(trial) = &entry.successor {
         trial.child.tell(control).await;
     }
-    for owned in entry
-        .instances
-        .iter()
-        .filter(|_| control != Control::Start)
-        .flat_map(Instances::take_all)
-    {
-        owned.tell(Control::Retire).await;
+    if control != Control::Start {
+        for other in entry.instances.take_all() {
+            other.tell(Control::Retire).await;
+        }
     }
     let policy = entry.child.policy();
     let patience = policy.start_timeout + policy.drain_timeout + policy.eof_grace + policy.term_grace + SPARE;
@@ -143,8 +139,9 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
     warnings.extend(snapshot.iter().flat_map(|snapshot| snapshot.warnings.clone()));
     let now = Instant::now();
     let footprint = entry.child.footprint();
-    let owned = entry.instances.as_ref().map(Instances::children);
-    let of_owned = owned.iter().flatten().map(Child::n_inflight).sum::<usize>();
+    let others = entry.instances.children();
+    let of_others = others.iter().map(Child::n_inflight).sum::<usize>();
+    let is_told = entry.spec.policy.sharing != Sharing::Shared || !others.is_empty();
     let (n_unasked_answers, n_repeated_answers) = entry.child.n_stray_answers();
     ServerStatus {
         name: name.clone(),
@@ -155,14 +152,8 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         pid: child.pid,
         generation: child.generation.0,
         state_ms: millis(now.saturating_duration_since(child.since)),
-        revision: child
-            .handshake
-            .as_ref()
-            .map(|handshake| handshake.revision.as_str().to_owned()),
-        era: child
-            .handshake
-            .as_ref()
-            .map(|handshake| era(handshake.revision.era()).to_owned()),
+        revision: speaks(&child).map(|(revision, _)| revision),
+        era: speaks(&child).map(|(_, era)| era),
         probe: probe(front, entry),
         server_info: snapshot.and_then(|snapshot| snapshot.server_line()),
         n_tools: n_of(Kind::Tools),
@@ -171,9 +162,9 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
         n_templates: n_of(Kind::Templates),
         memory_bytes: footprint.map(|(bytes, _)| bytes),
         n_processes: footprint.map(|(_, n)| n),
-        n_inflight: entry.child.n_inflight() + of_owned,
-        n_owned: owned.as_ref().map(Vec::len),
-        owned: each_owned(owned.unwrap_or_default(), now),
+        n_inflight: entry.child.n_inflight() + of_others,
+        n_owned: is_told.then_some(others.len()),
+        owned: each_owned(others, now),
         n_failures: child.n_failures,
         n_noise_lines: entry.child.n_noise_lines(),
         n_unasked_answers,
@@ -187,7 +178,7 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
     }
 }
 
-/// The processes that are one client's alone, longest there first.
+/// The processes beside the first, longest there first.
 fn each_owned(owned: Vec<Child>, now: Instant) -> Vec<OwnedStatus> {
     let mut all: Vec<(Child, ChildStatus)> = owned
         .into_iter()
@@ -198,12 +189,13 @@ fn each_owned(owned: Vec<Child>, now: Instant) -> Vec<OwnedStatus> {
         .into_iter()
         .take(N_OWNED_MAX)
         .map(|(child, status)| OwnedStatus {
-            owner: child
-                .instance()
-                .owner
-                .as_ref()
-                .map(|owner| owner.short().to_owned())
-                .unwrap_or_default(),
+            owner: match &child.instance().owner {
+                Some(owner) => owner.short().to_owned(),
+                None if child.instance().spare > 0 => "all in turn".to_owned(),
+                None => "all with a handshake".to_owned(),
+            },
+            revision: speaks(&status).map(|(revision, _)| revision),
+            era: speaks(&status).map(|(_, era)| era),
             state: status.state.to_owned(),
             pid: status.pid,
             state_ms: millis(now.saturating_duration_since(status.since)),
@@ -230,6 +222,12 @@ pub(in crate::front::http) fn calls(entry: &Entry, now: Instant) -> String {
             format!("are refused at once (error {code}){again}")
         }
     }
+}
+
+/// The revision and the era that a process speaks, once it has said so.
+fn speaks(status: &ChildStatus) -> Option<(String, String)> {
+    let revision = status.handshake.as_ref()?.revision;
+    Some((revision.as_str().to_owned(), era(revision.era()).to_owned()))
 }
 
 fn era(era: Era) -> &'static str {

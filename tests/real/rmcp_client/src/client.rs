@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 use rmcp::model::{
     CallToolRequestParams, CallToolResult, ClientConfig, CreateMessageRequestParams, CreateMessageResult,
     ElicitRequestParams, ElicitResult, ErrorCode, ErrorData, ListRootsResult, LoggingMessageNotificationParam,
-    ProgressNotificationParam, ResourceUpdatedNotificationParam,
+    ProgressNotificationParam, ProtocolVersion, ResourceUpdatedNotificationParam,
 };
-use rmcp::service::{NotificationContext, RequestContext, RunningService};
+use rmcp::service::{ClientLifecycleMode, ClientServiceExt, NotificationContext, RequestContext, RunningService};
 use rmcp::transport::{StreamableHttpClientTransport, TokioChildProcess};
-use rmcp::{ClientHandler, RoleClient, ServiceExt};
+use rmcp::{ClientHandler, RoleClient};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 pub type Client = RunningService<RoleClient, Seen>;
 
-const WAIT: Duration = Duration::from_secs(15);
+pub const WAIT: Duration = Duration::from_secs(15);
 const POLL: Duration = Duration::from_millis(50);
 
 /// What came by itself, oldest first, as JSON; and what is answered.
@@ -27,6 +27,8 @@ pub struct Seen {
     pub progress: Mutex<Vec<Value>>,
     pub logs: Mutex<Vec<Value>>,
     pub updates: Mutex<Vec<Value>>,
+    /// Whole notifications of what has changed.
+    pub changes: Mutex<Vec<Value>>,
     pub samplings: Mutex<Vec<Value>>,
     pub elicitations: Mutex<Vec<Value>>,
     pub n_roots_asked: Mutex<usize>,
@@ -34,6 +36,27 @@ pub struct Seen {
     pub sampling: Mutex<Option<Value>>,
     pub elicitation: Mutex<Option<Value>>,
     pub roots: Mutex<Vec<Value>>,
+}
+
+/// How a client begins.
+#[derive(Clone, Copy)]
+pub enum Begin {
+    Handshake,
+    /// Asks which it is to be.
+    Auto,
+    /// 2026-07-28 or not at all.
+    Discover,
+}
+
+impl Begin {
+    fn lifecycle(self) -> ClientLifecycleMode {
+        let preferred_versions = vec![ProtocolVersion::V_2026_07_28];
+        match self {
+            Self::Handshake => ClientLifecycleMode::Initialize,
+            Self::Auto => ClientLifecycleMode::Auto { preferred_versions, legacy_version: None },
+            Self::Discover => ClientLifecycleMode::Discover { preferred_versions },
+        }
+    }
 }
 
 impl ClientHandler for Seen {
@@ -95,6 +118,13 @@ impl ClientHandler for Seen {
         _: NotificationContext<RoleClient>,
     ) -> impl Future<Output = ()> + Send + '_ {
         keep(&self.updates, &params);
+        let change = json!({ "method": "notifications/resources/updated", "params": value(&params) });
+        self.changes.lock().unwrap().push(change);
+        ready(())
+    }
+
+    fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) -> impl Future<Output = ()> + Send + '_ {
+        self.changes.lock().unwrap().push(json!({ "method": "notifications/tools/list_changed" }));
         ready(())
     }
 }
@@ -120,17 +150,22 @@ pub fn value(of: &impl Serialize) -> Value {
 
 /// A client after its handshake.
 pub async fn connect(gateway: &Value, kind: &str) -> Result<Client, Box<dyn std::error::Error>> {
+    begin(gateway, kind, Begin::Handshake).await
+}
+
+/// A client that has begun as it was told.
+pub async fn begin(gateway: &Value, kind: &str, how: Begin) -> Result<Client, Box<dyn std::error::Error>> {
     let client = Seen::default();
     match kind {
         "http" => {
             let url = gateway["url"].as_str().expect("the gateway's address");
-            Ok(client.serve(StreamableHttpClientTransport::from_uri(url)).await?)
+            Ok(client.serve_with_lifecycle(StreamableHttpClientTransport::from_uri(url), how.lifecycle()).await?)
         }
         "stdio" => {
             let words: Vec<&str> = gateway["stdio"].as_array().expect("a command").iter().filter_map(Value::as_str).collect();
             let mut command = tokio::process::Command::new(words[0]);
             command.args(&words[1..]);
-            Ok(client.serve(TokioChildProcess::new(command)?).await?)
+            Ok(client.serve_with_lifecycle(TokioChildProcess::new(command)?, how.lifecycle()).await?)
         }
         other => Err(format!("no transport {other}").into()),
     }

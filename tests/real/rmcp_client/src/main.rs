@@ -1,6 +1,7 @@
 //! Every feature by the official Rust client, over Streamable HTTP and as the parent of a stdio process.
 //!
 //!     rmcp-client CASE GATEWAY.json http|stdio…
+//!     rmcp-client CASE GATEWAY.json eras SERVERS.json
 
 // Sampling, roots, logging and subscriptions are of the revisions that the gateway speaks, whatever comes after them.
 #![allow(deprecated)]
@@ -8,6 +9,7 @@
 mod asked;
 mod asking;
 mod client;
+mod eras;
 mod report;
 mod tape;
 
@@ -32,6 +34,11 @@ async fn main() -> ExitCode {
     };
     let gateway = std::fs::read_to_string(gateway).expect("the gateway's file");
     let gateway: Value = serde_json::from_str(&gateway).expect("JSON in the gateway's file");
+    if let [word, servers] = kinds
+        && word == "eras"
+    {
+        return eras(case, &gateway, servers).await;
+    }
     let tape = Tape::of(&gateway);
     let mut all_passed = true;
     for kind in kinds {
@@ -52,4 +59,17 @@ async fn main() -> ExitCode {
         all_passed &= report.has_passed();
     }
     if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn eras(case: &str, gateway: &Value, servers: &str) -> ExitCode {
+    let servers = std::fs::read_to_string(servers).expect("the file of the servers");
+    let servers: Value = serde_json::from_str(&servers).expect("JSON in the file of the servers");
+    match eras::all(case, gateway, servers.as_object().expect("servers by their names")).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            println!("FAIL {case}: connect: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::Checked;
 
 const CLIENT: &str = "rmcp";
-const CHECK: Duration = Duration::from_secs(45);
+pub const CHECK: Duration = Duration::from_secs(45);
 
 /// Every feature there is; a run that has not told each of them has failed.
 const FEATURES: [&str; 14] = [
