@@ -292,6 +292,7 @@ impl House {
             sessions,
             catalog,
             conversations: front::conversation::Conversations::default(),
+            listens: front::listen::Listens::default(),
             guard: Guard::new(&settings),
             tasks: doors.clone(),
             started: Instant::now(),

@@ -439,6 +439,34 @@ impl Going {
     }
 }
 
+#[cfg(test)]
+impl Going {
+    /// A call of this client that never ends by itself.
+    pub(super) fn endless(lane: Arc<Lane>, client: Arc<ClientSide>) -> Box<Self> {
+        Box::new(Self {
+            about: About {
+                principal: Arc::from("test"),
+                method: Text::fixed(method::TOOLS_CALL),
+                target: "a__tool".to_owned(),
+                arguments: None,
+                to: None,
+            },
+            lane,
+            client,
+            shown: 0,
+            open: Vec::new(),
+            n_rounds: 0,
+            given: Vec::new(),
+            known: Vec::new(),
+            asker: None,
+            resumed_by: None,
+            window: None,
+            work: Work::Here(Box::pin(std::future::pending())),
+            tasks: Tasks::new(),
+        })
+    }
+}
+
 /// Whether a client can be asked in a result of this method.
 pub fn may_ask(method: &str) -> bool {
     matches!(

@@ -17,6 +17,7 @@ use super::exchange::{Exchange, Going, Resumed};
 use super::seal::{self, ANSWERS_BYTES_MAX, Keys, Kind, State};
 use crate::ids::{ServerName, SessionId};
 use crate::route::Router;
+use crate::route::assurance;
 use crate::route::client::Profile;
 use crate::route::questions::Collected;
 use crate::rpc::mcp::method;
@@ -285,7 +286,8 @@ impl Parks {
         }
     }
 
-    /// Takes back the calls whose clients have not come back in time.
+    /// Takes back the calls whose clients have not come back in time. The servers of the others hear that it takes time,
+    /// where they want to.
     pub fn sweep(&self, now: Instant) {
         let mut table = self.table();
         let over: Vec<Parked> = table
@@ -295,6 +297,9 @@ impl Parks {
             .collect();
         while table.used.front().is_some_and(|(_, until)| *until <= now) {
             table.used.pop_front();
+        }
+        for parked in table.parked.values() {
+            parked.going.client.questions.assure(now, assurance::EVERY);
         }
         drop(table);
         for parked in over {
@@ -348,7 +353,10 @@ fn asking(open: &[Collected], sealed: &str) -> Raw {
 pub(super) fn input_requests(open: &[Collected], key: impl Fn(&Collected) -> String) -> Raw {
     open.iter().fold(Raw::empty_object(), |requests, question| {
         let request = Raw::of(&json!({ "method": question.asked }));
-        let params = question.params.as_ref().map(without_id);
+        let params = question
+            .params
+            .as_ref()
+            .map(|params| assurance::without_token(&without_id(params)));
         let request = match (Object::of(&request), params) {
             (Some(object), Some(params)) => object.with("params", &params),
             _without => request,
@@ -488,3 +496,7 @@ pub(super) fn now_ms() -> u64 {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[path = "parks_tests.rs"]
+mod tests;

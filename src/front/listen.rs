@@ -1,7 +1,8 @@
 //! A stream of changes for a client without a handshake (`subscriptions/listen`, MCP 2026-07-28): what it has asked
 //! for and nothing else, each message with the id of the request that opened the stream.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::child::Lane;
 use crate::ids::SessionId;
 use crate::route::client::Profile;
 use crate::route::{CallContext, ClientSide};
+use crate::rpc::error::code;
 use crate::rpc::mcp::{Revision, meta, method};
 use crate::rpc::message::{notification_line, response_line};
 use crate::rpc::object::{Object, elements};
@@ -30,9 +32,33 @@ pub const N_RESOURCES_MAX: usize = 1_000;
 /// Tasks that one stream may tell of.
 pub const N_TASKS_MAX: usize = 1_000;
 
+/// Streams that may be open at once, of all clients.
+pub const N_STREAMS_MAX: usize = 4_096;
+/// Streams of one connection on which all is of one client; over HTTP each stream is a connection of its own.
+pub const N_STREAMS_OF_ONE_MAX: usize = 64;
+
+/// How many streams are open, and on which connections. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Listens(Arc<Mutex<Counts>>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    n_all: usize,
+    /// Of the connections on which all is of one client.
+    of_one: HashMap<SessionId, usize>,
+}
+
+/// The place of one open stream; it is free again when this is dropped.
+#[derive(Debug)]
+struct Place {
+    listens: Listens,
+    connection: Option<SessionId>,
+}
+
 /// One stream of changes.
 #[derive(Debug)]
 pub struct Listening {
+    _place: Place,
     front: Shared,
     id: RequestId,
     session: SessionId,
@@ -62,7 +88,7 @@ impl Listening {
     /// Opens a stream; the line is the first on it, which says what it will tell of.
     ///
     /// # Errors
-    /// The parameters are not those of such a request.
+    /// The parameters are not those of such a request, or too many streams are open.
     pub async fn open(
         front: &Shared,
         peer: &Peer,
@@ -74,6 +100,7 @@ impl Listening {
         if wanted.task_ids.is_some() {
             tasks_ext::demand(&asked).map_err(|refused| refused.error)?;
         }
+        let place = front.listens.place(peer.connection.as_ref())?;
         let profile = Arc::new(Profile {
             revision: Revision::NEWEST,
             client_info: asked.client_info,
@@ -87,6 +114,7 @@ impl Listening {
         let mut views = front.catalog.watch();
         let before = Arc::clone(&views.borrow_and_update());
         let mut listening = Self {
+            _place: place,
             front: Arc::clone(front),
             id,
             session,
@@ -218,6 +246,51 @@ impl Drop for Listening {
     }
 }
 
+impl Listens {
+    fn place(&self, connection: Option<&SessionId>) -> Result<Place, RpcError> {
+        let mut counts = self.counts();
+        if counts.n_all >= N_STREAMS_MAX {
+            let text = format!("{N_STREAMS_MAX} streams of changes are open already; try again later");
+            return Err(RpcError::new(code::OVERLOADED, text));
+        }
+        if let Some(connection) = connection {
+            let n = counts.of_one.entry(connection.clone()).or_default();
+            if *n >= N_STREAMS_OF_ONE_MAX {
+                let text =
+                    format!("{N_STREAMS_OF_ONE_MAX} streams of changes are open on this connection already");
+                return Err(RpcError::new(code::OVERLOADED, text));
+            }
+            *n += 1;
+        }
+        counts.n_all += 1;
+        drop(counts);
+        Ok(Place {
+            listens: self.clone(),
+            connection: connection.cloned(),
+        })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.listens.counts();
+        counts.n_all = counts.n_all.saturating_sub(1);
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        if let Some(n) = counts.of_one.get_mut(connection) {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                counts.of_one.remove(connection);
+            }
+        }
+    }
+}
+
 impl Wanted {
     fn read(params: Option<&Raw>) -> Result<Self, RpcError> {
         let bad = |text: &str| RpcError::invalid_params(format!("Invalid params: {text}"));
@@ -311,6 +384,34 @@ mod tests {
             read(r#"{"notifications":{"toolsListChanged":false,"promptsListChanged":null,"x":1}}"#).unwrap();
         assert_eq!(none, Wanted::default());
         assert_eq!(none.shown(), json!({}));
+    }
+
+    #[test]
+    fn streams_are_bounded_of_one_connection_and_of_all() {
+        let listens = Listens::default();
+        let (one, two) = (SessionId::random(), SessionId::random());
+        let mut places: Vec<Place> = (0..N_STREAMS_OF_ONE_MAX)
+            .map(|_| listens.place(Some(&one)).unwrap())
+            .collect();
+        let refused = listens.place(Some(&one)).unwrap_err();
+        assert_eq!(refused.code, code::OVERLOADED);
+        assert!(
+            refused.message.contains("on this connection"),
+            "{}",
+            refused.message
+        );
+        places.push(listens.place(Some(&two)).unwrap());
+        while places.len() < N_STREAMS_MAX {
+            places.push(listens.place(None).unwrap());
+        }
+        for connection in [None, Some(&two)] {
+            let refused = listens.place(connection).unwrap_err();
+            assert_eq!(refused.code, code::OVERLOADED);
+            assert!(refused.message.contains("try again later"), "{}", refused.message);
+        }
+        drop(places);
+        assert!(listens.place(Some(&one)).is_ok() && listens.place(None).is_ok());
+        assert!(listens.counts().of_one.is_empty() && listens.counts().n_all == 0);
     }
 
     #[test]

@@ -42,6 +42,8 @@ pub struct Front {
     pub catalog: Catalog,
     /// The clients of HTTP+SSE, by session.
     pub conversations: Conversations,
+    /// The streams of changes of clients without a handshake.
+    pub listens: listen::Listens,
     /// What is declared.
     pub declarations: Declarations,
     /// Who may come in.

@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::broadcast;
 use tokio::time::Instant;
 
+use super::assurance::Assurance;
 use super::attribute::Attribution;
 use super::backward::{as_its_client_knows, to_task, with_tasks};
 use super::questions::{Back, Question, TaskTie};
@@ -114,6 +115,7 @@ impl Asks {
             lane,
             task: task.as_ref().map(TaskTie::of),
             since: Instant::now(),
+            assurance: Assurance::wanted(asking.request.params.as_ref(), Instant::now()),
         };
         match client.questions.ask(question) {
             Ok(None) => Ok(()),

@@ -7,6 +7,7 @@
 
 pub mod ask;
 pub mod asks;
+pub mod assurance;
 pub mod attribute;
 pub mod backward;
 pub mod client;

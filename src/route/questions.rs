@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use super::assurance::Assurance;
 use super::outbox::Outbox;
 use super::related;
 use super::task_table::Belongs;
@@ -74,6 +75,8 @@ pub struct Question {
     pub task: Option<TaskTie>,
     /// When it was asked.
     pub since: Instant,
+    /// How its server is kept waiting, where it wants to be.
+    pub assurance: Option<Assurance>,
 }
 
 /// Where an answer goes.
@@ -281,6 +284,21 @@ impl Questions {
         }
     }
 
+    /// Servers that want to hear of it are told that what they asked is still open, so often. Where a process takes no
+    /// more lines just now, it hears of it the next time.
+    pub fn assure(&self, now: Instant, every: Duration) {
+        for question in self.open().open.values_mut() {
+            let line = question
+                .assurance
+                .as_mut()
+                .and_then(|assurance| assurance.due(now, every));
+            // Queued under the lock: what is told of a question goes before its answer.
+            if let (Some(line), Back::Process { link, .. }) = (line, &question.back) {
+                link.post(line);
+            }
+        }
+    }
+
     /// The session has ended: the children that asked hear so.
     pub fn end_all(&self) {
         for (_, question) in self.take(|_| true) {
@@ -392,6 +410,7 @@ mod tests {
             lane: Arc::clone(lane),
             task: None,
             since: Instant::now(),
+            assurance: None,
         }
     }
 

@@ -248,6 +248,7 @@ impl Router {
             lane: Arc::clone(lane),
             task: None,
             since: Instant::now(),
+            assurance: None,
         };
         match client.questions.ask(question) {
             Ok(None) => {}

@@ -40,6 +40,8 @@ use crate::world::World;
 
 /// Between two looks at what else may end the wait for an answer.
 const LOOK: Duration = Duration::from_millis(5);
+/// The same where only the end of the call may end it: many may wait so at once.
+const LOOK_SELDOM: Duration = Duration::from_millis(50);
 
 /// What is asked.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -276,8 +278,10 @@ impl Interviewer {
         let world = &self.world;
         let begun = Instant::now();
         let (mut since, mut n_heard) = (begun, world.n_progress_heard());
+        let is_patient = question.withdraw.is_none() && self.interview.patience_ms.is_none();
+        let look = if is_patient { LOOK_SELDOM } else { LOOK };
         loop {
-            match answer.recv_timeout(LOOK) {
+            match answer.recv_timeout(look) {
                 Ok(line) => return Some(said(&line)),
                 Err(RecvTimeoutError::Disconnected) => return Some(raw("null")),
                 Err(RecvTimeoutError::Timeout) => {}

@@ -150,6 +150,37 @@ async fn a_stream_of_changes_ends_when_it_is_taken_back_or_the_client_has_said_i
 }
 
 #[tokio::test]
+async fn streams_of_changes_of_one_connection_are_bounded_and_one_that_ends_makes_room() {
+    const N_MAX: u64 = 64;
+    let daemon = Daemon::start(&[fake("a")]).await;
+    let mut client = LineClient::launch(&daemon.setup);
+    let listen = |id: u64| {
+        let filter = json!({ "notifications": { "toolsListChanged": true } });
+        say(id, "subscriptions/listen", filter)
+    };
+    for id in 0..N_MAX {
+        let first = client.ask_json(&listen(id)).await;
+        assert_eq!(first["method"], "notifications/subscriptions/acknowledged");
+    }
+    let refused = client.ask_json(&listen(N_MAX)).await;
+    assert_eq!(
+        (&refused["id"], &refused["error"]["code"]),
+        (&json!(N_MAX), &json!(1004))
+    );
+    client.send(&cancel(3)).await;
+    // A moment later there is room.
+    let mut n_tries = 0;
+    until("room for another", async || {
+        n_tries += 1;
+        let first = client.ask_json(&listen(1_000 + n_tries)).await;
+        first["method"].is_string().then_some(())
+    })
+    .await;
+    client.finish().await;
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn when_the_daemon_dies_calls_have_an_error_streams_end_and_the_client_goes_on() {
     let daemon = Daemon::start(&[asker()]).await;
     let mut client = LineClient::launch(&daemon.setup);

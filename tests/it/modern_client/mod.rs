@@ -2,6 +2,7 @@
 
 mod calls;
 mod ladder;
+mod limits;
 mod lines;
 mod listen;
 mod lost;
