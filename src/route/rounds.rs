@@ -149,7 +149,7 @@ impl Router {
                 }
                 (spent, wait) = (spent + wait, (2 * wait).min(WAIT_MAX));
             }
-            match self.gathered(entry, &child, context, &needs).await {
+            match Box::pin(self.gathered(entry, &child, context, &needs)).await {
                 Ok(answers) => params = Some(again(asked.params, &answers, needs.state.as_ref())),
                 Err(Stopped::Route(error)) => return Err(error),
                 Err(Stopped::Error(error)) => return Ok(aborted(asked.method, error)),
@@ -252,7 +252,7 @@ impl Router {
     }
 
     fn is_wrapped(&self, entry: &Entry, tool: &str, result: &Raw) -> bool {
-        if !result.as_str().contains("\"structuredContent\"") {
+        if !result.holds("\"structuredContent\"") {
             return false;
         }
         let snapshot = self.snapshot(&entry.spec.name);
@@ -398,7 +398,7 @@ fn again(params: Option<&Raw>, answers: &[(String, Raw)], state: Option<&Raw>) -
 
 fn without_result_type(result: Raw) -> Raw {
     // A look at the text is enough for almost every result.
-    if !result.as_str().contains("\"resultType\"") {
+    if !result.holds("\"resultType\"") {
         return result;
     }
     Object::of(&result).map_or_else(|| result.clone(), |result| result.without(&["resultType"]))
@@ -407,7 +407,7 @@ fn without_result_type(result: Raw) -> Raw {
 /// What a result is. A missing `resultType` means that it is complete.
 fn kind_of(result: &Raw) -> Kind {
     // Nearly all are.
-    if !result.as_str().contains("\"resultType\"") {
+    if !result.holds("\"resultType\"") {
         return Kind::Complete;
     }
     let Some(object) = Object::of(result) else {
