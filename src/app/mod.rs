@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use axum::ServiceExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::Instant;
@@ -369,7 +370,7 @@ impl House {
         let closing = &self.front.closing;
         let network = axum::serve(
             Room::new(listener, self.doors.clone()),
-            front::http::network(Arc::clone(&self.front)),
+            front::http::network(Arc::clone(&self.front)).into_make_service(),
         )
         .with_graceful_shutdown(closing.clone().cancelled_owned());
         self.doors.spawn("http door", async move { drop(network.await) });

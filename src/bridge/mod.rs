@@ -137,10 +137,22 @@ impl Engine {
             return Err(RouteError::BadParams(format!("`{twice}` stands twice")));
         }
         if let Some(server) = &context.to {
-            return self.router.pass_on(server, context, asked, params).await;
+            return Box::pin(self.router.pass_on(server, context, asked, params)).await;
         }
         match asked.as_str() {
             method::TOOLS_CALL => self.router.call_tool(context, params).await,
+            // Boxed, so that the future of a call stays small.
+            other => Box::pin(self.route_other(context, other, params)).await,
+        }
+    }
+
+    async fn route_other(
+        &self,
+        context: &CallContext,
+        asked: &str,
+        params: Option<&Raw>,
+    ) -> Result<Outcome, RouteError> {
+        match asked {
             method::PROMPTS_GET => self.router.get_prompt(context, params).await,
             method::RESOURCES_READ => self.router.read_resource(context, params).await,
             method::RESOURCES_SUBSCRIBE => self.router.subscribe(context, params).await,

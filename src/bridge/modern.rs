@@ -316,7 +316,7 @@ impl Reply {
 
     /// A server's own state goes to the client sealed, so that it is bound to who was given it and to what was asked.
     fn relayed(&self, result: Raw) -> Raw {
-        if !result.as_str().contains("\"input_required\"") {
+        if !result.holds("\"input_required\"") {
             return result;
         }
         let Some(object) = Object::of(&result) else {
@@ -339,7 +339,7 @@ impl Reply {
     /// A task that its server has made of the call, or that the request is about, under the id that the client gets.
     fn with_task(&self, result: Raw) -> Raw {
         // A look at the text is enough for almost every result.
-        if !result.as_str().contains("\"taskId\"") {
+        if !result.holds("\"taskId\"") {
             return result;
         }
         let named = Object::of(&result).and_then(|result| result.get_string("resultType"));

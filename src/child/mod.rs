@@ -260,7 +260,10 @@ impl Child {
         loop {
             // Nobody takes a place while there is no process.
             self.link_for(&call).await?;
-            let place = self.place(call.lane.as_deref()).await?;
+            let place = match Arc::clone(&self.0.places).try_acquire_owned() {
+                Ok(place) => place,
+                Err(_none_free) => Box::pin(self.place(call.lane.as_deref())).await?,
+            };
             // The process may have gone, or be going, since.
             let link = self.link_for(&call).await?;
             if call.only.is_some_and(|only| only != link.generation) {
@@ -277,7 +280,7 @@ impl Child {
                 // It has not been carried out.
                 Ok(Err(error)) if !met_anew && link.is_modern() && is_of_another_revision(&error) => {
                     met_anew = true;
-                    self.meet_anew(link.generation).await;
+                    Box::pin(self.meet_anew(link.generation)).await;
                 }
                 other => return other,
             }
@@ -347,20 +350,31 @@ impl Child {
         }
     }
 
+    /// Boxes what waits: almost every call finds its process, and the future of a call stays small.
     async fn link_for(&self, call: &Call) -> Result<Arc<Link>, CallError> {
-        let finishing = self.0.status.borrow().finishing.clone();
-        match finishing {
-            Some(link) if call.is_part && !link.is_closed() => Ok(link),
-            _takes_calls_or_none => self.open_link(call.lane.as_deref()).await,
+        if let Some(link) = self.link_now(call.is_part) {
+            return Ok(link);
         }
+        Box::pin(self.open_link(call.lane.as_deref())).await
+    }
+
+    /// The process that takes this call at once.
+    fn link_now(&self, is_part: bool) -> Option<Arc<Link>> {
+        let status = self.0.status.borrow();
+        let finishing = status.finishing.as_ref().filter(|_| is_part);
+        let open = match &status.gate {
+            Gate::Open(link) => Some(link),
+            Gate::Soon { .. } | Gate::OnDemand | Gate::Shut { .. } => None,
+        };
+        let takes_calls = |link: &&Arc<Link>| !link.is_closed();
+        let found = finishing.filter(takes_calls).or(open.filter(takes_calls));
+        found.cloned()
     }
 
     /// Waits for a process that takes calls, at most `queue_wait`.
     async fn open_link(&self, lane: Option<&Lane>) -> Result<Arc<Link>, CallError> {
-        if let Gate::Open(link) = &self.0.status.borrow().gate
-            && !link.is_closed()
-        {
-            return Ok(Arc::clone(link));
+        if let Some(link) = self.link_now(false) {
+            return Ok(link);
         }
         let deadline = Instant::now() + self.0.policy.queue_wait;
         let mut status = self.watch();
@@ -390,9 +404,6 @@ impl Child {
     /// Takes a place among the calls in flight; waits for one behind at most `queue_max` others.
     async fn place(&self, lane: Option<&Lane>) -> Result<OwnedSemaphorePermit, CallError> {
         let shared = &self.0;
-        if let Ok(place) = Arc::clone(&shared.places).try_acquire_owned() {
-            return Ok(place);
-        }
         let Some(_waiting) = Waiting::among(&shared.n_waiting, shared.policy.queue_max) else {
             return Err(CallError::Overloaded {
                 n_max: shared.policy.inflight_max + shared.policy.queue_max,

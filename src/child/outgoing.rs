@@ -9,6 +9,7 @@ use super::lane::Lane;
 use crate::ids::WireId;
 use crate::rpc::mcp::meta::OF_REQUEST;
 use crate::rpc::object::Object;
+use crate::rpc::quote_onto;
 use crate::rpc::trace::Spans;
 use crate::rpc::{Raw, Text};
 
@@ -20,21 +21,27 @@ pub enum Params {
     /// As they are.
     Plain(Raw),
     /// With our progress token in the middle.
-    WithToken {
-        /// The text before the token.
-        before: Bytes,
-        /// The text after it.
-        after: Bytes,
-    },
+    WithToken(AroundToken),
     /// The same, for a server to whom each request says all that it has to know.
     Modern {
-        /// The text before the token.
-        before: Bytes,
+        /// What stands around the token.
+        around: AroundToken,
         /// What follows the token.
         members: Bytes,
-        /// The text after that.
-        after: Bytes,
     },
+}
+
+/// Parameters without our progress token. What the client wrote is not copied, however long it is.
+#[derive(Debug, Clone)]
+pub struct AroundToken {
+    /// The client's text before `_meta`.
+    before: Bytes,
+    /// `_meta` before the token.
+    opening: Bytes,
+    /// `_meta` after the token.
+    closing: Bytes,
+    /// The client's text after `_meta`.
+    after: Bytes,
 }
 
 impl Params {
@@ -53,7 +60,7 @@ impl Params {
             };
             let of_caller = || object.get_string("traceparent");
             let trace = lane.trace.get_or_init(|| spans.of_call(of_caller().as_deref()));
-            object.with("traceparent", &Raw::of(&trace.to_string()))
+            object.with("traceparent", &Raw::trusted(format!("\"{trace}\"")))
         })
     }
 
@@ -63,13 +70,12 @@ impl Params {
         let marked = match self {
             Self::None => Self::with_token(None),
             Self::Plain(raw) => Self::with_token(Some(&raw)),
-            marked @ (Self::WithToken { .. } | Self::Modern { .. }) => marked,
+            marked @ (Self::WithToken(_) | Self::Modern { .. }) => marked,
         };
         match marked {
-            Self::WithToken { before, after } | Self::Modern { before, after, .. } => Self::Modern {
-                before,
+            Self::WithToken(around) | Self::Modern { around, .. } => Self::Modern {
+                around,
                 members: members.into(),
-                after,
             },
             // What is no object is the child's to refuse.
             broken @ (Self::None | Self::Plain(_)) => broken,
@@ -93,30 +99,43 @@ impl Params {
             None => meta,
         };
         let meta = edited(meta);
-        let Some(meta) = Object::of(&meta).map(|meta| meta.around("progressToken")) else {
+        let Some(inner) = Object::of(&meta).map(|meta| meta.place("progressToken")) else {
             // What is no object is the child's to refuse.
             return Self::Plain(params.clone());
         };
-        let (mut before, after_meta) = object.around("_meta");
-        before.extend_from_slice(&meta.0);
-        let mut after = meta.1;
-        after.extend_from_slice(&after_meta);
-        Self::WithToken {
-            before: before.into(),
-            after: after.into(),
-        }
+        let outer = object.place("_meta");
+        let opening: [&[u8]; 3] = [&outer.opening, &inner.before, &inner.opening];
+        Self::WithToken(AroundToken {
+            before: outer.before,
+            opening: opening.concat().into(),
+            closing: inner.after,
+            after: outer.after,
+        })
     }
 
     fn n_bytes(&self) -> usize {
         match self {
             Self::None => 0,
             Self::Plain(raw) => raw.as_bytes().len(),
-            Self::WithToken { before, after } => before.len() + after.len(),
-            Self::Modern {
-                before,
-                members,
-                after,
-            } => before.len() + members.len() + after.len(),
+            Self::WithToken(around) => around.n_bytes(),
+            Self::Modern { around, members } => around.n_bytes() + members.len(),
+        }
+    }
+}
+
+impl AroundToken {
+    fn n_bytes(&self) -> usize {
+        self.before.len() + self.opening.len() + self.closing.len() + self.after.len()
+    }
+
+    fn write_to(&self, token: &[u8], members: &[u8], buffer: &mut Vec<u8>) {
+        for part in [&self.before, &self.opening] {
+            append_on_one_line(part, buffer);
+        }
+        buffer.extend_from_slice(token);
+        append_on_one_line(members, buffer);
+        for part in [&self.closing, &self.after] {
+            append_on_one_line(part, buffer);
         }
     }
 }
@@ -144,10 +163,11 @@ impl OutLine {
             Self::Call { id, method, params } => {
                 buffer.reserve(method.as_str().len() + params.n_bytes() + 96);
                 buffer.extend_from_slice(b"{\"jsonrpc\":\"2.0\",\"id\":");
-                buffer.extend_from_slice(id.0.to_string().as_bytes());
+                let id = id.0.to_string();
+                buffer.extend_from_slice(id.as_bytes());
                 buffer.extend_from_slice(b",\"method\":");
-                buffer.extend_from_slice(Raw::of(&method.as_str()).as_bytes());
-                write_params(*id, params, buffer);
+                quote_onto(buffer, method.as_str());
+                write_params(id.as_bytes(), params, buffer);
                 buffer.extend_from_slice(b"}\n");
             }
             Self::Other(line) => {
@@ -158,7 +178,8 @@ impl OutLine {
     }
 }
 
-fn write_params(id: WireId, params: &Params, buffer: &mut Vec<u8>) {
+/// `id` is our progress token, too.
+fn write_params(id: &[u8], params: &Params, buffer: &mut Vec<u8>) {
     const NAME: &[u8] = b",\"params\":";
     match params {
         Params::None => {}
@@ -166,22 +187,13 @@ fn write_params(id: WireId, params: &Params, buffer: &mut Vec<u8>) {
             buffer.extend_from_slice(NAME);
             append_on_one_line(raw.as_bytes(), buffer);
         }
-        Params::WithToken { before, after } => {
+        Params::WithToken(around) => {
             buffer.extend_from_slice(NAME);
-            append_on_one_line(before, buffer);
-            buffer.extend_from_slice(id.0.to_string().as_bytes());
-            append_on_one_line(after, buffer);
+            around.write_to(id, &[], buffer);
         }
-        Params::Modern {
-            before,
-            members,
-            after,
-        } => {
+        Params::Modern { around, members } => {
             buffer.extend_from_slice(NAME);
-            append_on_one_line(before, buffer);
-            buffer.extend_from_slice(id.0.to_string().as_bytes());
-            append_on_one_line(members, buffer);
-            append_on_one_line(after, buffer);
+            around.write_to(id, members, buffer);
         }
     }
 }
@@ -189,7 +201,7 @@ fn write_params(id: WireId, params: &Params, buffer: &mut Vec<u8>) {
 /// A client may send pretty-printed JSON; over stdio a newline would end the message. In JSON text a newline is
 /// always white space between tokens: inside a string it stands escaped.
 pub fn append_on_one_line(text: &[u8], buffer: &mut Vec<u8>) {
-    if !text.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+    if memchr::memchr2(b'\n', b'\r', text).is_none() {
         buffer.extend_from_slice(text);
         return;
     }
@@ -254,7 +266,7 @@ mod tests {
         ] {
             let mut buffer = Vec::new();
             let params = params.with_members(br#","m":1"#.to_vec());
-            write_params(WireId(17), &params, &mut buffer);
+            write_params(b"17", &params, &mut buffer);
             assert_eq!(
                 String::from_utf8(buffer).unwrap(),
                 format!(r#","params":{wanted}"#)
@@ -285,7 +297,7 @@ mod tests {
             let raw = Raw::parse(&params.clone().into()).unwrap();
             let mut buffer = Vec::new();
             let params = Params::traced(Some(&raw), &spans, &lane);
-            write_params(WireId(17), &params, &mut buffer);
+            write_params(b"17", &params, &mut buffer);
             let text = String::from_utf8(buffer).unwrap();
             let trace = lane.trace.get().unwrap();
             assert!(text.contains(&format!(r#""traceparent":"{trace}""#)), "{text}");

@@ -109,7 +109,7 @@ pub(super) fn collected(answers: &[(String, Raw)]) -> Raw {
 
 pub(super) fn without_result_type(result: Raw) -> Raw {
     // A look at the text is enough for almost every result.
-    if !result.as_str().contains("\"resultType\"") {
+    if !result.holds("\"resultType\"") {
         return result;
     }
     Object::of(&result).map_or_else(|| result.clone(), |result| result.without(&["resultType"]))
@@ -118,7 +118,7 @@ pub(super) fn without_result_type(result: Raw) -> Raw {
 /// What a result is. A missing `resultType` means that it is complete.
 pub(super) fn kind_of(result: &Raw) -> Kind {
     // Nearly all are.
-    if !result.as_str().contains("\"resultType\"") {
+    if !result.holds("\"resultType\"") {
         return Kind::Complete;
     }
     let Some(object) = Object::of(result) else {

@@ -145,8 +145,7 @@ pub fn result_for(revision: Revision, result: &Raw) -> Cow<'_, Raw> {
 
 /// A look at the text is enough to leave almost every result alone.
 fn may_hold_newer_blocks(result: &Raw) -> bool {
-    let text = result.as_str();
-    text.contains("\"audio\"") || text.contains("\"resource_link\"")
+    result.holds("\"audio\"") || result.holds("\"resource_link\"")
 }
 
 fn older_message(revision: Revision, message: &Raw) -> Raw {

@@ -120,8 +120,8 @@ impl Seen {
 /// At most as many as are remembered of a session.
 pub fn uris_in(result: &Raw) -> Vec<String> {
     // A look at the text is enough for almost every result.
-    let may_hold_some = result.as_bytes().len() <= RESULT_BYTES_MAX && result.as_str().contains("\"uri\"");
-    let Some(object) = Object::of(result).filter(|_| may_hold_some) else {
+    let may_hold_some = result.as_bytes().len() <= RESULT_BYTES_MAX && result.holds("\"uri\"");
+    let Some(object) = may_hold_some.then(|| Object::of(result)).flatten() else {
         return Vec::new();
     };
     let list = |key: &str| object.get(key).as_ref().and_then(elements).unwrap_or_default();

@@ -163,7 +163,7 @@ impl Router {
                 }
                 (spent, wait) = (spent + wait, (2 * wait).min(WAIT_MAX));
             }
-            match self.gathered(entry, &child, context, &needs).await {
+            match Box::pin(self.gathered(entry, &child, context, &needs)).await {
                 Ok(answers) => params = Some(again(asked.params, &answers, needs.state.as_ref())),
                 Err(Stopped::Route(error)) => return Err(error),
                 Err(Stopped::Error(error)) => return Ok(Came::Outcome(aborted(asked.method, error))),
@@ -299,7 +299,7 @@ impl Router {
     }
 
     fn is_wrapped(&self, entry: &Entry, tool: &str, result: &Raw) -> bool {
-        if !result.as_str().contains("\"structuredContent\"") {
+        if !result.holds("\"structuredContent\"") {
             return false;
         }
         let snapshot = self.snapshot(&entry.spec.name);

@@ -204,14 +204,12 @@ impl Router {
         let params = match (way, params) {
             (Way::Task, params) => {
                 let marked = self.marked(entry, context, params);
-                return self
-                    .make_task(&self.child_for(entry, context)?, context, marked)
-                    .await;
+                let child = self.child_for(entry, context)?;
+                return Box::pin(self.make_task(&child, context, marked)).await;
             }
             (Way::Driven, Some(params)) => {
-                return self
-                    .drive_task(&self.child_for(entry, context)?, context, params)
-                    .await;
+                let child = self.child_for(entry, context)?;
+                return Box::pin(self.drive_task(&child, context, params)).await;
             }
             (Way::PlainWithoutTask | Way::Hosted, _) => without_task(),
             (Way::Plain | Way::Driven, params) => params.cloned(),

@@ -5,7 +5,7 @@
 //! A line over the limit is dropped while it is read, but its first and last bytes are kept: the id in them tells
 //! whose answer it was.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 /// How much is kept from each end of a line that is too long, bytes.
 pub const TOO_LONG_KEPT_BYTES: usize = 4096;
@@ -15,6 +15,10 @@ const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// How much room is made for one read, bytes: a pipe hands over at most its 64 KiB.
 const READ_BYTES: usize = 16 * 1024;
+
+/// A line up to this is copied, so that the room can be read into again: making new room for each read costs far more.
+/// Bytes.
+const SHORT_BYTES: usize = 4 * 1024;
 
 /// A line longer than this takes its room along when it goes, bytes. Otherwise each server would keep the room of its
 /// longest line as long as it lives.
@@ -93,18 +97,14 @@ impl Splitter {
     pub fn next_line(&mut self) -> Result<Option<Line>, Endless> {
         loop {
             let fresh = self.buffer.get(self.n_scanned..).unwrap_or_default();
-            let Some(at) = memchr(fresh).map(|at| self.n_scanned + at) else {
+            let Some(at) = memchr::memchr(b'\n', fresh).map(|at| self.n_scanned + at) else {
                 self.n_scanned = self.buffer.len();
                 self.shed()?;
                 return Ok(None);
             };
-            let line = self.buffer.split_to(at + 1).freeze();
-            if line.len() > LONG_BYTES {
-                // What came after it with the same read: as much as a pipe hands over, at most.
-                self.buffer = BytesMut::from(self.buffer.as_ref());
-            }
+            let line = self.cut(at);
             self.n_scanned = 0;
-            if let Some(line) = self.complete(line.slice(..at)) {
+            if let Some(line) = self.complete(line) {
                 return Ok(Some(line));
             }
         }
@@ -113,6 +113,23 @@ impl Splitter {
     /// What is left when the stream has ended: half a line, or nothing.
     pub fn rest(&self) -> &[u8] {
         &self.buffer
+    }
+
+    /// Takes the line out of the buffer that ends here.
+    fn cut(&mut self, at: usize) -> Bytes {
+        if at <= SHORT_BYTES
+            && let Some(line) = self.buffer.get(..at)
+        {
+            let line = Bytes::copy_from_slice(line);
+            self.buffer.advance(at + 1);
+            return line;
+        }
+        let line = self.buffer.split_to(at + 1).freeze();
+        if at >= LONG_BYTES {
+            // What came after it with the same read: as much as a pipe hands over, at most.
+            self.buffer = BytesMut::from(self.buffer.as_ref());
+        }
+        line.slice(..at)
     }
 
     fn complete(&mut self, line: Bytes) -> Option<Line> {
@@ -182,11 +199,6 @@ impl Splitter {
 
 fn copied(part: &Bytes) -> Bytes {
     Bytes::copy_from_slice(part)
-}
-
-/// The first newline. The standard library's search is vectorised by the compiler for a single byte.
-fn memchr(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().position(|byte| *byte == b'\n')
 }
 
 #[cfg(test)]

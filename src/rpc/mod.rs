@@ -16,4 +16,5 @@ pub mod trace;
 pub use error::RpcError;
 pub use id::RequestId;
 pub use message::{Incoming, Message, Notification, Outcome, Request, Response};
+pub(crate) use raw::quote_onto;
 pub use raw::{Raw, Text};

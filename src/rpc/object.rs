@@ -4,7 +4,10 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::Raw;
+use super::raw::quote_onto;
 
 /// The members of one object, in order, as positions in its text.
 #[derive(Debug, Clone)]
@@ -13,10 +16,23 @@ pub struct Object<'a> {
     members: Vec<Member>,
 }
 
+/// The text around a value that is put into an object.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    /// What stands before it.
+    pub before: Bytes,
+    /// Its key, where that is not in `before`.
+    pub opening: Vec<u8>,
+    /// What stands behind it.
+    pub after: Bytes,
+}
+
 #[derive(Debug, Clone)]
 struct Member {
     /// The key with its quotes.
     key: Range<usize>,
+    /// Whether characters of it are escaped.
+    is_escaped: bool,
     value: Range<usize>,
 }
 
@@ -69,36 +85,39 @@ impl<'a> Object<'a> {
     /// It stands there once afterwards, so that every reader finds this value, whichever of two it takes.
     #[must_use]
     pub fn with(&self, key: &str, value: &Raw) -> Raw {
-        let (before, after) = self.around(key);
-        let mut text = Vec::with_capacity(before.len() + value.as_bytes().len() + after.len());
-        text.extend_from_slice(&before);
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(&after);
-        Raw::trusted(text)
+        let place = self.place(key);
+        let parts: [&[u8]; 4] = [&place.before, &place.opening, value.as_bytes(), &place.after];
+        Raw::trusted(parts.concat())
     }
 
-    /// The text before and after the place where the value of `key` stands, or would stand; it stands nowhere else.
-    pub fn around(&self, key: &str) -> (Vec<u8>, Vec<u8>) {
+    /// Where the value of `key` stands, or would stand; it stands nowhere else.
+    ///
+    /// Copies nothing of the text, however long it is, unless the key stands there twice.
+    pub fn place(&self, key: &str) -> Place {
         if self.doubled(&[key]).is_some() {
             let once = self.without(&[key]);
-            return Object::of(&once).map(|once| once.around(key)).unwrap_or_default();
+            return Object::of(&once).map(|once| once.place(key)).unwrap_or_default();
         }
-        let text = self.raw.as_bytes();
+        let n_bytes = self.raw.as_bytes().len();
         if let Some(member) = self.find(key) {
-            let (before, after) = (text.get(..member.value.start), text.get(member.value.end..));
-            return (
-                before.unwrap_or_default().to_vec(),
-                after.unwrap_or_default().to_vec(),
-            );
+            return Place {
+                before: self.raw.slice(..member.value.start),
+                opening: Vec::new(),
+                after: self.raw.slice(member.value.end..),
+            };
         }
-        let body = text.strip_suffix(b"}").unwrap_or(text);
-        let mut before = body.to_vec();
+        let mut opening = Vec::with_capacity(key.len() + 4);
         if !self.members.is_empty() {
-            before.push(b',');
+            opening.push(b',');
         }
-        before.extend_from_slice(Raw::of(&key).as_bytes());
-        before.push(b':');
-        (before, b"}".to_vec())
+        quote_onto(&mut opening, key);
+        opening.push(b':');
+        let end = n_bytes.saturating_sub(1);
+        Place {
+            before: self.raw.slice(..end),
+            opening,
+            after: self.raw.slice(end..),
+        }
     }
 
     /// The text with another value in each place for which `edit` gives one, in order; a key that is no text of
@@ -161,13 +180,11 @@ impl<'a> Object<'a> {
         let Some(text) = self.raw.as_bytes().get(member.key.clone()) else {
             return false;
         };
-        let inner = text
-            .strip_prefix(b"\"")
-            .and_then(|text| text.strip_suffix(b"\""))
-            .unwrap_or_default();
-        inner == key.as_bytes()
-            || (inner.contains(&b'\\')
-                && serde_json::from_slice::<String>(text).is_ok_and(|text| text == key))
+        if member.is_escaped {
+            return serde_json::from_slice::<String>(text).is_ok_and(|text| text == key);
+        }
+        let inner = text.get(1..text.len().saturating_sub(1));
+        inner == Some(key.as_bytes())
     }
 }
 
@@ -196,11 +213,15 @@ impl<'a> Scanner<'a> {
         }
         loop {
             self.peek()?;
-            let key = self.string();
+            let (key, is_escaped) = self.string();
             self.expect(b':')?;
             self.peek()?;
             let value = self.value();
-            members.push(Member { key, value });
+            members.push(Member {
+                key,
+                is_escaped,
+                value,
+            });
             if self.next()? != b',' {
                 return Some(members);
             }
@@ -243,19 +264,23 @@ impl<'a> Scanner<'a> {
         (self.next()? == byte).then_some(())
     }
 
-    /// A string; stands on its first quote.
-    fn string(&mut self) -> Range<usize> {
-        let start = self.at;
+    /// A string, and whether characters of it are escaped; stands on its first quote.
+    fn string(&mut self) -> (Range<usize>, bool) {
+        let (start, mut is_escaped) = (self.at, false);
         self.at += 1;
-        while let Some(byte) = self.text.get(self.at) {
-            self.at += 1;
-            match byte {
-                b'\\' => self.at += 1,
-                b'"' => break,
-                _other => {}
+        while let Some(rest) = self.text.get(self.at..) {
+            let Some(found) = memchr::memchr2(b'"', b'\\', rest) else {
+                self.at = self.text.len();
+                break;
+            };
+            self.at += found + 1;
+            if rest.get(found) == Some(&b'"') {
+                break;
             }
+            is_escaped = true;
+            self.at += 1;
         }
-        start..self.at
+        (start..self.at, is_escaped)
     }
 
     /// Any value; stands on its first byte.
@@ -302,7 +327,6 @@ impl<'a> Scanner<'a> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;

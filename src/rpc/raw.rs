@@ -70,6 +70,11 @@ impl Raw {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// Whether this stands anywhere in the text: a cheap look before it is taken apart.
+    pub fn holds(&self, part: &str) -> bool {
+        memchr::memmem::find(&self.0, part.as_bytes()).is_some()
+    }
+
     /// The text as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
@@ -89,6 +94,11 @@ impl Raw {
     /// The part of this text from `start` to `end`, which the caller knows to be one value.
     pub(crate) fn part(&self, range: std::ops::Range<usize>) -> Self {
         Self(self.0.slice(range))
+    }
+
+    /// A piece of this text, which may be no value by itself.
+    pub(crate) fn slice(&self, range: impl std::ops::RangeBounds<usize>) -> Bytes {
+        self.0.slice(range)
     }
 
     /// The string that this is, unescaped; `None` for any other kind of value.
@@ -176,4 +186,15 @@ impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
     }
+}
+/// Appends a text as a JSON string. Almost every key and method is one that needs no escapes.
+pub(crate) fn quote_onto(out: &mut Vec<u8>, text: &str) {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if !text.as_bytes().iter().all(is_plain) {
+        out.extend_from_slice(Raw::of(&text).as_bytes());
+        return;
+    }
+    out.push(b'"');
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'"');
 }

@@ -161,13 +161,30 @@ fn normal_host(authority: &str) -> String {
 
 /// The first thing that every request from the network meets.
 pub async fn host_and_origin(State(front): State<Shared>, request: Request<Body>, next: Next) -> Response {
-    let refused = match front
+    match stranger(&front, &request) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    }
+}
+
+/// The second: the token, where one is set.
+pub async fn token(State(front): State<Shared>, request: Request<Body>, next: Next) -> Response {
+    match without_token(&front, &request) {
+        Some(refused) => refused,
+        None => next.run(request).await,
+    }
+}
+
+/// Both, in that order: what is answered to whoever may not come in.
+pub fn refused(front: &Shared, request: &Request<Body>) -> Option<Response> {
+    stranger(front, request).or_else(|| without_token(front, request))
+}
+
+fn stranger(front: &Shared, request: &Request<Body>) -> Option<Response> {
+    let refused = front
         .guard
         .check_host_and_origin(request.uri(), request.headers())
-    {
-        Ok(()) => return next.run(request).await,
-        Err(refused) => refused,
-    };
+        .err()?;
     tracing::warn!(?refused, path = request.uri().path(), "a request was refused");
     let (status, text) = match refused {
         Refused::BadHost => (StatusCode::BAD_REQUEST, "there must be exactly one Host header"),
@@ -180,13 +197,12 @@ pub async fn host_and_origin(State(front): State<Shared>, request: Request<Body>
             "this Origin is not allowed here; MCP_ALLOWED_ORIGINS adds origins",
         ),
     };
-    refusal(status, &RpcError::invalid_request(text))
+    Some(refusal(status, &RpcError::invalid_request(text)))
 }
 
-/// The second: the token, where one is set.
-pub async fn token(State(front): State<Shared>, request: Request<Body>, next: Next) -> Response {
+fn without_token(front: &Shared, request: &Request<Body>) -> Option<Response> {
     if front.guard.has_right_token(request.headers()) {
-        return next.run(request).await;
+        return None;
     }
     let mut refused = refusal(
         StatusCode::UNAUTHORIZED,
@@ -196,7 +212,7 @@ pub async fn token(State(front): State<Shared>, request: Request<Body>, next: Ne
         header::WWW_AUTHENTICATE,
         header::HeaderValue::from_static("Bearer"),
     );
-    refused
+    Some(refused)
 }
 
 /// Control over the network is for holders of a token; without one it is on the Unix socket only.

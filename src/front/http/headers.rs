@@ -17,11 +17,14 @@ pub fn accepts(headers: &HeaderMap, wanted: &str) -> bool {
     let mut best: Option<(u8, bool)> = None;
     for range in ranges.flat_map(|value| value.split(',')) {
         let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let name = parts.next().unwrap_or_default();
         // The most specific range decides.
-        let precision = if name == wanted {
+        let precision = if name.eq_ignore_ascii_case(wanted) {
             3
-        } else if name.strip_suffix("/*") == Some(family) {
+        } else if name
+            .strip_suffix("/*")
+            .is_some_and(|name| name.eq_ignore_ascii_case(family))
+        {
             2
         } else if name == "*/*" {
             1

@@ -17,22 +17,26 @@
 
 pub mod api;
 pub mod batch;
+pub mod door;
 pub mod events;
 pub mod guard;
 pub mod headers;
 pub mod health;
 pub mod modern;
+pub mod pieces;
 pub mod resumable;
 pub mod room;
 pub mod sse;
 pub mod streamable;
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::{BODY_BYTES_MAX, Shared};
@@ -40,12 +44,11 @@ use crate::rpc::{RpcError, message};
 use crate::session::Session;
 
 /// The door to the network.
-pub fn network(front: Shared) -> axum::Router {
+pub fn network(front: Shared) -> door::NetworkDoor {
     let guarded = axum::Router::new()
         .route("/", get(health::what_this_is))
         .route("/health", get(health::health))
         .route("/health/ready", get(health::ready))
-        .route("/mcp", any(streamable::mcp))
         .route("/sse", get(sse::open))
         .route("/messages", post(sse::message))
         .nest(
@@ -56,7 +59,7 @@ pub fn network(front: Shared) -> axum::Router {
             )),
         )
         .layer(middleware::from_fn_with_state(front.clone(), guard::token));
-    axum::Router::new()
+    let others = axum::Router::new()
         .route("/health/live", get(health::live))
         .merge(guarded)
         .layer(middleware::from_fn_with_state(
@@ -64,7 +67,8 @@ pub fn network(front: Shared) -> axum::Router {
             guard::host_and_origin,
         ))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .with_state(front)
+        .with_state(Arc::clone(&front));
+    door::NetworkDoor::new(front, others)
 }
 
 /// The door to the owner of the data folder, on the Unix socket.

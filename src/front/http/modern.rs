@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::events::{self, HEARTBEAT};
-use super::json;
+use super::{json, pieces};
 use crate::bridge::exchange::{Peer, Step};
 use crate::bridge::ladder::{self, Admitted, Asked, Refused};
 use crate::bridge::mcp_headers::McpHeaders;
@@ -154,7 +154,7 @@ async fn listen(front: Shared, peer: &Peer, asked: Asked, id: RequestId, params:
 
 fn answered(id: &RequestId, outcome: &Outcome) -> Response {
     let status = StatusCode::from_u16(status(outcome)).unwrap_or(StatusCode::OK);
-    json(status, response_line(Some(id), outcome))
+    json(status, pieces::of_answer(id, outcome))
 }
 
 fn refused(id: Option<&RequestId>, why: &Refused) -> Response {

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::events::{self, HEARTBEAT};
 use super::headers::{accepts, is_json};
-use super::{header_text, json, read_body, refusal, resumable};
+use super::{header_text, json, pieces, read_body, refusal, resumable};
 use crate::bridge::{Answer, errors, ladder, lane_of};
 use crate::child::Lane;
 use crate::front::Shared;
@@ -43,7 +43,7 @@ pub async fn mcp(State(front): State<Shared>, request: Request<Body>) -> Respons
         &Method::GET => get(&front, &request),
         &Method::DELETE => {
             let session = session_of(&front, &request);
-            delete(&front, session).await
+            Box::pin(delete(&front, session)).await
         }
         _another => (
             StatusCode::METHOD_NOT_ALLOWED,
@@ -115,6 +115,7 @@ async fn delete(front: &Shared, session: Result<Arc<Session>, Response>) -> Resp
 
 // === POST ===
 
+/// What is rare is boxed, so that the future of a call, which is moved about, stays small.
 async fn post(front: Shared, request: Request<Body>) -> Response {
     if let Err(refused) = check_formats(&request) {
         return refused;
@@ -139,10 +140,10 @@ async fn post(front: Shared, request: Request<Body>) -> Response {
     match Incoming::parse(&text) {
         Err(malformed) => malformed_body(&malformed),
         Ok(Incoming::One(message)) if ladder::era_of(&message, version(&request)) == Era::Modern => {
-            super::modern::post(front, request.headers(), message).await
+            Box::pin(super::modern::post(front, request.headers(), message)).await
         }
         Ok(Incoming::One(Message::Request(asked))) if asked.method.as_str() == method::INITIALIZE => {
-            initialize(&front, &asked).await
+            Box::pin(initialize(&front, &asked)).await
         }
         Ok(Incoming::Batch(_)) if header_text(&request, SESSION_ID).is_none() => {
             let text = "Invalid request: batches exist only in sessions of revision 2025-03-26";
@@ -154,7 +155,9 @@ async fn post(front: Shared, request: Request<Body>) -> Response {
             match (session, incoming) {
                 (Err(refused), _) => refused,
                 (Ok(session), Incoming::One(message)) => one(front, session, message).await,
-                (Ok(session), Incoming::Batch(parts)) => super::batch::batch(front, session, parts).await,
+                (Ok(session), Incoming::Batch(parts)) => {
+                    Box::pin(super::batch::batch(front, session, parts)).await
+                }
             }
         }
     }
@@ -342,7 +345,7 @@ async fn stream(
 }
 
 fn answered(id: &RequestId, outcome: &Outcome) -> Response {
-    json(StatusCode::OK, response_line(Some(id), outcome))
+    json(StatusCode::OK, pieces::of_answer(id, outcome))
 }
 
 // === What a request belongs to ===
