@@ -355,6 +355,11 @@ pub fn notified(front: &Shared, session: &Session, notification: &Notification) 
                 session.cancel(&id);
             }
         }
+        method::PROGRESS => {
+            if let Some(params) = &notification.params {
+                session.client.questions.progressed(params);
+            }
+        }
         method::ROOTS_CHANGED => front.engine.router().roots_changed(&session.id),
         other => {
             tracing::debug!(session = %session.id, method = other, "a notification that concerns no child")

@@ -52,6 +52,30 @@ impl Assurance {
     }
 }
 
+impl Assurance {
+    /// What the client tells of its progress, under the server's own token. `params`: of its notification.
+    pub fn told(&self, params: &Object<'_>) -> Bytes {
+        let params = params.with("progressToken", self.token.raw());
+        notification_line(method::PROGRESS, Some(&params))
+    }
+}
+
+/// The parameters of a question under a token of ours, where they have one: what the client tells of its progress comes
+/// back under it.
+pub fn with_token(params: &Raw, ours: u64) -> Raw {
+    let Some(object) = Object::of(params) else {
+        return params.clone();
+    };
+    let meta = object.get("_meta");
+    match meta.as_ref().and_then(Object::of) {
+        Some(meta) if meta.get("progressToken").is_some() => {
+            let meta = meta.with("progressToken", RequestId::number(ours).raw());
+            object.with("_meta", &meta)
+        }
+        Some(_) | None => params.clone(),
+    }
+}
+
 /// The parameters of a question without the token: it is between its server and us.
 pub fn without_token(params: &Raw) -> Raw {
     if !params.as_str().contains("\"progressToken\"") {

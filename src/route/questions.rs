@@ -12,7 +12,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::assurance::Assurance;
+use super::assurance::{self, Assurance};
 use super::outbox::Outbox;
 use super::related;
 use super::task_table::Belongs;
@@ -22,6 +22,7 @@ use crate::ids::{Generation, Instance, ServerName};
 use crate::rpc::error::code;
 use crate::rpc::mcp::method;
 use crate::rpc::message::{notification_line, request_line, response_line};
+use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, RequestId, RpcError};
 
 /// A person may take so long to answer.
@@ -211,11 +212,12 @@ impl Questions {
             bell.notify_one();
             return Ok(None);
         }
-        let line = request_line(
-            RequestId::number(id).raw(),
-            &question.asked,
-            question.params.as_ref(),
-        );
+        let params = match (&question.params, &question.assurance) {
+            // A child's token never reaches a client.
+            (Some(params), Some(_wants_progress)) => Some(assurance::with_token(params, id)),
+            (params, _) => params.clone(),
+        };
+        let line = request_line(RequestId::number(id).raw(), &question.asked, params.as_ref());
         let lane = Arc::clone(&question.lane);
         open.open.insert(id, question);
         // Counted and queued under the lock: an answer cannot overtake it.
@@ -237,6 +239,23 @@ impl Questions {
             (_, outcome) => question.end(outcome),
         }
         true
+    }
+
+    /// The client tells how far it is with its answer: the server that asked for that hears it under its own token
+    /// (MCP 2025-11-25, progress: either side may send it).
+    pub fn progressed(&self, params: &Raw) {
+        let Some(object) = Object::of(params) else { return };
+        let id = object
+            .get("progressToken")
+            .and_then(|token| token.as_str().parse::<u64>().ok());
+        let open = self.open();
+        let Some(question) = id.and_then(|id| open.open.get(&id)) else {
+            return;
+        };
+        // Queued under the lock: what is told of a question goes before its answer.
+        if let (Some(assurance), Back::Process { link, .. }) = (&question.assurance, &question.back) {
+            link.post(assurance.told(&object));
+        }
     }
 
     /// The child takes a question back: the client is told under our id.

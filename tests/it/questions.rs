@@ -417,3 +417,50 @@ async fn what_a_cancelled_call_still_asks_is_put_to_no_other_client() {
     assert_eq!(text_of(&reply.next_json().await), heard(2, outcome));
     daemon.end().await;
 }
+
+#[tokio::test]
+async fn what_the_client_tells_of_its_progress_reaches_the_server_that_asked_under_its_own_token() {
+    let daemon = Daemon::start(&[asker()]).await;
+    let client = daemon.introduced(able("2025-11-25", &all(), "it")).await;
+    let other = daemon.introduced(able("2025-11-25", &all(), "other")).await;
+    let form = FORM.replace(r#""_meta":{"#, r#""_meta":{"progressToken":"mine","#);
+    assert_ne!(form, FORM);
+    let mut reply = client.post(&asking(7, "elicitation/create", &form)).await;
+    let question = reply.next_json().await;
+    let meta = &question["params"]["_meta"];
+    assert_eq!(
+        meta["progressToken"], question["id"],
+        "its token is not for the client"
+    );
+    assert_eq!(
+        meta.as_object().unwrap().len(),
+        2,
+        "and all else is there: {meta}"
+    );
+    let progress = |token: &Value, progress: u64| {
+        let params = json!({ "progressToken": token, "progress": progress });
+        json!({ "jsonrpc": "2.0", "method": "notifications/progress", "params": params }).to_string()
+    };
+    // Not what another client says, nor under the server's token.
+    other.post(&progress(&meta["progressToken"], 1)).await;
+    client.post(&progress(&json!("mine"), 2)).await;
+    client.post(&progress(&meta["progressToken"], 3)).await;
+    let told = daemon.setup.noted("a", "notifications/progress").await;
+    let told: Value = serde_json::from_str(told.strip_prefix("in ").unwrap()).unwrap();
+    assert_eq!(told["params"], json!({ "progressToken": "mine", "progress": 3 }));
+    client
+        .post(&answering(&question["id"], r#""result":{"action":"decline"}"#))
+        .await;
+    assert_eq!(reply.next_json().await["id"], 7);
+    client.post(&progress(&meta["progressToken"], 4)).await;
+    assert_eq!(
+        text_of(&client.call("a__echo", json!({ "n": 1 })).await),
+        r#"{"n":1}"#
+    );
+    let journal = daemon.setup.journal("a");
+    let n_told = journal
+        .iter()
+        .filter(|line| line.contains("notifications/progress"));
+    assert_eq!(n_told.count(), 1, "nothing after the answer");
+    daemon.end().await;
+}
