@@ -247,7 +247,7 @@ check_tables() {
     "$(sed -n 's/^# \([A-Z_]*\)=.*/\1/p' "$project_top/.env.example")"
   as_reader mcpctl --help | awk '/^Commands:/ { inside = 1; next } !NF { inside = 0 } inside && $1 != "help" { print $1 }' >"$scratch/verbs"
   same "every verb of mcpctl has an example" \
-    "$(grep -hoE '(^|\| )mcpctl [a-z]+' "$scratch"/blocks/*.sh | sed 's/.*mcpctl //' | sort -u)" "$(cat "$scratch/verbs")"
+    "$(grep -hoE '(^|\| )(xargs [-rn1 ]+)?mcpctl [a-z]+' "$scratch"/blocks/*.sh | sed 's/.*mcpctl //' | sort -u)" "$(cat "$scratch/verbs")"
 }
 
 # Blocks from first to last; the one that stops the daemon is the last that is run.
