@@ -41,8 +41,9 @@ pub fn run(data: &[u8]) {
     let without = valid(object.without(&[key, other]));
     let fewer = Object::of(&without).expect("still an object");
     assert!(fewer.get(key).is_none() && fewer.get(other).is_none());
-    let (before, behind) = object.around(key);
-    assert_eq!([&before, value.as_bytes(), &behind].concat(), with.as_bytes());
+    let place = object.place(key);
+    let parts: [&[u8]; 4] = [&place.before, &place.opening, value.as_bytes(), &place.after];
+    assert_eq!(parts.concat(), with.as_bytes());
     let edited = object.edited(|_, _| Ok::<_, ()>(Some(value.clone())));
     let edited = valid(edited.expect("nothing fails"));
     let n = |raw: &Raw| Object::of(raw).map(|object| object.iter().count());
