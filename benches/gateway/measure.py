@@ -127,7 +127,7 @@ def once(options, results, name, many):
         with Running(wrapper(), {"echo": child("--tools", "200")}) as one:
             attempt(results, one, name, "list 200", "--method", "tools/list", *short)
         with Running(wrapper(), {"echo": child("--start-ms", "20")}) as one:
-            results.add(name, "death", one.load("death", one.url, "--rounds", 10))
+            results.add(name, "death", one.load("death", one.url, "--rounds", 4))
         with Running(wrapper(), many, is_started=False) as fifty:
             for figure in ("cold", "saved"):
                 words = (fifty.url, "--servers", 50)
