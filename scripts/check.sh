@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What must hold before a change lands, in the order in which it tells most for the least time.
 #
-#   scripts/check.sh        the fast tier: about six minutes on two quiet cores, once everything is built
+#   scripts/check.sh        the fast tier: under five minutes on two quiet cores, once everything is built
 #   scripts/check.sh --all  what CI runs: fuzz smoke, real servers and clients, and the conformance suite besides
 #
 # What takes longer still is in scripts/chaos.sh.
