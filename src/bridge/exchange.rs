@@ -19,8 +19,9 @@ use super::{Answer, Engine};
 use crate::child::Lane;
 use crate::ids::{Generation, ServerName, SessionId};
 use crate::route::client::Profile;
+use crate::route::listeners::Known;
 use crate::route::questions::Collected;
-use crate::route::{CallContext, ClientSide, Listeners};
+use crate::route::{CallContext, ClientSide};
 use crate::rpc::error::code;
 use crate::rpc::mcp::{LogLevel, Revision, method};
 use crate::rpc::object::Object;
@@ -148,19 +149,6 @@ enum Event {
     Ended(Answer),
 }
 
-/// The client side of one request: known to the children's side as long as the call goes on.
-#[derive(Debug)]
-struct Known {
-    listeners: Arc<Listeners>,
-    id: SessionId,
-}
-
-impl Drop for Known {
-    fn drop(&mut self) {
-        self.listeners.remove(&self.id);
-    }
-}
-
 impl Exchange {
     /// Begins to carry out a request. `request` has no metadata any more that is meant for us.
     pub fn begin(
@@ -173,12 +161,9 @@ impl Exchange {
     ) -> Self {
         let id = SessionId::random();
         let client = Arc::new(ClientSide::of_request(Arc::clone(&profile)));
-        let listeners = Arc::clone(engine.router().listeners());
-        listeners.add_at(id.clone(), peer.home.clone(), Arc::clone(&client));
-        let known = Known {
-            listeners,
-            id: id.clone(),
-        };
+        // As long as the call goes on.
+        let listeners = engine.router().listeners();
+        let known = Known::new(listeners, id.clone(), peer.home.clone(), Arc::clone(&client));
         let connection = peer.connection.clone().unwrap_or_else(|| id.clone());
         let log_level = profile.log_level;
         let lane = Lane::new(id, request.id.compact(), token)

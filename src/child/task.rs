@@ -275,7 +275,8 @@ impl Runner {
                 continue;
             };
             let before = self.machine.state().clone();
-            let actions = self.step(|machine| machine.step(Instant::now(), input));
+            let now = Instant::now();
+            let actions = self.step(|machine| machine.step(now, input));
             let opens = actions.iter().any(|action| matches!(action, Action::Open));
             self.carry_out(actions);
             self.give_up_unproven();
@@ -291,7 +292,7 @@ impl Runner {
             // First how it is, then what happened: who hears of it looks.
             self.tell_state();
             if has_changed {
-                self.tell_change(&before);
+                self.tell_change(&before, now);
             }
             if opens {
                 self.announce();
@@ -324,9 +325,10 @@ impl Runner {
             self.tell_gone(&Sight::TreeGone);
             let gone = Input::Seen(self.machine.generation(), Sight::TreeGone);
             let before = self.machine.state().clone();
-            let actions = self.step(|machine| machine.step(Instant::now(), gone));
+            let now = Instant::now();
+            let actions = self.step(|machine| machine.step(now, gone));
             self.carry_out(actions);
-            self.tell_change(&before);
+            self.tell_change(&before, now);
         }
         self.entered = Instant::now();
         self.tell_state();

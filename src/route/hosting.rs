@@ -15,7 +15,7 @@ use super::client::{ClientSide, Profile};
 use super::context::CallContext;
 use super::error::RouteError;
 use super::follow::Followed;
-use super::listeners::Listeners;
+use super::listeners::Known;
 use super::related;
 use super::rounds::{Asked, Came};
 use super::router::{Router, needs_object, projected};
@@ -38,18 +38,6 @@ struct Host {
     /// Of the calls that are made on its behalf.
     context: CallContext,
     _known: Option<Known>,
-}
-
-/// A client that is asked in its task: known to the children's side as long as the task is worked on.
-struct Known {
-    listeners: Arc<Listeners>,
-    id: SessionId,
-}
-
-impl Drop for Known {
-    fn drop(&mut self) {
-        self.listeners.remove(&self.id);
-    }
 }
 
 impl Router {
@@ -95,11 +83,10 @@ impl Router {
             Some(profile) => (SessionId::random(), Some(client_of(profile))),
             None => (caller.session.clone(), None),
         };
+        // A client that is asked in its task is known as long as the task is worked on.
         let known = client.as_ref().map(|client| {
-            let listeners = Arc::clone(self.listeners());
-            listeners.add_at(id.clone(), caller.home.clone(), Arc::clone(client));
-            let id = id.clone();
-            Known { listeners, id }
+            let (id, home) = (id.clone(), caller.home.clone());
+            Known::new(self.listeners(), id, home, Arc::clone(client))
         });
         // A request that came by itself is its own peer.
         let peer = if caller.peer == caller.session {

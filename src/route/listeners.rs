@@ -23,6 +23,30 @@ pub type Resource = (Instance, String);
 #[derive(Debug, Default)]
 pub struct Listeners(Mutex<Wants>);
 
+/// A client without a session: known to the children's side until this is dropped.
+#[derive(Debug)]
+pub struct Known {
+    listeners: Arc<Listeners>,
+    id: SessionId,
+}
+
+impl Known {
+    /// It has come, under this id; what lasts longer belongs to `home`.
+    pub fn new(listeners: &Arc<Listeners>, id: SessionId, home: SessionId, client: Arc<ClientSide>) -> Self {
+        listeners.add_at(id.clone(), home, client);
+        Self {
+            listeners: Arc::clone(listeners),
+            id,
+        }
+    }
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.listeners.remove(&self.id);
+    }
+}
+
 #[derive(Debug, Default)]
 struct Wants {
     /// The lowest level that children were told of.

@@ -68,8 +68,8 @@ impl Runner {
         }
     }
 
-    pub(super) fn tell_change(&self, before: &State) {
-        let now = Instant::now();
+    /// `now`: when it came to the present state, so that what is told is the wait that was decided.
+    pub(super) fn tell_change(&self, before: &State, now: Instant) {
         match self.machine.state() {
             State::Backoff { until, .. } => self.tell(What::Backoff {
                 wait_ms: millis(until.saturating_duration_since(now)),
