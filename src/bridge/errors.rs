@@ -28,6 +28,7 @@ pub fn to_rpc(error: &RouteError) -> RpcError {
             RpcError::new(code::OVERLOADED, text).with_data(data)
         }
         RouteError::NoTask => RpcError::invalid_params(text),
+        RouteError::Cancelled => RpcError::new(code::INTERNAL_ERROR, text),
         RouteError::TooManyTasks { .. } => {
             let data = json!({ "source": "mcp-wrapper", "reason": "overloaded" });
             RpcError::new(code::OVERLOADED, text).with_data(data)

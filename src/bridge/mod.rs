@@ -112,10 +112,13 @@ impl Engine {
         }
         match routed {
             Ok(outcome) => Answer::Outcome(outcome),
-            Err(RouteError::Child {
-                error: CallError::Cancelled,
-                ..
-            }) => Answer::Cancelled,
+            Err(
+                RouteError::Cancelled
+                | RouteError::Child {
+                    error: CallError::Cancelled,
+                    ..
+                },
+            ) => Answer::Cancelled,
             Err(error) => {
                 tracing::debug!(method = request.method.as_str(), %error, "a request failed");
                 let mut told = to_rpc(&error);

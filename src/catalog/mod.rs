@@ -2,8 +2,9 @@
 //!
 //! [`snapshot`] is what one child offers; [`part`] is the same as clients see it; [`view`] merges all of them, once a
 //! change; [`refresh`] fetches a child's lists when it is ready or says that they changed; `merger` makes one view
-//! of many changes at once. A list costs no child a message.
+//! of many changes at once; `arriving` waits for lists that are on their way. A list costs no child a message.
 
+mod arriving;
 pub mod changes;
 pub mod eras;
 mod merger;

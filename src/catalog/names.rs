@@ -17,6 +17,8 @@ pub use crate::config::EXPOSED_CHARS_MAX;
 pub const SEPARATOR: &str = "__";
 
 const N_SUFFIX_CHARS: usize = 6;
+/// What stays of a name that gets a suffix.
+const N_KEPT_CHARS: usize = EXPOSED_CHARS_MAX - N_SUFFIX_CHARS - 1;
 
 /// How one server's names are exposed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,20 @@ impl Naming {
     pub fn alias(&self, own: &str) -> Option<&str> {
         self.aliases.get(own).map(String::as_str)
     }
+
+    /// Whether an exposed name can be one of this server's, as far as can be told without its lists.
+    pub fn may_own(&self, exposed: &str) -> bool {
+        if self.prefix.is_empty() || self.aliases.values().any(|alias| alias == exposed) {
+            return true;
+        }
+        let begin = format!("{}{SEPARATOR}", self.prefix);
+        let mut begin = begin
+            .chars()
+            .map(|c| if is_accepted(c) { c } else { '_' })
+            .take(N_KEPT_CHARS);
+        let mut exposed = exposed.chars();
+        begin.all(|c| exposed.next() == Some(c))
+    }
 }
 
 /// The name under which a server's `own` name is exposed. An empty prefix exposes it as it is.
@@ -56,10 +72,7 @@ pub fn exposed(server: &str, prefix: &str, own: &str) -> String {
     if mapped == plain && plain.len() <= EXPOSED_CHARS_MAX {
         return plain;
     }
-    let kept: String = mapped
-        .chars()
-        .take(EXPOSED_CHARS_MAX - N_SUFFIX_CHARS - 1)
-        .collect();
+    let kept: String = mapped.chars().take(N_KEPT_CHARS).collect();
     format!("{kept}_{}", suffix(server, own))
 }
 
@@ -105,11 +118,28 @@ mod tests {
         assert_ne!(name, exposed("s", "s", "notes/read_all"));
     }
 
+    #[test]
+    fn names_of_other_servers_are_not_its_own() {
+        let aliases = Arc::new(BTreeMap::from([("own".to_owned(), "short".to_owned())]));
+        let naming = Naming {
+            prefix: "git".to_owned(),
+            aliases,
+        };
+        assert!(naming.may_own("git__status") && naming.may_own("short"));
+        assert!(!naming.may_own("github__status") && !naming.may_own("git") && !naming.may_own("own"));
+    }
+
     proptest! {
         #[test]
         fn exposed_names_are_what_hosts_accept(own in ".{1,200}", server in "[a-z]{1,40}") {
             let name = exposed(&server, &server, &own);
             prop_assert!(name.len() <= EXPOSED_CHARS_MAX && name.chars().all(is_accepted));
+        }
+
+        #[test]
+        fn a_server_may_own_its_names(own in ".{1,90}", prefix in "[a-z_.]{0,70}") {
+            let naming = Naming { prefix: prefix.clone(), aliases: Arc::default() };
+            prop_assert!(naming.may_own(&exposed("s", &prefix, &own)));
         }
 
         #[test]

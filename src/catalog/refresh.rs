@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
 
+use super::arriving::N_WAITING_MAX;
 use super::changes::changes;
 use super::merger::Merger;
 use super::names::{self, Naming};
@@ -58,6 +59,8 @@ struct Shared {
     merged: Mutex<Merged>,
     view: watch::Sender<Arc<View>>,
     refreshed: Notify,
+    /// Places for requests that wait for lists.
+    waiting: Semaphore,
 }
 
 #[derive(Debug, Default)]
@@ -124,6 +127,7 @@ impl Catalog {
             merged: Mutex::default(),
             view,
             refreshed: Notify::new(),
+            waiting: Semaphore::new(N_WAITING_MAX),
         }))
     }
 
@@ -372,6 +376,14 @@ impl Catalog {
 
     pub(super) fn entry(&self, server: &ServerName) -> Option<Entry> {
         self.0.directory.borrow().get(server.as_str()).cloned()
+    }
+
+    pub(super) fn directory(&self) -> Arc<Directory> {
+        Arc::clone(&self.0.directory.borrow())
+    }
+
+    pub(super) fn waiting(&self) -> &Semaphore {
+        &self.0.waiting
     }
 
     pub(super) fn tasks(&self) -> &Tasks {

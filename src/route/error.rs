@@ -23,6 +23,9 @@ pub enum RouteError {
         /// The exposed URI.
         uri: String,
     },
+    /// The client has taken it back before it was known whose it is.
+    #[error("the client asked for it")]
+    Cancelled,
     /// The server that owns it cannot do this.
     #[error("server `{server}` does not support {what}")]
     NotOffered {

@@ -22,6 +22,7 @@ pub mod modern;
 mod moves;
 mod needs;
 pub mod outbox;
+mod owners;
 mod pool;
 mod processes;
 pub mod project;

@@ -18,7 +18,6 @@ use super::task_calls::{self, Way, Wish};
 use super::task_table::TaskTable;
 use super::urls::{self, Urls};
 use crate::catalog::snapshot::Snapshot;
-use crate::catalog::view::Owner;
 use crate::catalog::{Catalog, Kind, View};
 use crate::child::outgoing::Params;
 use crate::child::{Call, CallError, Child};
@@ -34,7 +33,7 @@ use crate::tasks::Tasks;
 #[derive(Debug, Clone)]
 pub struct Router {
     pub(super) directory: watch::Receiver<Arc<Directory>>,
-    catalog: Catalog,
+    pub(super) catalog: Catalog,
     pub(super) listeners: Arc<Listeners>,
     task_table: Arc<TaskTable>,
     tasks: Tasks,
@@ -153,7 +152,7 @@ impl Router {
         let what = if is_tool { "tool" } else { "prompt" };
         let object = params.and_then(Object::of).ok_or_else(|| needs_object(method))?;
         let name = object.get_string("name").ok_or_else(|| needs_string("name"))?;
-        let view = self.view();
+        let view = self.view_with(context, kind, &name).await?;
         let Some(owner) = view.list(kind).owner(&name) else {
             return Err(self.not_on_offer(kind, what, name));
         };
@@ -228,20 +227,6 @@ impl Router {
     }
 
     /// A name that nobody offers now: unknown, or of a server that does not run.
-    fn not_on_offer(&self, kind: Kind, what: &'static str, name: String) -> RouteError {
-        let hidden = self
-            .catalog
-            .hidden_owner(kind, &name)
-            .and_then(|server| self.entry(&server));
-        match hidden {
-            Some(entry) => RouteError::Child {
-                server: entry.spec.name.clone(),
-                error: entry.child.refusal(),
-            },
-            None => RouteError::Unknown { what, name },
-        }
-    }
-
     /// `resources/read`.
     ///
     /// # Errors
@@ -252,7 +237,7 @@ impl Router {
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_READ)?;
-        let (owner, entry) = self.resource(context, &uri)?;
+        let (owner, entry) = self.resource(context, &uri).await?;
         let own = object.with("uri", &Raw::of(&owner.own));
         let asked = Asked {
             method: mcp::method::RESOURCES_READ,
@@ -281,7 +266,7 @@ impl Router {
         let reference =
             reference.ok_or_else(|| RouteError::BadParams("`ref` must be an object".to_owned()))?;
         let reference = Object::of(&reference).ok_or_else(|| needs_object(method))?;
-        let (key, owner, entry) = self.referred(context, &reference)?;
+        let (key, owner, entry) = self.referred(context, &reference).await?;
         let child = self.child_for(&entry, context)?;
         let (child, handshake) = match child.status().handshake {
             Some(known) => (child, Some(known)),
@@ -302,45 +287,6 @@ impl Router {
         let params = project::completion_for(revision, params);
         let call = asking(context, method, Params::Plain(params), true);
         self.put(&child, context, call).await
-    }
-
-    /// What a completion's `ref` refers to: the member that names it, its owner, and the owner's child.
-    fn referred(
-        &self,
-        context: &CallContext,
-        reference: &Object<'_>,
-    ) -> Result<(&'static str, Owner, Entry), RouteError> {
-        let view = self.view();
-        if let Some(name) = reference.get_string("name") {
-            let unknown = || RouteError::Unknown {
-                what: "prompt",
-                name: name.clone(),
-            };
-            let owner = view.list(Kind::Prompts).owner(&name).ok_or_else(unknown)?;
-            let entry = self.entry(&owner.server).ok_or_else(unknown)?;
-            return Ok(("name", owner.clone(), entry));
-        }
-        let uri = reference.get_string("uri");
-        let uri =
-            uri.ok_or_else(|| RouteError::BadParams("`ref` has neither `name` nor `uri`".to_owned()))?;
-        if let Some(owner) = view.list(Kind::Templates).owner(&uri) {
-            let entry = self.entry(&owner.server).ok_or(RouteError::NoResource { uri })?;
-            return Ok(("uri", owner.clone(), entry));
-        }
-        let (owner, entry) = self.resource(context, &uri)?;
-        Ok(("uri", owner, entry))
-    }
-
-    /// Whose resource a URI is, for this client.
-    pub(super) fn resource(&self, context: &CallContext, uri: &str) -> Result<(Owner, Entry), RouteError> {
-        let missing = || RouteError::NoResource { uri: uri.to_owned() };
-        let seen = || {
-            let server = self.provenance.of(&context.lane.home, uri)?;
-            self.entry(&server).map(|_| server)
-        };
-        let owner = self.view().owner_of_uri(uri, seen).ok_or_else(missing)?;
-        let entry = self.entry(&owner.server).ok_or_else(missing)?;
-        Ok((owner, entry))
     }
 
     /// Parameters with our progress token, and with a span where several sessions use a process: by it the child

@@ -30,7 +30,7 @@ impl Router {
         params: Option<&Raw>,
     ) -> Result<Outcome, RouteError> {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_SUBSCRIBE)?;
-        let (owner, entry) = self.resource(context, &uri)?;
+        let (owner, entry) = self.resource(context, &uri).await?;
         // First there is a process, then a subscription: it must not be taken for one that a fresh process has to
         // be told of.
         let (child, link, handshake) = self.greeted(&entry, context).await?;
@@ -82,7 +82,7 @@ impl Router {
         let (object, uri) = uri_of(params, mcp::method::RESOURCES_UNSUBSCRIBE)?;
         let session = &context.lane.session;
         let Some(resource) = self.listeners.subscribed_as(session, &uri) else {
-            let (_, entry) = self.resource(context, &uri)?;
+            let (_, entry) = self.resource(context, &uri).await?;
             can_subscribe(&entry, entry.child.status().handshake.as_deref())?;
             return Ok(Ok(Raw::empty_object()));
         };

@@ -8,6 +8,7 @@
     reason = "a test may fail loudly"
 )]
 mod aliases;
+mod arriving;
 mod batches;
 mod both_eras;
 mod cgroup;

@@ -16,7 +16,10 @@ async fn refusal(daemon: &Daemon, tool: &str) -> String {
 async fn a_slip_in_the_name_of_a_tool_is_answered_with_the_name_that_was_meant() {
     let daemon = Daemon::start(&[
         fake("a").tools("search,echo"),
-        fake("slow").flag("--hang-handshake").not_awaited(),
+        fake("slow")
+            .flag("--hang-handshake")
+            .key("queue_wait", "\"500ms\"")
+            .not_awaited(),
         fake("off").key("enabled", "false").not_awaited(),
     ])
     .await;

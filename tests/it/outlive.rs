@@ -149,6 +149,7 @@ async fn updated(stream: &mut Reply) -> Value {
 #[tokio::test]
 async fn a_client_of_the_shim_goes_on_and_loses_only_what_was_in_flight() {
     let daemon = Daemon::start(&[watched()]).await;
+    daemon.ready("a").await;
     let mut client = LineClient::launch(&daemon.setup);
     client
         .introduce(able("2025-11-25", &json!({ "elicitation": {} }), "it"))

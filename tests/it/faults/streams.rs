@@ -299,8 +299,8 @@ async fn p06_deadlines_hold_for_a_child_that_does_not_read() {
     case("P06");
     let daemon = Daemon::start(&[fake("a")
         .tools("stop_reading,echo")
-        .key("call_timeout", "\"500ms\"")
-        .key("write_stall", "\"6s\"")])
+        .key("call_timeout", "\"2s\"")
+        .key("write_stall", "\"15s\"")])
     .await;
     let mut client = LineClient::greeted(&daemon.setup).await;
     let answer = client
@@ -308,7 +308,8 @@ async fn p06_deadlines_hold_for_a_child_that_does_not_read() {
         .await;
     text_of(&answer);
     let begun = Instant::now();
-    let padding = "x".repeat(1 << 20);
+    // More than its pipe holds.
+    let padding = "x".repeat(200 << 10);
     for id in 0..N_CALLS {
         client
             .send(&call(id, "a__echo", json!({ "padding": padding })))
