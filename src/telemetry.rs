@@ -5,7 +5,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use tracing::Level;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -14,6 +14,8 @@ use tracing_subscriber::{Layer, fmt};
 
 /// Days of log files that are kept.
 pub const N_LOG_FILES_MAX: usize = 14;
+/// Lines that may wait to be written; more are dropped. The queue has its memory from the start: 32 bytes a line.
+const N_LINES_WAITING_MAX: usize = 8192;
 
 /// Starts logging. Keep the guard until the very end: it writes what is still in the queue.
 ///
@@ -36,7 +38,9 @@ pub fn start(level: Level, log_dir: &Path) -> Result<WorkerGuard, String> {
     let appender = file(log_dir);
     let (file_layer, guard, problem) = match appender {
         Ok(appender) => {
-            let (writer, guard) = tracing_appender::non_blocking(appender);
+            let (writer, guard) = NonBlockingBuilder::default()
+                .buffered_lines_limit(N_LINES_WAITING_MAX)
+                .finish(appender);
             (
                 Some(
                     fmt::layer()

@@ -21,7 +21,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::ServiceExt;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,8 @@ const LAST_TASKS: Duration = Duration::from_secs(5);
 const LAST_PROCESSES: Duration = Duration::from_secs(30);
 /// Processes that are started at once.
 const N_STARTS_MAX: usize = 8;
+/// Connections that may wait to be taken in; what the system allows may be less (`net.core.somaxconn`).
+const N_CONNECTIONS_WAITING_MAX: u32 = 4096;
 /// Verdicts that may wait to be written down.
 const N_VERDICTS_MAX: usize = 256;
 /// Events that a slow listener may be behind.
@@ -176,7 +178,7 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
         Started::Background => login_path::ask().await,
     };
     let path = path.unwrap_or_else(|| std::env::var("PATH").unwrap_or_default());
-    let listener = bind(&settings).await.map_err(Refusal::Other)?;
+    let listener = bind(&settings).map_err(Refusal::Other)?;
     let keys = seal_keys::of(&settings.data_dir).map_err(Refusal::Other)?;
     let house = House::build(settings, registry, path, kept.keeping.clone(), &listener, keys);
     kept.look_after_strays(&house.inner);
@@ -207,11 +209,23 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     Ok(())
 }
 
-async fn bind(settings: &Settings) -> Result<TcpListener, String> {
+fn bind(settings: &Settings) -> Result<TcpListener, String> {
     let address = SocketAddr::new(settings.host, settings.port);
-    TcpListener::bind(address).await.map_err(|error| {
+    listen(address).map_err(|error| {
         format!("cannot listen on {address}: {error}; MCP_PORT and MCP_HOST choose another address")
     })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A daemon that is started again gets its address although connections of the last one have not quite ended.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(N_CONNECTIONS_WAITING_MAX)
 }
 
 /// Everything that was built.

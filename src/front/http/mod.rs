@@ -31,17 +31,21 @@ pub mod streamable;
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use http_body_util::BodyExt;
 
 use super::{BODY_BYTES_MAX, Shared};
 use crate::rpc::{RpcError, message};
 use crate::session::Session;
+
+/// A body of announced length gets so much memory at once; it is used as the body comes.
+const BODY_BYTES_AT_ONCE: usize = 4 << 20;
 
 /// The door to the network.
 pub fn network(front: Shared) -> door::NetworkDoor {
@@ -81,21 +85,30 @@ pub fn control(front: Shared) -> axum::Router {
 }
 
 /// Reads a body of bounded length.
-async fn read_body(body: Body) -> Result<axum::body::Bytes, Response> {
-    match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let text = format!("the body has more than the {BODY_BYTES_MAX} bytes allowed");
-            Err(refusal(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                &RpcError::invalid_request(text),
-            ))
-        }
-        Err(error) => {
-            let error = RpcError::invalid_request(format!("the body could not be read: {error}"));
-            Err(refusal(StatusCode::BAD_REQUEST, &error))
-        }
+async fn read_body(mut body: Body) -> Result<axum::body::Bytes, Response> {
+    let too_large = || {
+        let text = format!("the body has more than the {BODY_BYTES_MAX} bytes allowed");
+        refusal(StatusCode::PAYLOAD_TOO_LARGE, &RpcError::invalid_request(text))
+    };
+    let (at_least, room) = (body.size_hint().lower(), BODY_BYTES_MAX);
+    let at_least = usize::try_from(at_least).unwrap_or(usize::MAX);
+    if at_least > room {
+        return Err(too_large());
     }
+    // Copied, so that the connection can read into the same memory again.
+    let mut text = Vec::with_capacity(at_least.min(BODY_BYTES_AT_ONCE));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let error = RpcError::invalid_request(format!("the body could not be read: {error}"));
+            refusal(StatusCode::BAD_REQUEST, &error)
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if data.len() > room - text.len() {
+            return Err(too_large());
+        }
+        text.extend_from_slice(&data);
+    }
+    Ok(text.into())
 }
 
 /// A refusal: a status, and a JSON-RPC error without an id as its body.
