@@ -54,6 +54,21 @@ impl Params {
     ///
     /// A call that is sent again keeps its span.
     pub fn traced(params: Option<&Raw>, spans: &Spans, lane: &Lane) -> Self {
+        if let Some(params) = params
+            && let Some(object) = Object::of(params)
+            && object.get("_meta").is_none()
+        {
+            // Most calls: nothing of the caller's has to be kept.
+            let trace = lane.trace.get_or_init(|| spans.of_call(None));
+            let comma = if object.is_empty() { "" } else { "," };
+            let end = params.as_bytes().len().saturating_sub(1);
+            return Self::WithToken(AroundToken {
+                before: params.slice(..end),
+                opening: format!("{comma}\"_meta\":{{\"traceparent\":\"{trace}\",\"progressToken\":").into(),
+                closing: Bytes::from_static(b"}"),
+                after: params.slice(end..),
+            });
+        }
         Self::with_meta(params, |meta| {
             let Some(object) = Object::of(&meta) else {
                 return meta;

@@ -62,10 +62,12 @@ impl RequestId {
     /// A copy that does not keep the message's buffer alive.
     #[must_use]
     pub fn compact(&self) -> Self {
-        Self {
-            raw: self.raw.compact(),
-            key: Key::of(&self.raw.compact()).unwrap_or_else(|| self.key.clone()),
-        }
+        let raw = self.raw.compact();
+        let key = match &self.key {
+            Key::Integer(n) => Key::Integer(*n),
+            Key::Text(text) => Key::of(&raw).unwrap_or_else(|| Key::Text(Bytes::copy_from_slice(text))),
+        };
+        Self { raw, key }
     }
 }
 

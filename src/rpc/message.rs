@@ -75,8 +75,8 @@ pub struct Malformed {
 
 #[derive(Deserialize)]
 struct Envelope<'a> {
-    #[serde(borrow, default)]
-    jsonrpc: Option<Cow<'a, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    jsonrpc: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -87,6 +87,12 @@ struct Envelope<'a> {
     result: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
+}
+
+/// "2.0", however it is spelled.
+fn is_version(value: &RawValue) -> bool {
+    value.get() == "\"2.0\""
+        || serde_json::from_str::<Cow<'_, str>>(value.get()).is_ok_and(|text| text == "2.0")
 }
 
 /// Keeps an explicit `null` apart from a member that is not there.
@@ -155,7 +161,7 @@ impl Envelope<'_> {
             is_response,
             ..Malformed::invalid(id.clone(), why)
         };
-        if self.jsonrpc.as_deref() != Some("2.0") {
+        if !self.jsonrpc.is_some_and(is_version) {
             return Err(bad("the member `jsonrpc` must be \"2.0\""));
         }
         if is_response {

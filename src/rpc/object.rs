@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::Raw;
 use super::raw::quote_onto;
@@ -13,8 +14,11 @@ use super::raw::quote_onto;
 #[derive(Debug, Clone)]
 pub struct Object<'a> {
     raw: &'a Raw,
-    members: Vec<Member>,
+    members: Members,
 }
+
+/// Most objects that are looked into have no more: they need no memory of their own.
+type Members = SmallVec<[Member; 6]>;
 
 /// The text around a value that is put into an object.
 #[derive(Debug, Clone, Default)]
@@ -205,9 +209,9 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0 }
     }
 
-    fn members(mut self) -> Option<Vec<Member>> {
+    fn members(mut self) -> Option<Members> {
         self.expect(b'{')?;
-        let mut members = Vec::new();
+        let mut members = Members::new();
         if self.peek()? == b'}' {
             return Some(members);
         }

@@ -52,6 +52,12 @@ def seen(pid):
         return None
 
 
+def is_dead(pid):
+    """Gone, or not reaped yet."""
+    now = seen(pid)
+    return now is None or now.state in "ZX"
+
+
 def everybody():
     pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
     return [one for one in map(seen, pids) if one]

@@ -54,6 +54,8 @@ GROWN_MAX_MIB = 24.0
 MINUTES_FOR_A_SLOPE = 30.0
 # A death as our log tells it: when, which server, which cause, which generation.
 TOLD = re.compile(r"([-0-9T:.]+)Z +WARN child\{server=([^}]+)\}: .*gone: .*signal 9 .*generation=\d+")
+# Any line of our log about a server.
+LINE = re.compile(r"([-0-9T:.]+)Z +[A-Z]+ child\{server=([^}]+)\}: ")
 
 
 class Book:
@@ -155,7 +157,8 @@ class Chaos:
             await asyncio.sleep(self.dice.expovariate(1 / self.kill_every))
             server = self.dice.choice(self.attacked)
             pid = self.running.child_pid(server)
-            if pid is None:
+            # What has died by itself and is not reaped yet cannot be killed any more.
+            if pid is None or procs.is_dead(pid):
                 continue
             try:
                 if self.dice.random() < 0.8:
@@ -264,18 +267,22 @@ async def calmed(running, book, warm):
 
 def deaths_named(running, book):
     """Which of the kills the log does not tell, within two seconds, with server, cause and generation (I7)."""
-    told = {}
+    lines = {}
     for folder, _folders, files in os.walk(os.path.join(running.folder, "logs")):
         for name in files if "children" not in folder else ():
             with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as log:
                 for line in log:
-                    found = TOLD.match(line)
+                    found = LINE.match(line)
                     if found:
                         when = datetime.datetime.fromisoformat(found[1] + "+00:00").timestamp()
-                        told.setdefault(found[2], []).append(when)
+                        lines.setdefault(found[2], []).append((when, line.strip()))
+
+    def told(server, when, within, pattern):
+        return [line for other, line in lines.get(server, []) if abs(when - other) <= within and pattern.match(line)]
+
     kills = [(server, when) for server, kind, when in book.kills if kind == "SIGKILL"]
     missing = [
-        (server, round(when, 1)) for server, when in kills if all(abs(when - other) > 2 for other in told.get(server, []))
+        (server, round(when, 1), told(server, when, 5, LINE)) for server, when in kills if not told(server, when, 2, TOLD)
     ]
     return {"kills": len(kills), "missing": missing}
 
