@@ -15,7 +15,7 @@ use tracing_subscriber::{Layer, fmt};
 /// Days of log files that are kept.
 pub const N_LOG_FILES_MAX: usize = 14;
 /// Lines that may wait to be written; more are dropped. The queue has its memory from the start: 32 bytes a line.
-const N_LINES_WAITING_MAX: usize = 8192;
+const N_LINES_WAITING_MAX: usize = 4096;
 
 /// Starts logging. Keep the guard until the very end: it writes what is still in the queue.
 ///

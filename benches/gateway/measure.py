@@ -43,6 +43,9 @@ COMMON = {
     "1 MiB back": ("--connections", 4, "--want", MIB),
     "1 MiB there": ("--connections", 4, "--send", MIB),
 }
+# Seconds that a child lives before it is made to die: as long as one has to that is not taken for one in a loop of
+# crashes.
+REST = 10.5
 
 
 def rounds(options, gateways, results):
@@ -127,7 +130,7 @@ def once(options, results, name, many):
         with Running(wrapper(), {"echo": child("--tools", "200")}) as one:
             attempt(results, one, name, "list 200", "--method", "tools/list", *short)
         with Running(wrapper(), {"echo": child("--start-ms", "20")}) as one:
-            results.add(name, "death", one.load("death", one.url, "--rounds", 4))
+            results.add(name, "death", one.load("death", one.url, "--rounds", 1, "--rest", REST))
         with Running(wrapper(), many, is_started=False) as fifty:
             for figure in ("cold", "saved"):
                 words = (fifty.url, "--servers", 50)

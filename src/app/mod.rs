@@ -62,8 +62,8 @@ const N_STARTS_MAX: usize = 8;
 const N_CONNECTIONS_WAITING_MAX: u32 = 4096;
 /// Verdicts that may wait to be written down.
 const N_VERDICTS_MAX: usize = 256;
-/// Events that a slow listener may be behind.
-const N_EVENTS_MAX: usize = 4096;
+/// Events that a slow listener may be behind; each has its place in memory from the start.
+const N_EVENTS_MAX: usize = 2048;
 /// Requests in flight are counted this often while the daemon waits for them.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
 

@@ -23,6 +23,8 @@ pub fn measure(options: &Options) -> Result<String, Failed> {
     let said = client.open()?;
     let (mut told, mut again) = (Histogram::new(), Histogram::new());
     for n_th in 0..options.n_rounds {
+        // A process that has just started is no sample of one that serves: it may be in a loop of crashes.
+        std::thread::sleep(options.rest);
         let body = Template::new(&target::body(options, &die), n_th).text;
         let began = Instant::now();
         let (_status, _head, answer) = client.ask(&said, &body)?;

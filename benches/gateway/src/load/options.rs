@@ -37,6 +37,8 @@ pub struct Options {
     pub n_servers: usize,
     /// How long they are awaited.
     pub patience: Duration,
+    /// How long a child lives before it is made to die.
+    pub rest: Duration,
     /// How often, for what happens once.
     pub n_rounds: usize,
     /// After `--`.
@@ -62,6 +64,7 @@ impl Options {
             n_streams: 0,
             n_servers: 1,
             patience: Duration::from_secs(60),
+            rest: Duration::ZERO,
             n_rounds: 10,
             command: Vec::new(),
         };
@@ -98,6 +101,7 @@ impl Options {
             "seconds" => self.lasts = seconds().map_err(|_error| format!("--seconds: {value}"))?,
             "warm" => self.warm = seconds().map_err(|_error| format!("--warm: {value}"))?,
             "patience" => self.patience = seconds().map_err(|_error| format!("--patience: {value}"))?,
+            "rest" => self.rest = seconds().map_err(|_error| format!("--rest: {value}"))?,
             "calls" => self.n_calls = number()? as u64,
             "tool" => value.clone_into(&mut self.tool),
             "method" => value.clone_into(&mut self.method),
