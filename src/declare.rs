@@ -21,6 +21,9 @@ const EVERY: Duration = Duration::from_millis(500);
 /// So long a file must look the same before it is read: an editor may be in the middle of it, and half a file can be
 /// one without faults and without servers.
 const SETTLED: Duration = Duration::from_millis(100);
+/// So long an empty file must stay empty before it is believed to declare nothing: a writer empties it first, and may be
+/// kept waiting by a busy machine before it writes.
+const EMPTIED: Duration = Duration::from_secs(3);
 /// So often a file may change before it is read anyway.
 const N_LOOKS_MAX: usize = 20;
 
@@ -182,9 +185,11 @@ impl Declarations {
     /// is there in between is valid, too.
     async fn read(&self, environment: &Environment) -> Result<ServersFile, ConfigErrors> {
         let file = &self.0.settings.servers_file;
+        // Where nothing runs, nothing is ended by mistake.
+        let emptied = self.told(|told| if told.origins.is_empty() { SETTLED } else { EMPTIED });
         for _look in 1..N_LOOKS_MAX {
             let before = stamp(file);
-            if let Some(rest) = unsettled(before) {
+            if let Some(rest) = unsettled(before, emptied) {
                 tokio::time::sleep(rest).await;
                 continue;
             }
@@ -254,10 +259,11 @@ impl Declarations {
 }
 
 /// How long one has to wait until the file was left alone for long enough; `None` when it was.
-fn unsettled(stamp: Option<Stamp>) -> Option<Duration> {
-    let (written, _) = stamp?;
+fn unsettled(stamp: Option<Stamp>, emptied: Duration) -> Option<Duration> {
+    let (written, n_bytes) = stamp?;
     let age = written?.elapsed().ok()?;
-    SETTLED.checked_sub(age).filter(|rest| !rest.is_zero())
+    let patience = if n_bytes == 0 { emptied } else { SETTLED };
+    patience.checked_sub(age).filter(|rest| !rest.is_zero())
 }
 
 fn stamp(file: &Path) -> Option<Stamp> {

@@ -174,8 +174,8 @@ async fn a_subscription_wakes_its_server_after_the_daemons_restart() {
     let daemon = setup.variable("MCP_PORT", &port).start().await;
     daemon.in_state("a", "ready").await;
     let mut stream = client.stream().await;
-    let told: Value = stream.next_json().await;
-    assert_eq!(told["params"]["uri"], "x://1", "{told}");
+    // Lists that read differently may be told before.
+    while stream.next_json().await["params"]["uri"] != "x://1" {}
     daemon.end().await;
 }
 

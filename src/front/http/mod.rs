@@ -90,11 +90,7 @@ async fn read_body(mut body: Body) -> Result<axum::body::Bytes, Response> {
         let text = format!("the body has more than the {BODY_BYTES_MAX} bytes allowed");
         refusal(StatusCode::PAYLOAD_TOO_LARGE, &RpcError::invalid_request(text))
     };
-    let (at_least, room) = (body.size_hint().lower(), BODY_BYTES_MAX);
-    let at_least = usize::try_from(at_least).unwrap_or(usize::MAX);
-    if at_least > room {
-        return Err(too_large());
-    }
+    let at_least = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     // Copied, so that the connection can read into the same memory again.
     let mut text = Vec::with_capacity(at_least.min(BODY_BYTES_AT_ONCE));
     while let Some(frame) = body.frame().await {
@@ -103,7 +99,7 @@ async fn read_body(mut body: Body) -> Result<axum::body::Bytes, Response> {
             refusal(StatusCode::BAD_REQUEST, &error)
         })?;
         let Ok(data) = frame.into_data() else { continue };
-        if data.len() > room - text.len() {
+        if data.len() > BODY_BYTES_MAX - text.len() {
             return Err(too_large());
         }
         text.extend_from_slice(&data);
