@@ -21,9 +21,6 @@ const EVERY: Duration = Duration::from_millis(500);
 /// So long a file must look the same before it is read: an editor may be in the middle of it, and half a file can be
 /// one without faults and without servers.
 const SETTLED: Duration = Duration::from_millis(100);
-/// So long an empty file must stay empty before it is believed to declare nothing: a writer empties it first, and may be
-/// kept waiting by a busy machine before it writes.
-const EMPTIED: Duration = Duration::from_secs(3);
 /// So often a file may change before it is read anyway.
 const N_LOOKS_MAX: usize = 20;
 
@@ -185,11 +182,9 @@ impl Declarations {
     /// is there in between is valid, too.
     async fn read(&self, environment: &Environment) -> Result<ServersFile, ConfigErrors> {
         let file = &self.0.settings.servers_file;
-        // Where nothing runs, nothing is ended by mistake.
-        let emptied = self.told(|told| if told.origins.is_empty() { SETTLED } else { EMPTIED });
         for _look in 1..N_LOOKS_MAX {
             let before = stamp(file);
-            if let Some(rest) = unsettled(before, emptied) {
+            if let Some(rest) = unsettled(before) {
                 tokio::time::sleep(rest).await;
                 continue;
             }
@@ -210,6 +205,10 @@ impl Declarations {
                 return;
             }
         };
+        if let Some(problem) = self.is_taken_away(&file) {
+            problems.push(problem);
+            return;
+        }
         match self.0.registry.mirror_file(&file.servers).await {
             Ok(()) => self.told(|told| told.defaults = file.defaults),
             Err(error) => {
@@ -217,6 +216,24 @@ impl Declarations {
                 problems.push(error.to_string());
             }
         }
+    }
+
+    /// A file without a word in place of servers that run: more likely somebody is about to write it, however long a busy
+    /// machine makes that, than that all are to end.
+    fn is_taken_away(&self, read: &ServersFile) -> Option<String> {
+        let file = &self.0.settings.servers_file;
+        let has_servers = |told: &mut Told| {
+            told.origins
+                .iter()
+                .any(|(_, origin)| *origin == DefinitionOrigin::File)
+        };
+        if !read.servers.is_empty() || read.has_text || !self.told(has_servers) {
+            return None;
+        }
+        let file = file.display();
+        Some(format!(
+            "{file}: is empty or gone; its servers go on. If there are to be none, write a comment into it (`# none`)"
+        ))
     }
 
     async fn resolved(&self, environment: &Environment) -> Result<Vec<ServerSpec>, String> {
@@ -259,11 +276,10 @@ impl Declarations {
 }
 
 /// How long one has to wait until the file was left alone for long enough; `None` when it was.
-fn unsettled(stamp: Option<Stamp>, emptied: Duration) -> Option<Duration> {
-    let (written, n_bytes) = stamp?;
+fn unsettled(stamp: Option<Stamp>) -> Option<Duration> {
+    let (written, _) = stamp?;
     let age = written?.elapsed().ok()?;
-    let patience = if n_bytes == 0 { emptied } else { SETTLED };
-    patience.checked_sub(age).filter(|rest| !rest.is_zero())
+    SETTLED.checked_sub(age).filter(|rest| !rest.is_zero())
 }
 
 fn stamp(file: &Path) -> Option<Stamp> {

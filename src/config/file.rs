@@ -25,6 +25,8 @@ pub struct ServersFile {
     pub defaults: RawPolicy,
     /// `[servers.NAME]`, in the order of the file, nothing expanded.
     pub servers: Vec<(ServerName, RawServer)>,
+    /// There is more in it than white space.
+    pub has_text: bool,
 }
 
 /// Reads `servers.toml`. No file means no servers.
@@ -87,7 +89,10 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn document(&mut self, root: &DeTable<'_>) -> ServersFile {
-        let mut read = ServersFile::default();
+        let mut read = ServersFile {
+            has_text: !self.text.trim().is_empty(),
+            ..ServersFile::default()
+        };
         let entries = in_file_order(root);
         // First, because the limits of a server are checked together with the defaults.
         for (key, value) in &entries {

@@ -126,6 +126,15 @@ impl Made {
     }
 }
 
+/// Another process has come in the place of the one that worked on a task: nobody knows what has become of it.
+pub(super) fn process_gone() -> Raw {
+    RpcError::new(
+        code::CHILD_EXITED,
+        "the process that worked on the task has ended",
+    )
+    .raw()
+}
+
 /// What a task came to that was followed.
 #[derive(Debug)]
 pub(super) enum Followed {
@@ -209,12 +218,7 @@ impl Router {
                     error: CallError::Overloaded { .. },
                     ..
                 }) => {}
-                Err(RouteError::NoTask) => {
-                    let text = "the process that worked on the task has ended";
-                    return Ok(Followed::Outcome(Err(
-                        RpcError::new(code::CHILD_EXITED, text).raw()
-                    )));
-                }
+                Err(RouteError::NoTask) => return Ok(Followed::Outcome(Err(process_gone()))),
                 Err(error) => {
                     self.stop(made).await;
                     return Err(error);

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::client::{ClientSide, Profile};
 use super::context::CallContext;
 use super::error::RouteError;
-use super::follow::Followed;
+use super::follow::{Followed, process_gone};
 use super::listeners::Known;
 use super::related;
 use super::rounds::{Asked, Came};
@@ -181,6 +181,7 @@ impl Router {
                     error: CallError::TimedOut { .. },
                     ..
                 }) if Instant::now() < until => {}
+                Err(RouteError::NoTask) => return End::Came(Ok(Err(process_gone()))),
                 Err(error) => {
                     self.give_up(task).await;
                     return End::Came(Err(error));

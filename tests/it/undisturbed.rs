@@ -115,6 +115,51 @@ async fn by_fifty_edits_of_the_file() {
 }
 
 #[tokio::test]
+async fn by_a_file_that_is_empty_or_away_until_somebody_writes_it() {
+    let daemon = Daemon::start(&declared(Vec::new())).await;
+    let file = daemon.path().join("servers.toml");
+    undisturbed(
+        &daemon,
+        Box::pin(async {
+            let reloaded = async || -> Value { daemon.api("POST", "/api/reload", "").await.json().await };
+            for text in [Some(""), Some(" \n"), None] {
+                match text {
+                    Some(text) => std::fs::write(&file, text).unwrap(),
+                    None => std::fs::remove_file(&file).unwrap(),
+                }
+                let told = reloaded().await;
+                assert_eq!(told["changes"], json!([]), "{told}");
+                assert!(
+                    told["problems"].to_string().contains("is empty or gone"),
+                    "{told}"
+                );
+                daemon.setup.declare(&declared(Vec::new()));
+                let told = reloaded().await;
+                assert_eq!((&told["changes"], &told["problems"]), (&json!([]), &json!([])));
+            }
+            // Slow calls and quick ones have come and gone since.
+            let n_noted = || {
+                daemon
+                    .setup
+                    .journal("x")
+                    .iter()
+                    .filter(|line| line.contains("sleep"))
+                    .count()
+            };
+            until("calls", async || (n_noted() >= 8).then_some(())).await;
+        }),
+    )
+    .await;
+    // Said in words it is believed.
+    std::fs::write(&file, "# none\n").unwrap();
+    until("no servers", async || {
+        daemon.server("x").await.is_null().then_some(())
+    })
+    .await;
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn by_fifty_changes_of_the_registry() {
     let daemon = Daemon::start(&declared(vec![fake("b")])).await;
     let program = env!("CARGO_BIN_EXE_fake-child");
