@@ -275,6 +275,11 @@ impl Key {
     }
 }
 
+/// Whether a template of this key may hold what is fetched at each start.
+pub(super) fn may_fetch(name: &str) -> bool {
+    matches!(name, "args" | "env" | "stop_command")
+}
+
 fn spelled(word: &str) -> String {
     word.to_ascii_lowercase().replace('_', "-")
 }

@@ -10,6 +10,7 @@ mod keys;
 pub mod meant;
 mod names;
 pub mod raw;
+pub mod reference;
 mod resolve;
 mod roots;
 mod settings;

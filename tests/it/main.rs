@@ -45,6 +45,7 @@ mod reload;
 mod resources;
 mod resume;
 mod roots;
+mod secrets;
 mod security;
 mod sharing;
 mod shim;
