@@ -18,6 +18,7 @@ mod control;
 mod crash;
 mod crossing;
 mod ctl_api;
+mod ctl_clients;
 mod ctl_offline;
 mod downgrade;
 mod fake_modern;
