@@ -59,10 +59,11 @@ pub(super) fn write(file: &Path, text: &str, mode: Option<u32>) -> io::Result<()
 
 fn write_new(file: &Path, text: &str, mode: u32) -> io::Result<()> {
     // A file that an earlier run has left there is not followed, but replaced.
-    fs::remove_file(file).or_else(|error| match error.kind() {
-        io::ErrorKind::NotFound => Ok(()),
-        _ => Err(error),
-    })?;
+    if let Err(error) = fs::remove_file(file)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
     let mut open = OpenOptions::new()
         .write(true)
         .create_new(true)

@@ -332,7 +332,7 @@ mod tests {
             let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) }.unwrap();
             let remove: Vec<&str> = keys.keys().take(1).map(String::as_str).collect();
             let done = edited(&text, Format::Json, "mcpServers", &putting(&remove)).unwrap();
-            let mut wanted = value.clone();
+            let mut wanted = value;
             let servers = wanted["mcpServers"].as_object_mut().unwrap();
             servers.retain(|name, _| !remove.contains(&name.as_str()));
             servers.insert("mcp-wrapper".to_owned(), json!({"command": "/b", "args": ["stdio"]}));
