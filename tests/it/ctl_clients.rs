@@ -67,7 +67,7 @@ fn secrets_of_imported_servers_go_where_they_are_wanted() {
     let dotenv = project.path().join(".env");
     let text = std::fs::read_to_string(&dotenv).unwrap();
     assert_eq!(text, "A=b\nHUB_TOKEN=\"s3cret value \\$1\"\n");
-    let mode = |file: &std::path::Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    let mode = |file: &Path| std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dotenv), 0o600);
     // The same again finds everything as it is.
     let again = project.json(&["import", "claude-desktop", "--yes"]);
