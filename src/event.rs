@@ -265,6 +265,7 @@ impl SupervisionEvent {
                 cut(asked, TEXT_CHARS_MAX);
                 cut(why, TEXT_CHARS_MAX);
             }
+            What::SecretsMissing { why } => cut(why, TEXT_CHARS_MAX),
             What::Ready { revision, .. } => cut(revision, TEXT_CHARS_MAX),
             What::ListChanged {
                 list,
@@ -389,6 +390,11 @@ pub enum What {
         #[serde(flatten)]
         cause: Cause,
     },
+    /// Secrets that it was declared to have could not be fetched: it starts without them.
+    SecretsMissing {
+        /// Which, and why.
+        why: String,
+    },
     /// The handshake is done.
     Ready {
         /// The protocol revision it agreed to.
@@ -477,6 +483,7 @@ impl fmt::Display for What {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Spawned { pid } => write!(f, "started as process {pid}"),
+            Self::SecretsMissing { why } => write!(f, "starts without a secret: {why}"),
             Self::Ready { revision, took_ms } => write!(f, "ready after {took_ms} ms, speaking {revision}"),
             Self::Asked {
                 rung: Rung::StdinClosed,

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::handshake::Handshake;
 use super::process::Process;
+use super::secrets::Filled;
 use super::state::Sight;
 use super::stop::Stop;
 use crate::event::{Rung, What};
@@ -24,8 +25,8 @@ const PIPE_BEFORE_EXIT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) enum Report {
     Sight(Sight),
-    /// There is room among the starts.
-    MayStart(OwnedSemaphorePermit),
+    /// There is room among the starts, and what the command needs is there, where it is known.
+    MayStart(OwnedSemaphorePermit, Option<Box<Filled>>),
     Agreed(Arc<Handshake>),
     IdleTooLong,
     /// Something for people to know.

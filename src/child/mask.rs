@@ -8,6 +8,8 @@ use crate::config::spec::{Command, Secret};
 
 /// Shorter texts are words that anybody may write: `UTC`, `true`, `8080`. Characters.
 const CHARS_MIN: usize = 8;
+/// What a provider of secrets has given is one, however short; yet single letters would mask all there is. Characters.
+const FETCHED_CHARS_MIN: usize = 4;
 /// What stands for a secret.
 const MASKED: &str = "***";
 
@@ -26,9 +28,20 @@ impl Mask {
         let filled = arguments.map(|(arg, shown)| filled_in(arg, shown));
         let lines = variables.chain(filled).flat_map(str::lines).map(str::trim);
         let is_secret = |text: &&str| text.chars().count() >= CHARS_MIN && !Path::new(text).exists();
-        let mut all: Vec<&str> = lines.filter(is_secret).collect();
+        Self::hiding(lines.filter(is_secret).collect())
+    }
+
+    /// The same, and what providers of secrets have given.
+    #[must_use]
+    pub fn with<'s>(&self, fetched: impl Iterator<Item = &'s Secret>) -> Self {
+        let lines = fetched.flat_map(|secret| secret.reveal().lines()).map(str::trim);
+        let fetched = lines.filter(|text| text.chars().count() >= FETCHED_CHARS_MIN);
+        Self::hiding(self.0.iter().map(Secret::reveal).chain(fetched).collect())
+    }
+
+    fn hiding(mut all: Vec<&str>) -> Self {
         // The longest first: one may be a part of another.
-        all.sort_by_key(|text| std::cmp::Reverse(text.len()));
+        all.sort_by_key(|text| (std::cmp::Reverse(text.len()), *text));
         all.dedup();
         Self(all.into_iter().map(Secret::new).collect())
     }
@@ -82,6 +95,7 @@ mod tests {
                 "key other-secret is it",
             ]),
             env: BTreeMap::from(env),
+            late: crate::config::spec::Late::default(),
             cwd: None,
             shown: texts(&[
                 "x",
@@ -110,6 +124,14 @@ mod tests {
         ] {
             assert_eq!(mask.hide(text), shown);
         }
+    }
+
+    #[test]
+    fn what_was_fetched_is_masked_even_when_it_is_short_or_the_name_of_a_file() {
+        let fetched = ["pass1", "/etc/passwd", "abc"].map(Secret::new);
+        let mask = mask().with(fetched.iter());
+        let text = "pass1 /etc/passwd abc sk-0123456789";
+        assert_eq!(mask.hide(text), "*** *** abc ***");
     }
 
     #[test]

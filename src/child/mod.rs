@@ -32,6 +32,7 @@ pub mod probe;
 pub mod process;
 pub mod program;
 pub mod reader;
+pub mod secrets;
 pub mod sending;
 pub mod stage;
 pub mod state;
@@ -70,6 +71,7 @@ use inputs::Numbers;
 use link::Link;
 use outgoing::Params;
 use reader::Noise;
+use secrets::Missing;
 use sending::{ReplyTo, Sending, Witness};
 use status::{ChildStatus, Gate};
 use stderr::Tail;
@@ -159,6 +161,7 @@ struct Shared {
     tail: Arc<Tail>,
     footprint: Arc<Footprint>,
     noise: Arc<Noise>,
+    missing: Arc<Missing>,
 }
 
 impl Child {
@@ -195,6 +198,11 @@ impl Child {
     /// The last lines of its stderr.
     pub fn tail(&self) -> &Arc<Tail> {
         &self.0.tail
+    }
+
+    /// What its process had to do without, as it could not be fetched: one sentence each.
+    pub fn missing(&self) -> Vec<String> {
+        self.0.missing.told()
     }
 
     /// What its process and all that this has started used when they were last measured: bytes, processes.

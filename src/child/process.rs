@@ -292,6 +292,7 @@ mod tests {
             program: "sh".to_owned(),
             args: vec!["-c".to_owned(), script.to_owned()],
             env: BTreeMap::new(),
+            late: crate::config::spec::Late::default(),
             cwd: None,
             shown: Vec::new(),
             stop: None,

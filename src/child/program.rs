@@ -146,6 +146,7 @@ mod tests {
             program: program.to_owned(),
             args: Vec::new(),
             env: BTreeMap::from([("DECLARED".to_owned(), Secret::new("x"))]),
+            late: crate::config::spec::Late::default(),
             cwd: cwd.map(PathBuf::from),
             shown: Vec::new(),
             stop: None,

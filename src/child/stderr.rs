@@ -460,6 +460,7 @@ mod tests {
             program: String::new(),
             args: Vec::new(),
             env: [("KEY".to_owned(), crate::config::spec::Secret::new(secret))].into(),
+            late: crate::config::spec::Late::default(),
             cwd: None,
             shown: Vec::new(),
             stop: None,

@@ -4,6 +4,7 @@
 
 mod attendants;
 mod news;
+mod starting;
 mod unproven;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use super::meet::{Hunch, Meeting, Met, Refused};
 use super::probe::Finding;
 use super::process::{Pipes, Process, Tag};
 use super::reader::Noise;
+use super::secrets::{Filled, Missing};
 use super::state::{Action, Input, Machine, Sight, State};
 use super::status::{ChildStatus, Gate};
 use super::stderr::{Log, Tail};
@@ -35,7 +37,7 @@ use super::usage::{Footprint, Tree};
 use super::watch::Sign;
 use super::{Child, Control, Shared, verdict};
 use crate::config::is_runner;
-use crate::config::spec::{Launch, Policy, ServerSpec};
+use crate::config::spec::{Command, Launch, Policy, ServerSpec};
 use crate::event::{Cause, Rung, What};
 use crate::ids::{Generation, Instance, ServerName};
 use crate::tasks::unless_panicked;
@@ -94,6 +96,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
     let tail: Arc<Tail> = Arc::default();
     let noise: Arc<Noise> = Arc::default();
     let footprint: Arc<Footprint> = Arc::default();
+    let missing: Arc<Missing> = Arc::default();
     let runner = Runner {
         name: spec.name.clone(),
         persona,
@@ -117,10 +120,9 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         tail: Arc::clone(&tail),
         noise: Arc::clone(&noise),
         footprint: Arc::clone(&footprint),
-        mask: match &spec.launch {
-            Launch::Command(command) => Mask::of(command),
-            Launch::Broken { .. } => Mask::default(),
-        },
+        missing: Arc::clone(&missing),
+        mask: Mask::default(),
+        stop_command: None,
         run: None,
         stopped: stop::nothing(),
         entered: Instant::now(),
@@ -144,6 +146,7 @@ pub fn start(spec: &ServerSpec, surroundings: &Surroundings, birth: Birth) -> Ch
         n_waiting: AtomicUsize::new(0),
         tail,
         footprint,
+        missing,
         noise,
     }))
 }
@@ -207,7 +210,11 @@ struct Runner {
     tail: Arc<Tail>,
     noise: Arc<Noise>,
     footprint: Arc<Footprint>,
+    missing: Arc<Missing>,
+    /// Of the present process.
     mask: Mask,
+    /// For the end of the present process.
+    stop_command: Option<Command>,
     run: Option<Run>,
     /// Set when what is run at the end of the last process has ended.
     stopped: CancellationToken,
@@ -386,14 +393,16 @@ impl Runner {
             Event::Deadline => Input::Woke,
             Event::Report(generation, _) if generation != self.machine.generation() => return None,
             // The start was taken back meanwhile; the permit goes back too.
-            Event::Report(_, Report::MayStart(_)) if *self.machine.state() != State::Spawning => return None,
+            Event::Report(_, Report::MayStart(..)) if *self.machine.state() != State::Spawning => {
+                return None;
+            }
             Event::Report(_, Report::IdleTooLong) => Input::Idle,
             Event::Report(_, Report::Told(what)) => {
                 self.tell(what);
                 return None;
             }
-            Event::Report(generation, Report::MayStart(permit)) => {
-                Input::Seen(generation, self.spawn(permit).await)
+            Event::Report(generation, Report::MayStart(permit, filled)) => {
+                Input::Seen(generation, self.spawn(permit, filled).await)
             }
             Event::Report(generation, Report::Agreed(handshake)) => {
                 if let Some(run) = &mut self.run {
@@ -479,29 +488,11 @@ impl Runner {
 
     // === Making a process ===
 
-    fn ask_for_a_start(&self, generation: Generation) {
-        let starts = Arc::clone(&self.surroundings.starts);
-        let reports = self.reports_in.clone();
-        let stopped = self.stopped.clone();
-        self.surroundings.tasks.spawn("start permit", async move {
-            // It might end the next process instead.
-            stopped.cancelled().await;
-            let permit = tokio::select! {
-                permit = starts.acquire_owned() => permit,
-                // The child's task has ended.
-                () = reports.closed() => return,
-            };
-            if let Ok(permit) = permit {
-                report(&reports, generation, Report::MayStart(permit)).await;
-            }
-        });
-    }
-
     /// Takes as long as the leash needs to start: milliseconds.
-    async fn spawn(&mut self, permit: OwnedSemaphorePermit) -> Sight {
-        let command = match &self.launch {
-            Launch::Command(command) => command,
-            Launch::Broken { why } => return Sight::NotSpawned(Cause::CannotStart { why: why.clone() }),
+    async fn spawn(&mut self, permit: OwnedSemaphorePermit, filled: Option<Box<Filled>>) -> Sight {
+        let command = match self.take_over(filled) {
+            Ok(command) => command,
+            Err(cause) => return Sight::NotSpawned(cause),
         };
         let tag = Tag {
             server: self.name.as_str(),
@@ -518,7 +509,7 @@ impl Runner {
             processes_max: self.policy.processes_max,
         };
         let Surroundings { path, keeping, .. } = &self.surroundings;
-        match Process::spawn(command, path, keeping, tag).await {
+        match Process::spawn(&command, path, keeping, tag).await {
             Ok((process, pipes)) => {
                 self.surround(process, pipes, permit);
                 Sight::Spawned
@@ -606,10 +597,7 @@ impl Runner {
 
     /// What is to be run at the end of the present process.
     fn stop(&self) -> Stop {
-        let command = match &self.launch {
-            Launch::Command(command) => command.stop.as_deref(),
-            Launch::Broken { .. } => None,
-        };
+        let command = self.stop_command.as_ref();
         let generation = self.machine.generation();
         Stop::new(command, &self.name, generation, &self.surroundings, || self.log())
     }

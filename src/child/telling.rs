@@ -36,6 +36,7 @@ fn log(event: &SupervisionEvent) {
         What::Gone { .. }
         | What::Backoff { .. }
         | What::NotSpawned { .. }
+        | What::SecretsMissing { .. }
         | What::Unresponsive
         | What::FewFilesLeft { .. }
         | What::Flood { .. }

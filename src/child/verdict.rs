@@ -308,6 +308,7 @@ mod tests {
             program: "sh".to_owned(),
             args: vec!["server.sh".to_owned()],
             env: [("K".to_owned(), crate::config::spec::Secret::new("1"))].into(),
+            late: crate::config::spec::Late::default(),
             cwd: Some(folder.path().to_owned()),
             shown: Vec::new(),
             stop: None,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::expand::is_variable_name;
+use super::reference::is_variable_name;
 use super::spec::Secret;
 use super::{ConfigError, ConfigErrors};
 

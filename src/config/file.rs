@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::expand::expand;
+use super::expand::{expand, parse};
 use super::keys::{self, KEYS};
 use super::raw::{RawPolicy, RawServer};
 use super::spec::Policy;
@@ -215,7 +215,7 @@ impl Walk<'_> {
             }
             let json = known.normal(json);
             if known.is_template() {
-                self.check_templates(&path, value);
+                self.check_templates(&path, value, keys::may_fetch(name));
             }
             // `type` is another name for `transport`; both at once would be a contradiction or a repetition.
             let stored = if name == "type" { "transport" } else { name };
@@ -230,17 +230,25 @@ impl Walk<'_> {
         Some(said)
     }
 
-    fn check_templates(&mut self, path: &str, value: &Spanned<DeValue<'_>>) {
+    fn check_templates(&mut self, path: &str, value: &Spanned<DeValue<'_>>, may_fetch: bool) {
         match value.get_ref() {
             DeValue::String(text) => {
-                for fault in expand(text, |name| self.env.lookup(name)).faults {
+                let lookup = |name: &str| self.env.lookup(name);
+                let faults = if may_fetch {
+                    parse(text, lookup).faults
+                } else {
+                    expand(text, lookup).faults
+                };
+                for fault in faults {
                     self.fault(&value.span(), path.to_owned(), fault.to_string());
                 }
             }
-            DeValue::Array(items) => items.iter().for_each(|item| self.check_templates(path, item)),
+            DeValue::Array(items) => items
+                .iter()
+                .for_each(|item| self.check_templates(path, item, may_fetch)),
             DeValue::Table(table) => {
                 for (key, value) in in_file_order(table) {
-                    self.check_templates(&format!("{path}.{}", key.get_ref()), value);
+                    self.check_templates(&format!("{path}.{}", key.get_ref()), value, may_fetch);
                 }
             }
             DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_) => {}

@@ -22,11 +22,12 @@ pub(super) struct Key {
     pub(super) name: &'static str,
     /// Whether it may stand under `[defaults]`: it is about supervision, not about one server.
     pub(super) in_defaults: bool,
-    kind: Kind,
+    pub(super) kind: Kind,
 }
 
+/// What its value must be.
 #[derive(Debug)]
-enum Kind {
+pub(super) enum Kind {
     /// A program, without its arguments.
     Program,
     Text,
@@ -57,9 +58,9 @@ enum Kind {
 
 /// Which sizes are taken for meant, bytes.
 #[derive(Debug, Clone, Copy)]
-struct Sizes {
-    least: u64,
-    most: u64,
+pub(super) struct Sizes {
+    pub(super) least: u64,
+    pub(super) most: u64,
 }
 
 /// Longest duration taken for meant: a week. Longer ones are slips of the unit.
@@ -273,6 +274,11 @@ impl Key {
             "command" | "args" | "env" | "cwd" | "roots" | "stop_command"
         )
     }
+}
+
+/// Whether a template of this key may hold what is fetched at each start.
+pub(super) fn may_fetch(name: &str) -> bool {
+    matches!(name, "args" | "env" | "stop_command")
 }
 
 fn spelled(word: &str) -> String {

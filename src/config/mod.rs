@@ -10,8 +10,10 @@ mod keys;
 pub mod meant;
 mod names;
 pub mod raw;
+pub mod reference;
 mod resolve;
 mod roots;
+mod schema;
 mod settings;
 pub mod size;
 pub mod spec;
@@ -26,6 +28,7 @@ pub use keys::first_of_words;
 pub use names::EXPOSED_CHARS_MAX;
 pub use raw::{RawPolicy, RawServer};
 pub use resolve::{RUNNERS, is_runner, resolve};
+pub use schema::schema;
 pub use settings::Settings;
 
 /// One thing that is wrong, and what would be right.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::Environment;
-use super::expand::expand;
+use super::expand::{BadTemplate, expand, parse};
 use super::raw::{RawPolicy, RawServer};
+use super::reference::Part;
 use super::roots::file_uri;
-use super::spec::{Command, Launch, Policy, Secret, ServerSpec};
+use super::spec::{Command, Late, Launch, Policy, Secret, ServerSpec};
 use crate::ids::ServerName;
 
 /// Programs that fetch what they run: their first start may take minutes.
@@ -39,50 +40,41 @@ pub fn resolve(name: &ServerName, raw: &RawServer, defaults: &RawPolicy, env: &E
 
 /// What to start, and the folders that it is told of.
 fn launch_of(name: &ServerName, raw: &RawServer, env: &Environment) -> (Launch, Vec<String>) {
-    let mut faults = raw.faults();
-    let mut filled = |key: &str, template: &str| {
-        let expanded = expand(template, |variable| env.lookup(variable));
-        faults.extend(expanded.faults.iter().map(|fault| format!("{key}: {fault}")));
-        expanded.text
+    let mut fill = Filling {
+        env,
+        faults: raw.faults(),
     };
     let declared = raw.command.clone().unwrap_or_default();
     let args = raw.args.clone().unwrap_or_default();
-    let variables = raw.env.clone().unwrap_or_default();
+    let mut late = Late::default();
     let mut command = Command {
-        program: env
-            .path(&filled("command", &declared))
-            .to_string_lossy()
-            .into_owned(),
-        args: args.iter().map(|arg| filled("args", arg)).collect(),
-        env: variables
-            .iter()
-            .map(|(key, value)| {
-                (
-                    key.clone(),
-                    Secret::new(filled(&format!("env.{key}"), value.reveal())),
-                )
-            })
-            .collect::<BTreeMap<_, _>>(),
-        cwd: raw.cwd.as_ref().map(|cwd| env.path(&filled("cwd", cwd))),
+        program: fill.path("command", &declared),
+        args: fill.arguments("args", &args, &mut late),
+        env: fill.variables(raw.env.as_ref(), &mut late),
+        cwd: raw.cwd.as_ref().map(|cwd| fill.path("cwd", cwd).into()),
         shown: std::iter::once(declared).chain(args).collect(),
+        late,
         stop: None,
     };
     let stop = raw.stop_command.as_deref().and_then(<[_]>::split_first);
     command.stop = stop.map(|(program, args)| {
+        let mut late = Late {
+            args: BTreeMap::new(),
+            env: command.late.env.clone(),
+        };
         Box::new(Command {
-            program: env
-                .path(&filled("stop_command", program))
-                .to_string_lossy()
-                .into_owned(),
-            args: args.iter().map(|arg| filled("stop_command", arg)).collect(),
+            program: fill.path("stop_command", program),
+            args: fill.arguments("stop_command", args, &mut late),
             shown: raw.stop_command.clone().unwrap_or_default(),
+            late,
             ..command.clone()
         })
     });
     let roots = raw.roots.iter().flatten();
     let roots = roots
-        .map(|folder| file_uri(&env.path(&filled("roots", folder))))
+        .map(|folder| file_uri(fill.path("roots", folder).as_ref()))
         .collect();
+    let mut faults = fill.faults;
     if command.program.is_empty() && faults.is_empty() {
         faults.push("command: empty once its variables are replaced".to_owned());
     }
@@ -94,6 +86,69 @@ fn launch_of(name: &ServerName, raw: &RawServer, env: &Environment) -> (Launch, 
         faults.join("; ")
     );
     (Launch::Broken { why }, Vec::new())
+}
+
+/// Replaces what is known in the texts of one server, and gathers what is wrong with them.
+struct Filling<'e> {
+    env: &'e Environment,
+    faults: Vec<String>,
+}
+
+impl Filling<'_> {
+    /// A path, known at once.
+    fn path(&mut self, key: &str, template: &str) -> String {
+        let expanded = expand(template, |variable| self.env.lookup(variable));
+        self.note(key, &expanded.faults);
+        self.env.path(&expanded.text).to_string_lossy().into_owned()
+    }
+
+    fn arguments(&mut self, key: &str, templates: &[String], late: &mut Late) -> Vec<String> {
+        let all = templates.iter().enumerate();
+        let filled = all.map(|(at, template)| {
+            self.text(key, template).unwrap_or_else(|parts| {
+                late.args.insert(at, parts);
+                template.clone()
+            })
+        });
+        filled.collect()
+    }
+
+    fn variables(
+        &mut self,
+        templates: Option<&BTreeMap<String, Secret>>,
+        late: &mut Late,
+    ) -> BTreeMap<String, Secret> {
+        let all = templates.into_iter().flatten();
+        let filled = all.map(|(name, template)| {
+            let text = self.text(&format!("env.{name}"), template.reveal());
+            let value = text.map(Secret::new).unwrap_or_else(|parts| {
+                late.env.insert(name.clone(), parts);
+                template.clone()
+            });
+            (name.clone(), value)
+        });
+        filled.collect()
+    }
+
+    /// A text; or its parts, where some of it has to be fetched at each start.
+    fn text(&mut self, key: &str, template: &str) -> Result<String, Vec<Part>> {
+        let parsed = parse(template, |variable| self.env.lookup(variable));
+        self.note(key, &parsed.faults);
+        let known: Option<String> = parsed
+            .parts
+            .iter()
+            .map(|part| match part {
+                Part::Known(text) => Some(text.reveal()),
+                Part::Fetched { .. } => None,
+            })
+            .collect();
+        known.ok_or(parsed.parts)
+    }
+
+    fn note(&mut self, key: &str, faults: &[BadTemplate]) {
+        self.faults
+            .extend(faults.iter().map(|fault| format!("{key}: {fault}")));
+    }
 }
 
 fn policy_of(raw: &RawServer, defaults: &RawPolicy, launch: &Launch) -> Policy {
@@ -116,7 +171,8 @@ pub fn is_runner(program: &str) -> bool {
         .is_some_and(|file| RUNNERS.contains(&file))
 }
 
-/// What decides which tools a server has. The values in `env` do not: a new token must not lose the saved lists.
+/// What decides which tools a server has, as it is declared: neither the values in `env` nor those of variables elsewhere
+/// do, as a new token must not lose the saved lists.
 fn fingerprint_of(raw: &RawServer, launch: &Launch) -> String {
     let variables = raw.env.iter().flatten().map(|(name, _)| name.as_str());
     let mut hash = Sha256::new();
@@ -129,16 +185,9 @@ fn fingerprint_of(raw: &RawServer, launch: &Launch) -> String {
     match launch {
         Launch::Command(command) => {
             part("command");
-            part(&command.program);
-            part(&command.args.len().to_string());
-            command.args.iter().for_each(|arg| part(arg));
-            part(
-                &command
-                    .cwd
-                    .as_ref()
-                    .map(|cwd| cwd.to_string_lossy())
-                    .unwrap_or_default(),
-            );
+            part(&command.shown.len().to_string());
+            command.shown.iter().for_each(|word| part(word));
+            part(raw.cwd.as_deref().unwrap_or_default());
         }
         Launch::Broken { .. } => part("broken"),
     }
@@ -181,6 +230,29 @@ mod tests {
         assert_eq!(command.cwd, Some(PathBuf::from("/home/me/w")));
         assert_eq!(command.shown, ["~/bin/x", "--key=${TOKEN}", "$HOME"]);
         assert!(!format!("{spec:?}").contains("hunter2"), "{spec:?}");
+    }
+
+    #[test]
+    fn what_is_fetched_at_each_start_is_kept_as_it_was_declared() {
+        let text = r#"{"command":"x","args":["a","--key=${file:/run/k}${TOKEN}"],"env":{"T":"${cmd:pass show t}","N":"${env:NO}","P":"p"},"stop_command":["y","${keyring:k}"]}"#;
+        let spec = resolved(text, "{}");
+        let Launch::Command(command) = &spec.launch else {
+            panic!("{spec:?}")
+        };
+        assert_eq!(command.args, ["a", "--key=${file:/run/k}${TOKEN}"]);
+        assert_eq!(command.late.args[&1].len(), 3);
+        assert_eq!(command.late.env.keys().collect::<Vec<_>>(), ["N", "T"]);
+        let stop = command.stop.as_deref().unwrap();
+        assert_eq!(stop.late.args.keys().collect::<Vec<_>>(), [&0]);
+        assert_eq!(stop.late.env, command.late.env);
+        assert_eq!(spec, resolved(text, "{}"));
+        assert!(!format!("{spec:?}").contains("hunter2"), "{spec:?}");
+        let early = resolved(r#"{"command":"${file:/x}","roots":["${cmd:x}"]}"#, "{}");
+        assert!(
+            matches!(&early.launch, Launch::Broken { why } if why.contains("command: `${file:…}` can stand in")
+                && why.contains("roots: `${cmd:…}`")),
+            "{early:?}"
+        );
     }
 
     #[test]
@@ -278,6 +350,20 @@ mod tests {
             of(r#"{"command":"x","args":["a","b"],"env":{"K":"2"},"enabled":false,"fail_burst":2}"#)
         );
         assert_ne!(first, of(r#"{"command":"x","args":["ab"],"env":{"K":"1"}}"#));
+        // What stands for a value counts, the value does not.
+        let declared: RawServer = serde_json::from_str(r#"{"command":"x","args":["${T}"]}"#).unwrap();
+        let with = |value: &'static str| {
+            let env = Environment::new(move |_| Some(value.to_owned()));
+            resolve(
+                &ServerName::parse("a").unwrap(),
+                &declared,
+                &RawPolicy::default(),
+                &env,
+            )
+            .fingerprint
+        };
+        assert_eq!(with("one"), with("two"));
+        assert_ne!(with("one"), of(r#"{"command":"x","args":["one"]}"#));
         assert_ne!(
             first,
             of(r#"{"command":"x","args":["a"],"env":{"b":"","K":"1"}}"#)

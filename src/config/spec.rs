@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::reference::Part;
 use crate::ids::ServerName;
 use crate::retry::RestartDelays;
 
@@ -267,7 +268,7 @@ pub struct ServerSpec {
     pub launch: Launch,
     /// How to supervise it.
     pub policy: Policy,
-    /// SHA-256 over command, arguments, folder and names of variables, as hex: the key of saved lists.
+    /// SHA-256 over command, arguments, folder (as declared) and names of variables, as hex: the key of saved lists.
     pub fingerprint: String,
 }
 
@@ -296,10 +297,12 @@ pub enum Launch {
 pub struct Command {
     /// Name or path of the program. `mcp-wrapper` means this very program.
     pub program: String,
-    /// Its arguments.
+    /// Its arguments. One that is in `late` stands here as declared.
     pub args: Vec<String>,
-    /// Variables added to the small environment that every child gets.
+    /// Variables added to the small environment that every child gets. One that is in `late` stands here as declared.
     pub env: BTreeMap<String, Secret>,
+    /// What is known only when it starts.
+    pub late: Late,
     /// Where it runs; `None` the daemon's own folder.
     pub cwd: Option<PathBuf>,
     /// Program and arguments as declared, with `${VAR}` unreplaced: what people may see of them.
@@ -308,6 +311,16 @@ pub struct Command {
     /// a service, where no signal of ours arrives. With the same variables, in the same folder; it has no such command
     /// itself.
     pub stop: Option<Box<Self>>,
+}
+
+/// Values of which a part is fetched at each start. A secret that was rotated counts at the next one, and is no change of
+/// the definition.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Late {
+    /// By the place of the argument.
+    pub args: BTreeMap<usize, Vec<Part>>,
+    /// By the name of the variable.
+    pub env: BTreeMap<String, Vec<Part>>,
 }
 
 impl fmt::Debug for Command {
@@ -401,6 +414,7 @@ mod tests {
                         program,
                         args: vec![],
                         env: BTreeMap::new(),
+                        late: Late::default(),
                         cwd: None,
                         shown,
                         stop: None,

@@ -83,10 +83,22 @@ pub enum Verb {
     Logs(LogsArgs),
     /// Take servers over from the settings of another program.
     #[command(
-        long_about = "Take servers over from the settings of another program: Claude Desktop, Claude Code, Cursor, Windsurf, VS Code, or any file with `mcpServers`.\n\nShows what it will do, and asks first.",
-        after_help = "Example:\n  mcpctl import ~/.cursor/mcp.json\n  mcpctl import ~/.claude.json --only github,files --yes"
+        long_about = "Take servers over from the settings of other programs: Claude Desktop, Claude Code, Cursor, VS Code, Windsurf, Zed, Codex, Gemini, or any file with `mcpServers`.\n\nShows what it will do, and asks first. Secrets go into `.env`, and the definitions refer to them.",
+        after_help = "Example:\n  mcpctl import --dry-run\n  mcpctl import cursor\n  mcpctl import ~/.claude.json --only github,files --yes"
     )]
     Import(ImportArgs),
+    /// Write the entry for mcp-wrapper into the settings of a client, or take it out again.
+    #[command(
+        long_about = "Write the entry for mcp-wrapper into the settings of a client: claude-desktop, claude-code, cursor, vscode, windsurf, zed, codex, gemini.\n\nShows what it will change, and asks first. Comments and all other settings stay as they are written; what was there is kept beside the file.",
+        after_help = "Example:\n  mcpctl install claude-desktop --dry-run\n  mcpctl install claude-desktop --replace-imported\n  mcpctl install claude-desktop --undo"
+    )]
+    Install(InstallArgs),
+    /// Print the declared servers, for other programs or for servers.toml. Values of variables stay out.
+    #[command(after_help = "Example:\n  mcpctl export > mcp.json\n  mcpctl export github --format toml")]
+    Export(ExportArgs),
+    /// Print the JSON Schema of servers.toml, with which editors complete and check it.
+    #[command(after_help = "Example:\n  mcpctl schema > servers.schema.json")]
+    Schema,
     /// Tell why a server is in the state it is in, and what to try.
     #[command(after_help = "Example:\n  mcpctl why files")]
     Why(OneName),
@@ -248,14 +260,82 @@ pub struct LogsArgs {
 /// Arguments of `import`.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
-    /// The settings file of the other program.
-    pub file: PathBuf,
+    /// The other program (claude-desktop, claude-code, cursor, vscode, windsurf, zed, codex, gemini), or a settings file;
+    /// all of these programs if not given.
+    #[arg(value_name = "CLIENT|FILE")]
+    pub source: Option<String>,
     /// Do it without asking.
     #[arg(long, short)]
     pub yes: bool,
+    /// Show what would change, and change nothing.
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
     /// Only these servers, by the names they have in the file.
     #[arg(long, value_delimiter = ',', value_name = "A,B")]
     pub only: Vec<String>,
+    /// Take the place of servers that were added by hand under the same names.
+    #[arg(long)]
+    pub replace: bool,
+    /// Where secrets in `env` go: into `.env`, into files of their own below the data folder, or nowhere.
+    #[arg(long, value_enum, default_value_t = SecretsTo::Dotenv)]
+    pub secrets: SecretsTo,
+}
+
+/// Where secrets of imported servers go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SecretsTo {
+    /// Into `.env` beside servers.toml.
+    Dotenv,
+    /// Each into a file of its own, below the data folder.
+    Files,
+    /// They stay in the definition.
+    Keep,
+}
+
+/// Arguments of `install`.
+#[derive(Debug, Args)]
+pub struct InstallArgs {
+    /// The client.
+    #[arg(value_name = "CLIENT")]
+    pub client: String,
+    /// Its settings file, if it is not where the client has it by default: that of a project, for example.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Also take out the servers that we have exactly like this: the client would start them once more.
+    #[arg(long, conflicts_with = "undo")]
+    pub replace_imported: bool,
+    /// Show what would change, and change nothing.
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Put back what was there before.
+    #[arg(long)]
+    pub undo: bool,
+    /// Do it without asking.
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// Only these servers.
+    #[arg(value_name = "NAME", value_parser = ServerName::parse)]
+    pub names: Vec<ServerName>,
+    /// How it is written.
+    #[arg(long, value_enum, default_value_t = ExportFormat::Json)]
+    pub format: ExportFormat,
+    /// With the values of variables in `env`, as far as they are known before a start.
+    #[arg(long)]
+    pub with_secrets: bool,
+}
+
+/// How servers are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ExportFormat {
+    /// `mcpServers`, as most clients have it.
+    Json,
+    /// Tables of servers.toml, with all that is about supervision.
+    Toml,
 }
 
 /// Arguments of `events`.

@@ -6,14 +6,15 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::client::{Client, Patience};
+use super::clients::Homes;
 use super::failure::Failure;
 use super::render::Out;
 use super::words;
-use crate::api::{Reloaded, ServerStatus};
+use crate::api::{DefinitionOrigin, Reloaded, ServerStatus};
 use crate::config::{Environment, Settings, read_servers};
 use crate::ids::ServerName;
 use crate::place;
-use crate::registry::{Registry, RegistryError};
+use crate::registry::{Declared, Registry, RegistryError};
 
 /// Patience for a change of processes: a package runner may have to download first.
 const ACT_PATIENCE: Duration = Duration::from_secs(300);
@@ -26,7 +27,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) client: Client,
-    settings: Settings,
+    pub(super) settings: Settings,
+    /// The project folder, absolute: the one given, or the one we stand in.
+    pub(super) project: PathBuf,
 }
 
 /// What became of one server of several.
@@ -40,11 +43,54 @@ enum Outcome {
 impl Context {
     /// Finds the project of a folder, or of the one we stand in.
     pub(super) fn new(folder: Option<PathBuf>) -> Result<Self, Failure> {
-        let settings = settings(folder)?;
+        let project = absolute(folder)?;
+        let settings = settings(&project)?;
         Ok(Self {
             client: Client::new(settings.data_dir.clone()),
             settings,
+            project,
         })
+    }
+
+    /// Where other programs keep their settings.
+    pub(super) fn homes(&self) -> Result<Homes, Failure> {
+        let folder = |name: &str| {
+            let set = std::env::var_os(name).filter(|value| !value.is_empty());
+            set.map(PathBuf::from).filter(|folder| folder.is_absolute())
+        };
+        let home = folder("HOME").ok_or_else(|| {
+            Failure::Refused(
+                "HOME is not set, so the settings of other programs cannot be found; name the file"
+                    .to_owned(),
+            )
+        })?;
+        Ok(Homes {
+            home,
+            config: folder("XDG_CONFIG_HOME"),
+            codex: folder("CODEX_HOME"),
+            project: self.project.clone(),
+        })
+    }
+
+    /// What is declared, without leaving a trace: for a look at what would be done.
+    pub(super) async fn declared_only(&self, out: &mut Out) -> Result<Vec<Declared>, Failure> {
+        if Registry::is_in(&self.settings.data_dir) {
+            let registry = self.registry(out).await?;
+            return registry
+                .servers()
+                .await
+                .map_err(|error| Failure::Refused(error.to_string()));
+        }
+        let file = read_servers(&self.settings.servers_file, &self.settings.environment)
+            .map_err(|faults| Failure::Refused(faults.to_string()))?;
+        let declared = file.servers.into_iter().map(|(name, raw)| Declared {
+            name,
+            origin: DefinitionOrigin::File,
+            enabled: raw.enabled.unwrap_or(true),
+            raw,
+            shadowed: false,
+        });
+        Ok(declared.collect())
     }
 
     /// Whether this daemon still holds the data folder. Another one may hold it already.
@@ -148,14 +194,19 @@ impl Outcome {
     }
 }
 
-fn settings(folder: Option<PathBuf>) -> Result<Settings, Failure> {
-    // The paths must stay true wherever they are used, so the folder has to be absolute.
+/// The paths must stay true wherever they are used, so the folder has to be absolute.
+fn absolute(folder: Option<PathBuf>) -> Result<PathBuf, Failure> {
     let folder = std::path::absolute(folder.as_deref().unwrap_or(Path::new(".")))
         .map_err(|error| Failure::Refused(format!("the current folder cannot be told: {error}")))?;
-    if !folder.is_dir() {
-        return Err(Failure::Usage(format!("{} is no folder", folder.display())));
+    if folder.is_dir() {
+        Ok(folder)
+    } else {
+        Err(Failure::Usage(format!("{} is no folder", folder.display())))
     }
-    Settings::load(&folder, &Environment::of_process()).map_err(|errors| Failure::Refused(errors.to_string()))
+}
+
+fn settings(folder: &Path) -> Result<Settings, Failure> {
+    Settings::load(folder, &Environment::of_process()).map_err(|errors| Failure::Refused(errors.to_string()))
 }
 
 /// That no daemon runs is an answer here, not a failure.

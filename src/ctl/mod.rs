@@ -13,12 +13,19 @@
 
 pub mod args;
 mod client;
+mod clients;
 mod commands;
 mod context;
 mod declared;
+mod definitions;
+mod diff;
 mod failure;
+mod files;
 mod import;
+mod install;
+mod lenient;
 mod render;
+mod sources;
 mod table;
 mod text;
 mod words;

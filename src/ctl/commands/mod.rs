@@ -1,6 +1,6 @@
 //! The verbs, one file each.
 //!
-//! `add`, `remove`, `list`, `enable`, `disable`, `import` need no daemon; `why` and `events` make do without one.
+//! `add`, `remove`, `list`, `enable`, `disable`, `import`, `install`, `export`, `schema` need no daemon; `why` and `events` make do without one.
 
 mod add;
 mod call;
@@ -9,11 +9,14 @@ mod disable;
 mod disconnect;
 mod enable;
 mod events;
+mod export;
 mod import;
+mod install;
 mod list;
 mod logs;
 mod remove;
 mod restart;
+mod schema;
 mod sessions;
 mod shutdown;
 mod start;
@@ -46,6 +49,9 @@ pub(super) async fn run(verb: Verb, context: &Context, out: &mut Out) -> Result<
         Verb::Call(args) => call::run(&args, context, out).await,
         Verb::Logs(args) => logs::run(&args, context, out).await,
         Verb::Import(args) => import::run(&args, context, out).await,
+        Verb::Install(args) => install::run(&args, context, out).await,
+        Verb::Export(args) => export::run(&args, context, out).await,
+        Verb::Schema => schema::run(out),
         Verb::Why(args) => why::run(&args.name, context, out).await,
         Verb::Events(args) => events::run(&args, context, out).await,
         Verb::Completions { shell } => completions::run(shell, out),

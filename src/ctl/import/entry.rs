@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::shapes::Found;
 use super::template::translated;
+use crate::config::reference::is_variable_name;
 use crate::config::spec::Secret;
 
 /// One server of the file.
@@ -48,7 +49,7 @@ impl Candidate {
 }
 
 /// Keys that we take over, or that say nothing we need.
-const KEYS_UNDERSTOOD: [&str; 9] = [
+const KEYS_UNDERSTOOD: [&str; 11] = [
     "command",
     "args",
     "env",
@@ -58,19 +59,24 @@ const KEYS_UNDERSTOOD: [&str; 9] = [
     "disabled",
     "enabled",
     "description",
+    "env_vars",
+    // Zed: `custom`, for whatever stands in the settings.
+    "source",
 ];
 
 /// Reads one entry.
-pub(super) fn read(found: Found<'_>) -> Entry {
+pub(super) fn read(found: Found<'_>, has_bare_variables: bool) -> Entry {
     let mut notes = Vec::new();
     notes.extend(found.project.map(|folder| format!("from the project {folder}")));
-    let kind = match candidate(found.value, &mut notes) {
+    let flat = flattened(found.value);
+    let value = flat.as_ref().unwrap_or(found.value);
+    let kind = match candidate(value, has_bare_variables, &mut notes) {
         Ok(it) if is_ourselves(&it) => Kind::Skip("it is mcp-wrapper itself".to_owned()),
         Ok(it) => Kind::Server(it),
         Err(reason) => Kind::Skip(reason),
     };
     if matches!(kind, Kind::Server(_)) {
-        notes.extend(ignored_keys(found.value));
+        notes.extend(ignored_keys(value));
     }
     Entry {
         name: found.name.to_owned(),
@@ -79,7 +85,21 @@ pub(super) fn read(found: Found<'_>) -> Entry {
     }
 }
 
-fn candidate(value: &Value, notes: &mut Vec<String>) -> Result<Candidate, String> {
+/// Zed once wrote the program and what belongs to it into one object: `"command": { "path": …, "args": …, "env": … }`.
+fn flattened(value: &Value) -> Option<Value> {
+    let inner = value.get("command")?.as_object()?;
+    let mut flat = value.as_object()?.clone();
+    let program = inner.get("path").or_else(|| inner.get("command"))?;
+    flat.insert("command".to_owned(), program.clone());
+    for key in ["args", "env"] {
+        if let Some(given) = inner.get(key) {
+            flat.insert(key.to_owned(), given.clone());
+        }
+    }
+    Some(Value::Object(flat))
+}
+
+fn candidate(value: &Value, has_bare_variables: bool, notes: &mut Vec<String>) -> Result<Candidate, String> {
     if !value.is_object() {
         return Err("it is not an object".to_owned());
     }
@@ -91,7 +111,7 @@ fn candidate(value: &Value, notes: &mut Vec<String>) -> Result<Candidate, String
         return Err(without_command(value));
     };
     let mut text = |what: &str, given: &str| {
-        let done = translated(given);
+        let done = translated(given, has_bare_variables);
         notes.extend(done.asked_for.iter().map(|(theirs, ours)| {
             format!("{what}: {theirs} is known only to the other program; set {ours} in .env")
         }));
@@ -99,13 +119,17 @@ fn candidate(value: &Value, notes: &mut Vec<String>) -> Result<Candidate, String
     };
     let command = text("command", command);
     let args = list(value, "args")?.iter().map(|arg| text("args", arg)).collect();
-    let env = variables(value)?
+    let mut env: BTreeMap<String, Secret> = variables(value)?
         .into_iter()
         .map(|(name, given)| {
             let value = text(&name, &given);
             (name, Secret::new(value))
         })
         .collect();
+    for name in passed_on(value) {
+        let reference = Secret::new(format!("${{env:{name}}}"));
+        env.entry(name).or_insert(reference);
+    }
     let cwd = value
         .get("cwd")
         .and_then(Value::as_str)
@@ -162,6 +186,17 @@ fn variables(value: &Value) -> Result<Vec<(String, String)>, String> {
     }
 }
 
+/// `env_vars` of Codex: variables of its own environment that the server gets, where they are set.
+fn passed_on(value: &Value) -> Vec<String> {
+    let listed = value.get("env_vars").and_then(Value::as_array);
+    let names = listed.into_iter().flatten();
+    let names = names.filter_map(|one| one.as_str().or_else(|| one.get("name")?.as_str()));
+    names
+        .filter(|name| is_variable_name(name))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// Numbers and booleans are what people write where programs want text.
 fn scalar(value: &Value) -> Option<String> {
     match value {
@@ -200,11 +235,14 @@ mod tests {
     use super::*;
 
     fn read_value(value: &Value) -> Entry {
-        read(Found {
-            name: "x",
-            value,
-            project: None,
-        })
+        read(
+            Found {
+                name: "x",
+                value,
+                project: None,
+            },
+            false,
+        )
     }
 
     #[test]
@@ -238,6 +276,34 @@ mod tests {
     fn a_demo_child_is_not_the_gateway() {
         let entry = read_value(&json!({"command": "mcp-wrapper", "args": ["demo", "tickets"]}));
         assert!(matches!(entry.kind, Kind::Server(_)), "{entry:?}");
+    }
+
+    #[test]
+    fn the_forms_of_zed_and_codex_are_understood() {
+        let nested = json!({"source": "custom", "command": {"path": "p", "args": ["a"], "env": {"K": "v"}}});
+        let entry = read_value(&nested);
+        let Kind::Server(it) = &entry.kind else {
+            panic!("{entry:?}")
+        };
+        assert_eq!(
+            (it.command_line(), it.env["K"].reveal()),
+            (vec!["p".to_owned(), "a".to_owned()], "v")
+        );
+        assert!(entry.notes.is_empty(), "{entry:?}");
+        let codex = json!({
+            "command": "x", "env": {"A": "1"}, "env_vars": ["A", "B", {"name": "C"}, "not one"], "startup_timeout_sec": 20
+        });
+        let entry = read_value(&codex);
+        let Kind::Server(it) = &entry.kind else {
+            panic!("{entry:?}")
+        };
+        let env: Vec<_> = it
+            .env
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.reveal()))
+            .collect();
+        assert_eq!(env, ["A=1", "B=${env:B}", "C=${env:C}"]);
+        assert_eq!(entry.notes, ["not taken over: startup_timeout_sec"]);
     }
 
     #[test]

@@ -1,45 +1,64 @@
 //! Taking servers over from the settings of other programs.
 //!
-//! Text → JSON (`jsonc`) → the maps of servers within (`shapes`) → one entry each (`entry`)
-//! → what will be done about it (`plan`). Everything here is pure; `commands/import.rs` reads and writes.
+//! Text → value (`lenient`) → the maps of servers within (`shapes`) → one entry each (`entry`) → its secrets elsewhere
+//! (`secrets`) → what will be done about it (`plan`). Everything here is pure; `commands/import.rs` reads and writes.
 
 mod entry;
-mod jsonc;
 mod plan;
+pub(super) mod secrets;
 mod shapes;
 mod template;
 
-pub(super) use entry::{Candidate, Entry};
+pub(super) use entry::{Candidate, Entry, Kind};
 pub(super) use plan::{Action, Known, Step, plan};
+
+use serde_json::Value;
+
+use super::clients::{Client, Format};
+use super::lenient;
 
 /// Why a file has nothing that can be taken over.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NotImportable {
-    /// No JSON, not even with comments.
-    #[error("it is no JSON: {0}")]
-    NotJson(String),
+    /// Neither JSON, not even with comments, nor TOML where that is expected.
+    #[error("it cannot be read as {format}: {why}")]
+    Unreadable {
+        /// What it should be.
+        format: Format,
+        /// What is wrong with it.
+        why: String,
+    },
     /// JSON, but without servers.
     #[error(
-        "it has no servers: looked for `mcpServers`, `servers`, `projects.*.mcpServers`, and for entries with `command` or `transport`"
+        "it has no servers: looked for `mcpServers`, `servers`, `projects.*.mcpServers`, `context_servers`, `mcp_servers`, and for entries with `command` or `transport`"
     )]
     NoServers,
 }
 
-/// Reads a settings file: its servers in the order of their names, each as it can be taken over or not.
-pub(super) fn read(text: &str) -> Result<Vec<Entry>, NotImportable> {
-    let json = jsonc::to_json(text);
-    let value: serde_json::Value =
-        serde_json::from_str(&json).map_err(|error| NotImportable::NotJson(error.to_string()))?;
-    let found = shapes::servers_in(&value).ok_or(NotImportable::NoServers)?;
-    Ok(found.into_iter().map(entry::read).collect())
+/// Reads a settings file: its servers in the order of their names, each as it can be taken over or not. `client`: whose it
+/// is, where that is known.
+pub(super) fn read(text: &str, format: Format, client: Option<Client>) -> Result<Vec<Entry>, NotImportable> {
+    let value = lenient::parse(text, format).map_err(|why| NotImportable::Unreadable { format, why })?;
+    read_value(&value, client)
+}
+
+/// The same of what was read already.
+pub(super) fn read_value(value: &Value, client: Option<Client>) -> Result<Vec<Entry>, NotImportable> {
+    let found = shapes::servers_in(value).ok_or(NotImportable::NoServers)?;
+    let has_bare_variables = client.is_some_and(Client::has_bare_variables);
+    let entries = found.into_iter().map(|one| entry::read(one, has_bare_variables));
+    Ok(entries.collect())
 }
 
 /// For the fuzz targets.
 #[cfg(fuzzing)]
 pub(in crate::ctl) mod fuzzed {
+    use super::Format;
+
     /// Reads a settings file and plans its import into an empty registry; the names that would be taken.
     pub fn import(text: &str) -> Vec<String> {
-        let steps = super::read(text).map(|entries| super::plan(entries, &[], &[]));
+        let steps =
+            super::read(text, Format::Json, None).map(|entries| super::plan(entries, &[], &[], false));
         let steps = steps.unwrap_or_default();
         let taken = steps
             .iter()
@@ -55,7 +74,7 @@ mod tests {
 
     fn from_file(name: &str) -> Vec<Entry> {
         let path = format!("{}/tests/data/import/{name}.json", env!("CARGO_MANIFEST_DIR"));
-        read(&std::fs::read_to_string(path).unwrap()).unwrap()
+        read(&std::fs::read_to_string(path).unwrap(), Format::Json, None).unwrap()
     }
 
     fn told(entries: &[Entry]) -> Vec<String> {
@@ -177,7 +196,8 @@ mod tests {
 
     #[test]
     fn files_without_servers_say_what_was_looked_for() {
-        assert!(matches!(read("not json"), Err(NotImportable::NotJson(_))));
+        let read = |text: &str| read(text, Format::Json, None);
+        assert!(matches!(read("not json"), Err(NotImportable::Unreadable { .. })));
         assert_eq!(read("{\"theme\": \"dark\"}"), Err(NotImportable::NoServers));
         assert_eq!(read("[]"), Err(NotImportable::NoServers));
         assert_eq!(read("{\"mcpServers\": {}}"), Ok(Vec::new()));
@@ -186,13 +206,14 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_text_makes_it_panic(text in "\\PC*") {
-            read(&text).ok();
+            read(&text, Format::Json, None).ok();
         }
 
         #[test]
         fn a_json_value_survives_unless_it_has_comments(text in "\\PC*") {
             let json = serde_json::to_string(&serde_json::json!({"a": [text, 1], "b": {"c": "//,}"}})).unwrap();
-            proptest::prop_assert_eq!(jsonc::to_json(&json), json);
+            let read = lenient::parse(&json, Format::Json).unwrap();
+            proptest::prop_assert_eq!(serde_json::to_string(&read).unwrap(), json);
         }
     }
 }

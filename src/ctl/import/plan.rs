@@ -55,20 +55,26 @@ pub(in crate::ctl) struct Known {
     pub(in crate::ctl) definition: Candidate,
 }
 
-/// What will be done about the entries, in their order. `only` names entries; empty means all.
-pub(in crate::ctl) fn plan(entries: Vec<Entry>, known: &[Known], only: &[String]) -> Vec<Step> {
+/// What will be done about the entries, in their order. `only` names entries; empty means all. `replace`: also what a
+/// person has declared in another way.
+pub(in crate::ctl) fn plan(
+    entries: Vec<Entry>,
+    known: &[Known],
+    only: &[String],
+    replace: bool,
+) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for entry in entries
         .into_iter()
         .filter(|entry| only.is_empty() || only.contains(&entry.name))
     {
-        let step = step(entry, known, &steps);
+        let step = step(entry, known, &steps, replace);
         steps.push(step);
     }
     steps
 }
 
-fn step(entry: Entry, known: &[Known], before: &[Step]) -> Step {
+fn step(entry: Entry, known: &[Known], before: &[Step], replace: bool) -> Step {
     let Entry {
         name,
         kind,
@@ -102,7 +108,7 @@ fn step(entry: Entry, known: &[Known], before: &[Step]) -> Step {
     if named.as_str() != name {
         notes.insert(0, format!("called `{name}` in the file"));
     }
-    let action = action(&named, it, known, &mut notes);
+    let action = action(&named, it, known, replace, &mut notes);
     Step {
         name: named.as_str().to_owned(),
         action,
@@ -148,7 +154,13 @@ fn numbered(name: &str, n: u32) -> String {
     kept + &end
 }
 
-fn action(name: &ServerName, it: Candidate, known: &[Known], notes: &mut Vec<String>) -> Action {
+fn action(
+    name: &ServerName,
+    it: Candidate,
+    known: &[Known],
+    replace: bool,
+    notes: &mut Vec<String>,
+) -> Action {
     match known.iter().find(|one| one.name == *name) {
         None => Action::Add(name.clone(), it),
         Some(one) if one.definition == it => Action::Unchanged,
@@ -157,6 +169,11 @@ fn action(name: &ServerName, it: Candidate, known: &[Known], notes: &mut Vec<Str
                 0,
                 "servers.toml declares it differently, and the file wins".to_owned(),
             );
+            Action::Skip
+        }
+        Some(one) if one.origin == DefinitionOrigin::Cli && !replace => {
+            let note = "another server of this name was added with `mcpctl add`, and stays; `--replace` takes this one";
+            notes.insert(0, note.to_owned());
             Action::Skip
         }
         Some(one) => {
@@ -218,18 +235,28 @@ mod tests {
             known("same", "a", DefinitionOrigin::Cli),
             known("other", "old", DefinitionOrigin::Import),
             known("file", "old", DefinitionOrigin::File),
+            known("by-hand", "old", DefinitionOrigin::Cli),
         ];
         let entries = vec![
             entry("same", "a"),
             entry("other", "new"),
             entry("file", "new"),
             entry("fresh", "b"),
+            entry("by-hand", "new"),
         ];
-        let steps = plan(entries, &known, &[]);
+        let steps = plan(entries.clone(), &known, &[], false);
         assert_eq!(
             told(&steps),
-            ["unchanged same", "replace other", "skip file", "add fresh"]
+            [
+                "unchanged same",
+                "replace other",
+                "skip file",
+                "add fresh",
+                "skip by-hand"
+            ]
         );
+        let all = plan(entries, &known, &[], true);
+        assert_eq!(told(&all)[2..], ["skip file", "add fresh", "replace by-hand"]);
         assert_eq!(steps[1].notes, ["was: old"]);
         assert!(steps[2].notes[0].contains("the file wins"));
     }
@@ -242,7 +269,7 @@ mod tests {
             entry("my-server", "a"),
             entry("…", "c"),
         ];
-        let steps = plan(entries, &[], &[]);
+        let steps = plan(entries, &[], &[], false);
         assert_eq!(
             told(&steps),
             ["add my-server", "add my-server-2", "skip my-server", "skip …"]
@@ -254,7 +281,7 @@ mod tests {
     #[test]
     fn a_long_name_with_a_number_stays_a_name() {
         let long = "x".repeat(60);
-        let steps = plan(vec![entry(&long, "a"), entry(&long, "b")], &[], &[]);
+        let steps = plan(vec![entry(&long, "a"), entry(&long, "b")], &[], &[], false);
         assert!(
             steps.iter().all(|step| ServerName::parse(&step.name).is_ok()),
             "{steps:?}"
@@ -264,7 +291,12 @@ mod tests {
 
     #[test]
     fn only_some_can_be_wanted() {
-        let steps = plan(vec![entry("a", "a"), entry("b", "b")], &[], &["b".to_owned()]);
+        let steps = plan(
+            vec![entry("a", "a"), entry("b", "b")],
+            &[],
+            &["b".to_owned()],
+            false,
+        );
         assert_eq!(told(&steps), ["add b"]);
     }
 }

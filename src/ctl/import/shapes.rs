@@ -2,8 +2,10 @@
 //!
 //! | program | path |
 //! | --- | --- |
-//! | Claude Desktop, Cursor, Windsurf | `mcpServers` |
+//! | Claude Desktop, Cursor, Windsurf, Gemini | `mcpServers` |
 //! | Claude Code | `mcpServers` and `projects.*.mcpServers` |
+//! | Zed | `context_servers` |
+//! | Codex | `mcp_servers` |
 //! | VS Code | `servers` in `mcp.json`; `mcp.servers` in `settings.json` |
 //! | LangChain and its kin | the file itself: names with `command` or `transport` |
 
@@ -22,8 +24,9 @@ pub(super) struct Found<'a> {
 pub(super) fn servers_in(file: &Value) -> Option<Vec<Found<'_>>> {
     let file = file.as_object()?;
     let mut maps: Vec<(Option<&str>, &Map<String, Value>)> = Vec::new();
-    maps.extend(map(file.get("mcpServers")).map(|servers| (None, servers)));
-    maps.extend(map(file.get("servers")).map(|servers| (None, servers)));
+    for key in ["mcpServers", "servers", "context_servers", "mcp_servers"] {
+        maps.extend(map(file.get(key)).map(|servers| (None, servers)));
+    }
     let in_settings = file.get("mcp").and_then(|mcp| map(mcp.get("servers")));
     maps.extend(in_settings.map(|servers| (None, servers)));
     for (folder, project) in map(file.get("projects")).into_iter().flatten() {

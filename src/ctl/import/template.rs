@@ -3,11 +3,15 @@
 //! | theirs | ours |
 //! | --- | --- |
 //! | `${env:NAME}` (VS Code, Cursor, Windsurf) | `${NAME}` |
+//! | `${file:/PATH}` (Windsurf) | the same |
+//! | `$NAME` (Gemini) | `${NAME}` |
 //! | `${userHome}` (VS Code, Cursor) | `${HOME}` |
 //! | `${NAME}`, `${NAME:-default}` (Claude Code) | the same |
 //! | `${input:api-key}`, which the editor asks for | `${API_KEY}`, with a note |
 //! | `${workspaceFolder}`, which only the editor knows | `${WORKSPACE_FOLDER}`, with a note |
 //! | any other `${` | `$${`, which stands for the two characters themselves |
+
+use crate::config::reference::is_variable_name;
 
 /// A text with placeholders of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +21,15 @@ pub(super) struct Translated {
     pub(super) asked_for: Vec<(String, String)>,
 }
 
-/// Replaces the placeholders of other programs.
-pub(super) fn translated(text: &str) -> Translated {
+/// Replaces the placeholders of other programs. `has_bare`: `$NAME` is one, too.
+pub(super) fn translated(text: &str, has_bare: bool) -> Translated {
+    let braced;
+    let text = if has_bare {
+        braced = with_braces(text);
+        &braced
+    } else {
+        text
+    };
     let mut done = Translated {
         text: String::new(),
         asked_for: Vec::new(),
@@ -47,6 +58,25 @@ pub(super) fn translated(text: &str) -> Translated {
     done
 }
 
+/// `${NAME}` for each `$NAME`.
+fn with_braces(text: &str) -> String {
+    let mut done = String::new();
+    let mut rest = text;
+    while let Some((before, from)) = rest.split_once('$') {
+        done.push_str(before);
+        let end = from.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let (name, after) = from.split_at(end.unwrap_or(from.len()));
+        if is_variable_name(name) {
+            done.push_str(&format!("${{{name}}}"));
+            rest = after;
+        } else {
+            done.push('$');
+            rest = from;
+        }
+    }
+    done + rest
+}
+
 enum Placeholder {
     /// What stands between the braces now.
     Known(String),
@@ -57,6 +87,10 @@ enum Placeholder {
 fn placeholder(inner: &str) -> Option<Placeholder> {
     if let Some(name) = inner.strip_prefix("env:") {
         return is_variable_name(name).then(|| Placeholder::Known(name.to_owned()));
+    }
+    if let Some(path) = inner.strip_prefix("file:") {
+        let is_known = path.starts_with('/') || path.starts_with("~/");
+        return is_known.then(|| Placeholder::Known(inner.to_owned()));
     }
     if inner == "userHome" {
         return Some(Placeholder::Known("HOME".to_owned()));
@@ -99,14 +133,6 @@ fn variable_for(id: &str) -> String {
     }
 }
 
-fn is_variable_name(name: &str) -> bool {
-    let starts_well = name
-        .bytes()
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
-    starts_well && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,10 +147,25 @@ mod tests {
             ("", ""),
         ];
         for (given, expected) in cases {
-            let done = translated(given);
+            let done = translated(given, false);
             assert_eq!(done.text, expected, "{given}");
             assert!(done.asked_for.is_empty(), "{given}");
         }
+    }
+
+    #[test]
+    fn variables_without_braces_are_some_programs_only() {
+        for (given, expected) in [
+            ("$A/b-$B_C", "${A}/b-${B_C}"),
+            ("${A} $5 $", "${A} $5 $"),
+            ("a$$A", "a$${A}"),
+        ] {
+            assert_eq!(with_braces(given), expected);
+        }
+        assert_eq!(translated("Bearer $KEY", true).text, "Bearer ${KEY}");
+        assert_eq!(translated("Bearer $KEY", false).text, "Bearer $KEY");
+        assert_eq!(translated("${file:/a}", false).text, "${file:/a}");
+        assert_eq!(translated("${file:a}", false).text, "$${file:a}");
     }
 
     #[test]
@@ -137,13 +178,13 @@ mod tests {
             ("$HOME", "$HOME"),
         ];
         for (given, expected) in cases {
-            assert_eq!(translated(given).text, expected, "{given}");
+            assert_eq!(translated(given, false).text, expected, "{given}");
         }
     }
 
     #[test]
     fn what_only_the_editor_knows_becomes_a_variable_and_is_told() {
-        let done = translated("${input:api-key} in ${workspaceFolder}");
+        let done = translated("${input:api-key} in ${workspaceFolder}", false);
         assert_eq!(done.text, "${API_KEY} in ${WORKSPACE_FOLDER}");
         let told: Vec<_> = done
             .asked_for

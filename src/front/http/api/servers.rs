@@ -130,6 +130,13 @@ pub(super) fn status(front: &Shared, entry: &Entry) -> ServerStatus {
     let snapshot = front.catalog.snapshot(name);
     let trial = trial(entry);
     let mut warnings: Vec<String> = trial.iter().map(|trial| trial.told.clone()).collect();
+    warnings.extend(
+        entry
+            .child
+            .missing()
+            .iter()
+            .map(|why| format!("runs without a secret: {why}")),
+    );
     let of_names = view
         .warnings
         .iter()
