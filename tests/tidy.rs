@@ -16,6 +16,7 @@ use std::process::Command;
 /// The modules, lowest first: each may name earlier ones only. The table in `src/lib.rs` says the same.
 const ORDER: &[&str] = &[
     "ids",
+    "access",
     "event",
     "api",
     "retry",

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::caller::Profile;
+use crate::access::Scope;
 use crate::ids::SessionId;
 use crate::rpc::mcp::LogLevel;
 use crate::rpc::trace::Trace;
@@ -33,6 +34,8 @@ pub struct Lane {
     pub request: RequestId,
     /// Who calls, where that is known.
     pub caller: Option<Arc<Profile>>,
+    /// What is there for the caller; `None` when everything is.
+    pub scope: Option<Arc<Scope>>,
     /// From which severity on its session wants log messages, where it has said so.
     pub log_level: OnceLock<LogLevel>,
     /// The token under which the client wants progress, as the client wrote it.
@@ -65,6 +68,7 @@ impl Lane {
             session,
             request,
             caller: None,
+            scope: None,
             log_level: OnceLock::new(),
             progress_token: Mutex::new(progress_token),
             trace: OnceLock::new(),
@@ -89,6 +93,11 @@ impl Lane {
     /// The same, and who calls.
     pub fn called_by(self, caller: Option<Arc<Profile>>) -> Self {
         Self { caller, ..self }
+    }
+
+    /// The same, with what is there for the caller.
+    pub fn within(self, scope: Option<Arc<Scope>>) -> Self {
+        Self { scope, ..self }
     }
 
     /// The token under which the client wants progress, as the client wrote it.

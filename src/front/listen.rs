@@ -108,7 +108,8 @@ impl Listening {
             log_level: None,
         });
         let session = SessionId::random();
-        let client = Arc::new(ClientSide::of_request(Arc::clone(&profile)));
+        let client = ClientSide::of_request(Arc::clone(&profile)).within(peer.scope.clone());
+        let client = Arc::new(client);
         let listeners = front.engine.router().listeners();
         listeners.add_at(session.clone(), peer.home.clone(), Arc::clone(&client));
         let mut views = front.catalog.watch();
@@ -141,7 +142,8 @@ impl Listening {
         };
         let lane = Lane::new(self.session.clone(), self.id.clone(), None)
             .of_peer(peer.home.clone(), self.session.clone())
-            .called_by(Some(profile));
+            .called_by(Some(profile))
+            .within(peer.scope.clone());
         let context = CallContext {
             revision: Revision::NEWEST,
             lane: Arc::new(lane),
@@ -205,7 +207,8 @@ impl Listening {
                 }
                 Ok(()) = self.views.changed() => {
                     let after = Arc::clone(&self.views.borrow_and_update());
-                    for method in changed(&self.before, &after) {
+                    let within = |view| self.front.catalog.within(view, self.client.scope());
+                    for method in changed(&within(&self.before), &within(&after)) {
                         if self.wanted.wants(method) && !self.due.contains(&method) {
                             self.due.push(method);
                         }

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::outbox::Outbox;
 use super::questions::Questions;
+use crate::access::Scope;
 pub use crate::child::caller::Profile;
 use crate::rpc::Raw;
 
@@ -16,6 +17,7 @@ pub struct ClientSide {
     pub questions: Questions,
     profile: RwLock<Option<Arc<Profile>>>,
     is_of_task: bool,
+    scope: Option<Arc<Scope>>,
     /// What a server wanted of it and it has not declared, as in `clientCapabilities`.
     lacked: Mutex<Option<Raw>>,
 }
@@ -37,6 +39,16 @@ impl ClientSide {
             is_of_task: true,
             ..Self::of_request(profile)
         }
+    }
+
+    /// The same, with what is there for it.
+    pub fn within(self, scope: Option<Arc<Scope>>) -> Self {
+        Self { scope, ..self }
+    }
+
+    /// What is there for it; `None` when everything is.
+    pub fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
     }
 
     /// Whether a request of it is being worked on, or tells of changes.
