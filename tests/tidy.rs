@@ -89,6 +89,11 @@ fn tasks_are_started_in_one_place() {
 }
 
 #[test]
+fn routes_are_made_where_each_gets_a_rule() {
+    assert_none(offences(ruleless_routes));
+}
+
+#[test]
 fn nothing_is_left_to_be_done() {
     assert_none(offences(leftovers));
 }
@@ -189,6 +194,25 @@ fn loose_tasks(path: &str, text: &str) -> Vec<String> {
         return Vec::new();
     }
     lines_with(path, &code_only(text), &["tokio::spawn(", "task::spawn("])
+}
+
+fn ruleless_routes(path: &str, text: &str) -> Vec<String> {
+    if !path.starts_with("src/") || path == "src/front/http/routes.rs" {
+        return Vec::new();
+    }
+    let ways = [
+        ".route(",
+        ".nest(",
+        ".nest_service(",
+        ".route_service(",
+        "Router::new(",
+    ];
+    let ways = if path.starts_with("src/front/") || path.starts_with("src/app/") {
+        &ways[..]
+    } else {
+        &[]
+    };
+    lines_with(path, &code_only(text), ways)
 }
 
 fn leftovers(path: &str, text: &str) -> Vec<String> {

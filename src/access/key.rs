@@ -67,7 +67,14 @@ mod tests {
         assert_ne!(one.text, other.text);
         assert_eq!(one.text.len(), PREFIX.len() + ID_CHARS + 1 + 64);
         assert_eq!(id_of(&one.text), Some(one.id.as_str()));
-        for no_key in ["", "mcpw_", "mcpw_abc_x", "x", "mcpw_zzzzzzzzzzzz_x", &one.text[1..]] {
+        for no_key in [
+            "",
+            "mcpw_",
+            "mcpw_abc_x",
+            "x",
+            "mcpw_zzzzzzzzzzzz_x",
+            &one.text[1..],
+        ] {
             assert_eq!(id_of(no_key), None, "{no_key}");
         }
     }

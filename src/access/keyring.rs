@@ -55,7 +55,9 @@ impl Keyring {
             all.insert(held.grant.id.clone(), held);
         }
         let expired = |_: &String, held: &mut Held| held.principal.has_expired(now_ms);
-        let gone = before.into_values().chain(all.extract_if(expired).map(|(_, held)| held));
+        let gone = before
+            .into_values()
+            .chain(all.extract_if(expired).map(|(_, held)| held));
         let gone: Vec<_> = gone.map(|held| held.principal).collect();
         for principal in &gone {
             principal.over.cancel();
@@ -109,7 +111,10 @@ mod tests {
     fn a_key_opens_until_it_is_taken_back_and_what_stays_goes_on() {
         let ring = Keyring::default();
         let (one, other) = (NewKey::random(), NewKey::random());
-        assert!(ring.replace(vec![grant(&one, None), grant(&other, None)], 1).is_empty());
+        assert!(
+            ring.replace(vec![grant(&one, None), grant(&other, None)], 1)
+                .is_empty()
+        );
         let first = ring.find(&one.text, 1).unwrap();
         let second = ring.find(&other.text, 1).unwrap();
         assert_ne!(first.id, second.id);

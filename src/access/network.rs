@@ -73,7 +73,15 @@ mod tests {
                 assert!(!parsed.contains(outside), "{network} {outside}");
             }
         }
-        for bad in ["", "10.0.0.0/33", "10.0.0/8", "a", "::/129", "1.2.3.4/", "1.2.3.4/-1"] {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "a",
+            "::/129",
+            "1.2.3.4/",
+            "1.2.3.4/-1",
+        ] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
     }

@@ -152,7 +152,10 @@ mod tests {
 
     #[test]
     fn a_burst_is_let_in_up_to_the_rate_and_then_as_time_goes_by() {
-        let rate = Rate { n: 4, per: Duration::from_secs(60) };
+        let rate = Rate {
+            n: 4,
+            per: Duration::from_secs(60),
+        };
         let begin = Instant::now();
         let mut window = Window::default();
         for _ in 0..4 {

@@ -55,7 +55,10 @@ impl Scope {
 
     /// Whether a tool of a server is there, by its exposed name.
     pub fn has_tool(&self, server: &str, exposed: &str) -> bool {
-        let is_named = self.servers.as_ref().is_none_or(|servers| servers.contains(server));
+        let is_named = self
+            .servers
+            .as_ref()
+            .is_none_or(|servers| servers.contains(server));
         let fits = |tools: &Vec<Pattern>| tools.iter().any(|pattern| pattern.fits(exposed));
         is_named && self.tools.as_ref().is_none_or(fits)
     }
@@ -73,7 +76,9 @@ impl Pattern {
             // Each but the last at its first place: what fits later fits then as well.
             if let Some(part) = last.replace(part) {
                 let Some(at) = rest.find(part) else { return false };
-                let Some(after) = rest.get(at + part.len()..) else { return false };
+                let Some(after) = rest.get(at + part.len()..) else {
+                    return false;
+                };
                 rest = after;
             }
         }

@@ -176,7 +176,9 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
         return Err(Refusal::BadConfig(exposed));
     }
     if settings.require_keys && !has_keys && settings.auth_token.is_none() {
-        tracing::warn!("MCP_REQUIRE_KEYS is set and there is no key: nobody comes in over HTTP; `mcpctl key create NAME` makes one");
+        tracing::warn!(
+            "MCP_REQUIRE_KEYS is set and there is no key: nobody comes in over HTTP; `mcpctl key create NAME` makes one"
+        );
     }
     let path = match started {
         Started::Foreground => None,
@@ -194,7 +196,11 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     )
     .await;
     // Before the sessions, of which some belong to their holders.
-    house.front.reload_keys().await.map_err(|error| Refusal::Other(error.to_string()))?;
+    house
+        .front
+        .reload_keys()
+        .await
+        .map_err(|error| Refusal::Other(error.to_string()))?;
     house.recall_sessions().await;
     let reloaded = house.front.declarations.reload().await;
     if !reloaded.problems.is_empty() {

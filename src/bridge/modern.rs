@@ -60,7 +60,10 @@ impl Engine {
     ) -> Result<Begun, Refused> {
         let method = request.method.clone();
         let name = method.as_str();
-        let offer = || self.offer.of(&self.router.view_within(peer.scope.as_ref()), peer.scope.as_ref());
+        let offer = || {
+            self.offer
+                .of(&self.router.view_within(peer.scope.as_ref()), peer.scope.as_ref())
+        };
         if let Some(kind) = listed_by(name) {
             let list = self.listed(peer, kind, headers.is_some(), request.params.as_ref());
             return Ok(Begun::Answered(list.map_err(|error| error.raw())));

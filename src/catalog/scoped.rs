@@ -113,12 +113,18 @@ mod tests {
         assert!(Arc::ptr_eq(&scoped.within(&one, &scope(0)), &first), "made once");
         let second = scoped.within(&two, &scope(0));
         assert!(!Arc::ptr_eq(&second, &first));
-        assert!(Arc::ptr_eq(&scoped.within(&one, &scope(0)), &first), "the one before is kept");
+        assert!(
+            Arc::ptr_eq(&scoped.within(&one, &scope(0)), &first),
+            "the one before is kept"
+        );
         for n in 1..2 * N_SCOPES_MAX {
             scoped.within(&two, &scope(n));
             scoped.within(&two, &scope(0));
         }
         assert_eq!(scoped.kept().views.len(), N_SCOPES_MAX);
-        assert!(Arc::ptr_eq(&scoped.within(&two, &scope(0)), &second), "what is asked for stays");
+        assert!(
+            Arc::ptr_eq(&scoped.within(&two, &scope(0)), &second),
+            "what is asked for stays"
+        );
     }
 }

@@ -141,7 +141,9 @@ impl View {
     }
 
     fn has_resources_of(&self, server: &ServerName) -> bool {
-        self.scope.as_ref().is_none_or(|scope| scope.has_server(server.as_str()))
+        self.scope
+            .as_ref()
+            .is_none_or(|scope| scope.has_server(server.as_str()))
     }
 
     fn tagged(&self, uri: &str) -> Option<Owner> {
@@ -176,7 +178,10 @@ impl View {
             let mut all = resources.chain(part.snapshot.templates.iter().map(|item| item.key.as_str()));
             all.any(|uri| uris::scheme(uri) == Some(scheme))
         };
-        let parts = self.parts.iter().filter(|part| self.has_resources_of(&part.server));
+        let parts = self
+            .parts
+            .iter()
+            .filter(|part| self.has_resources_of(&part.server));
         let mut users = parts.filter(uses);
         let (only, None) = (users.next()?, users.next()) else {
             return None;

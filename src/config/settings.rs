@@ -318,7 +318,9 @@ impl Reader<'_> {
         ClientLimits {
             requests: self.parsed("MCP_RATE_PER_ADDRESS", rate),
             streams: self.parsed("MCP_STREAMS_PER_ADDRESS", rate),
-            n_connections: self.parsed("MCP_CONNECTIONS_PER_ADDRESS", number).map(NonZeroUsize::get),
+            n_connections: self
+                .parsed("MCP_CONNECTIONS_PER_ADDRESS", number)
+                .map(NonZeroUsize::get),
             n_calls: self.parsed("MCP_CALLS_PER_CLIENT", number).map(NonZeroUsize::get),
         }
     }

@@ -161,7 +161,9 @@ fn key_name(text: &str) -> Result<String, String> {
     const CHARS_MAX: usize = 64;
     let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
     if text.is_empty() || text.len() > CHARS_MAX || text.starts_with('-') || !text.bytes().all(is_good) {
-        return Err(format!("a key is called by 1 to {CHARS_MAX} letters, digits, `.`, `_`, `-` or `@`"));
+        return Err(format!(
+            "a key is called by 1 to {CHARS_MAX} letters, digits, `.`, `_`, `-` or `@`"
+        ));
     }
     Ok(text.to_owned())
 }

@@ -56,7 +56,9 @@ impl Front {
             let expired = self.guard.keyring().take_expired(now_ms());
             self.turn_out(&expired).await;
             // A registry that cannot be read takes nobody's key away.
-            let Ok(revision) = registry.keys_revision().await else { continue };
+            let Ok(revision) = registry.keys_revision().await else {
+                continue;
+            };
             if seen != Some(revision) && self.reload_keys().await.is_ok() {
                 seen = Some(revision);
             }

@@ -17,10 +17,10 @@ use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Principal;
 use crate::bridge::Engine;
 use crate::catalog::Catalog;
 use crate::declare::Declarations;
-use crate::access::Principal;
 use crate::ids::ServerName;
 use crate::session::Sessions;
 use crate::supervise::ProcessManager;

@@ -146,7 +146,10 @@ fn insert(transaction: &Transaction<'_>, row: &KeyRow) -> rusqlite::Result<()> {
         let tools: Vec<&str> = tools.iter().map(Pattern::as_str).collect();
         serde_json::json!(tools).to_string()
     });
-    let expires_ms = row.grant.expires_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+    let expires_ms = row
+        .grant
+        .expires_ms
+        .map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
     transaction.execute(
         "INSERT INTO keys (id, name, hash, servers, tools, admin, rate, created_ms, expires_ms)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -174,11 +177,20 @@ fn named(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<Option<K
 /// One row; `None` for one that this version cannot read. A limit that is not understood must not become none.
 fn key_row(row: &Row<'_>) -> rusqlite::Result<Option<KeyRow>> {
     let name: String = row.get(1)?;
-    let servers = row.get::<_, Option<String>>(3)?.map(|text| list::<ServerName>(&text, |name| ServerName::parse(name).ok()));
-    let tools = row.get::<_, Option<String>>(4)?.map(|text| list::<Pattern>(&text, |text| text.parse().ok()));
-    let rate = row.get::<_, Option<String>>(6)?.map(|text| text.parse::<Rate>().ok());
+    let servers = row
+        .get::<_, Option<String>>(3)?
+        .map(|text| list::<ServerName>(&text, |name| ServerName::parse(name).ok()));
+    let tools = row
+        .get::<_, Option<String>>(4)?
+        .map(|text| list::<Pattern>(&text, |text| text.parse().ok()));
+    let rate = row
+        .get::<_, Option<String>>(6)?
+        .map(|text| text.parse::<Rate>().ok());
     if matches!(servers, Some(None)) || matches!(tools, Some(None)) || matches!(rate, Some(None)) {
-        tracing::warn!(key = name, "a key opens nothing: another version has written it; revoke it and make another");
+        tracing::warn!(
+            key = name,
+            "a key opens nothing: another version has written it; revoke it and make another"
+        );
         return Ok(None);
     }
     let (servers, tools) = (servers.flatten(), tools.flatten());
@@ -236,17 +248,33 @@ mod tests {
         let (one, other) = (NewKey::random(), NewKey::random());
         let kept = row("ci", &one, Some(vec![ServerName::parse("git").unwrap()]));
         assert_eq!(registry.add_key(&kept).await.unwrap(), MadeKey::Kept);
-        assert_eq!(registry.add_key(&row("ci", &other, None)).await.unwrap(), MadeKey::NameTaken);
+        assert_eq!(
+            registry.add_key(&row("ci", &other, None)).await.unwrap(),
+            MadeKey::NameTaken
+        );
         assert_eq!(registry.keys().await.unwrap(), [kept.clone()]);
         let revision = registry.keys_revision().await.unwrap();
         registry.keys_used(vec![(one.id.clone(), 9)]).await.unwrap();
         registry.keys_used(vec![(one.id.clone(), 8)]).await.unwrap();
         assert_eq!(registry.keys().await.unwrap()[0].used_ms, Some(9));
         assert_eq!(registry.keys_revision().await.unwrap(), revision);
-        let rotated = registry.rotate_key("ci", &other.id, other.hash()).await.unwrap().unwrap();
-        assert_eq!((rotated.grant.hash, rotated.grant.scope), (other.hash(), kept.grant.scope.clone()));
+        let rotated = registry
+            .rotate_key("ci", &other.id, other.hash())
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (rotated.grant.hash, rotated.grant.scope),
+            (other.hash(), kept.grant.scope.clone())
+        );
         assert!(registry.keys_revision().await.unwrap() > revision);
-        assert!(registry.rotate_key("nobody", "x", one.hash()).await.unwrap().is_none());
+        assert!(
+            registry
+                .rotate_key("nobody", "x", one.hash())
+                .await
+                .unwrap()
+                .is_none()
+        );
         assert!(registry.revoke_key("ci").await.unwrap());
         assert!(!registry.revoke_key("ci").await.unwrap());
         assert!(registry.keys().await.unwrap().is_empty());
@@ -257,9 +285,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::open(folder.path()).await.unwrap();
         for (n, column) in ["servers", "tools", "rate"].into_iter().enumerate() {
-            registry.add_key(&row(&format!("k{n}"), &NewKey::random(), None)).await.unwrap();
+            registry
+                .add_key(&row(&format!("k{n}"), &NewKey::random(), None))
+                .await
+                .unwrap();
             let broken = format!("UPDATE keys SET {column} = 'x' WHERE name = 'k{n}'");
-            registry.write("breaking it", move |transaction| transaction.execute(&broken, [])).await.unwrap();
+            registry
+                .write("breaking it", move |transaction| transaction.execute(&broken, []))
+                .await
+                .unwrap();
         }
         assert!(registry.keys().await.unwrap().is_empty());
     }

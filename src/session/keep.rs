@@ -373,7 +373,10 @@ mod tests {
         assert_eq!(recalled.principal.as_deref(), Some("http"));
         after.take_in(recalled, anybody());
         let another = Principal::token();
-        assert!(after.find(id.as_str(), &another).is_none(), "another's is not there");
+        assert!(
+            after.find(id.as_str(), &another).is_none(),
+            "another's is not there"
+        );
         let found = after.find(id.as_str(), &anybody()).unwrap();
         let profile = found.client.profile().unwrap();
         assert_eq!(profile.capabilities, raw(r#"{"roots":{},"z":1e400}"#));

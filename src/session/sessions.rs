@@ -180,7 +180,9 @@ impl Sessions {
     /// All of a principal.
     pub fn of(&self, principal: &Principal) -> Vec<Arc<Session>> {
         let all = self.all();
-        let its = all.values().filter(|session| session.principal.id == principal.id);
+        let its = all
+            .values()
+            .filter(|session| session.principal.id == principal.id);
         its.cloned().collect()
     }
 
@@ -240,7 +242,12 @@ impl Sessions {
         let catalog = self.0.router.catalog();
         let of_all = changed(before, after);
         let mut of_scopes: HashMap<Arc<Scope>, Vec<&'static str>> = HashMap::new();
-        let told: Vec<_> = self.all().values().filter(|session| session.is_initialized()).cloned().collect();
+        let told: Vec<_> = self
+            .all()
+            .values()
+            .filter(|session| session.is_initialized())
+            .cloned()
+            .collect();
         for session in told {
             let methods = match &session.principal.scope {
                 None => &of_all,

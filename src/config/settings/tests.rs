@@ -129,7 +129,10 @@ fn beyond_loopback_a_token_or_a_key_is_needed() {
     for host in ["0.0.0.0", "::", "192.168.0.7"] {
         let bare = load(project.path(), &[("MCP_HOST", host)]).unwrap();
         let told = bare.exposure(false).unwrap();
-        assert!(told.contains("set MCP_AUTH_TOKEN") && told.contains("mcpctl key create"), "{told}");
+        assert!(
+            told.contains("set MCP_AUTH_TOKEN") && told.contains("mcpctl key create"),
+            "{told}"
+        );
         assert_eq!(bare.exposure(true), None);
         let open = [("MCP_HOST", host), ("MCP_AUTH_TOKEN", "0123456789abcdef")];
         let settings = load(project.path(), &open).unwrap();
@@ -156,7 +159,10 @@ fn who_is_asked_for_a_key_and_how_much_a_client_may_do_is_read() {
     assert!(settings.key_exempt[0].contains("10.1.2.3".parse().unwrap()));
     assert_eq!(settings.key_exempt.len(), 2);
     assert_eq!(settings.limits.requests.unwrap().n, 60);
-    assert_eq!((settings.limits.n_calls, settings.limits.n_connections), (Some(3), None));
+    assert_eq!(
+        (settings.limits.n_calls, settings.limits.n_connections),
+        (Some(3), None)
+    );
     for (name, bad) in [
         ("MCP_KEY_EXEMPT", "10.0.0.0/8, here"),
         ("MCP_RATE_PER_ADDRESS", "fast"),

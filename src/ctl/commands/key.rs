@@ -82,7 +82,9 @@ async fn create(args: &NewKeyArgs, context: &Context, out: &mut Out) -> Result<(
         let text = "--admin controls the daemon, so that --servers and --tools would limit nothing";
         return Err(Failure::Usage(text.to_owned()));
     }
-    let lifetime = args.expires.map(|lifetime| u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX));
+    let lifetime = args
+        .expires
+        .map(|lifetime| u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX));
     let row = KeyRow {
         grant: KeyGrant {
             id: key.id.clone(),
@@ -130,7 +132,10 @@ async fn undeclared(row: &KeyRow, registry: &crate::registry::Registry) -> Resul
 async fn rotate(name: &KeyName, context: &Context, out: &mut Out) -> Result<(), Failure> {
     let key = NewKey::random();
     let registry = context.registry(out).await?;
-    let rotated = registry.rotate_key(&name.name, &key.id, key.hash()).await.map_err(refused)?;
+    let rotated = registry
+        .rotate_key(&name.name, &key.id, key.hash())
+        .await
+        .map_err(refused)?;
     let row = rotated.ok_or_else(|| not_there(&name.name))?;
     acted_on(context).await?;
     show_once(&row, &key, out)
@@ -156,12 +161,16 @@ async fn revoke(name: &KeyName, context: &Context, out: &mut Out) -> Result<(), 
 }
 
 fn not_there(name: &str) -> Failure {
-    Failure::Refused(format!("there is no key `{name}`; `mcpctl key list` shows those there are"))
+    Failure::Refused(format!(
+        "there is no key `{name}`; `mcpctl key list` shows those there are"
+    ))
 }
 
 /// A daemon that runs acts on it now: when this returns, what was revoked is out.
 async fn acted_on(context: &Context) -> Result<(), Failure> {
-    let told = context.client.tell::<Box<RawValue>>("/api/keys/reload", Patience::Limited(PATIENCE));
+    let told = context
+        .client
+        .tell::<Box<RawValue>>("/api/keys/reload", Patience::Limited(PATIENCE));
     match told.await {
         Ok(_) | Err(Failure::NoDaemon { .. }) => Ok(()),
         Err(Failure::Refused(error)) => Err(Failure::Refused(format!(
@@ -205,8 +214,12 @@ fn table(keys: &[Shown<'_>], now_ms: u64, look: Look) -> String {
 }
 
 fn sees(key: &Shown<'_>) -> String {
-    let named = |what: &str, all: &Option<Vec<&str>>| all.as_ref().map(|all| format!("{what} {}", all.join(",")));
-    let limits: Vec<String> = [named("servers", &key.servers), named("tools", &key.tools)].into_iter().flatten().collect();
+    let named =
+        |what: &str, all: &Option<Vec<&str>>| all.as_ref().map(|all| format!("{what} {}", all.join(",")));
+    let limits: Vec<String> = [named("servers", &key.servers), named("tools", &key.tools)]
+        .into_iter()
+        .flatten()
+        .collect();
     match (key.admin, limits.is_empty()) {
         (true, _) => "all, and control".to_owned(),
         (false, true) => "all".to_owned(),
@@ -237,7 +250,10 @@ mod tests {
             created_ms: 1_000,
             used_ms: None,
         };
-        let plain = Look { width: None, colour: false };
+        let plain = Look {
+            width: None,
+            colour: false,
+        };
         let told = table(&[Shown::of(&row, None)], 61_000, plain);
         assert_eq!(
             told,
@@ -247,7 +263,10 @@ mod tests {
         row.grant.is_admin = true;
         row.grant.expires_ms = Some(5);
         let told = table(&[Shown::of(&row, None)], 61_000, plain);
-        assert!(told.contains("all, and control") && told.contains("expired"), "{told}");
+        assert!(
+            told.contains("all, and control") && told.contains("expired"),
+            "{told}"
+        );
         let json = serde_json::to_string(&Shown::of(&row, None)).unwrap();
         assert!(!json.contains("hash") && !json.contains(&key.text), "{json}");
     }

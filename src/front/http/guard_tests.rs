@@ -120,7 +120,11 @@ fn the_token_is_asked_for_where_there_is_one() {
         "a secret of sixteen",
         "",
     ] {
-        assert_eq!(guard.admit(&shown(bad), HERE).err(), Some(Denied::WrongKey), "{bad}");
+        assert_eq!(
+            guard.admit(&shown(bad), HERE).err(),
+            Some(Denied::WrongKey),
+            "{bad}"
+        );
     }
     assert_eq!(guard.admit(&HeaderMap::new(), HERE).err(), Some(Denied::NoKey));
     let both = [
@@ -136,7 +140,12 @@ fn who_comes_from_an_exempt_network_is_asked_for_nothing_but_a_key_that_is_shown
     let there: IpAddr = "10.9.8.7".parse().unwrap();
     let anybody = guard.admit(&HeaderMap::new(), there).unwrap();
     assert!(!anybody.is_admin && !anybody.has_key());
-    assert!(guard.admit(&shown("Bearer a secret of sixteen"), there).unwrap().is_admin);
+    assert!(
+        guard
+            .admit(&shown("Bearer a secret of sixteen"), there)
+            .unwrap()
+            .is_admin
+    );
     let no_key = "Bearer mcpw_0123456789ab_x";
     assert_eq!(guard.admit(&shown(no_key), there).err(), Some(Denied::WrongKey));
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::{Extension, Json};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
@@ -152,7 +152,8 @@ pub async fn health(
     };
     if principal.scope.is_some() {
         // Whose key does not reach all servers hears of none of them here.
-        let short = json!({ "status": health.status, "timestamp": health.timestamp, "version": health.version });
+        let short =
+            json!({ "status": health.status, "timestamp": health.timestamp, "version": health.version });
         return (status, Json(short)).into_response();
     }
     (status, Json(health)).into_response()

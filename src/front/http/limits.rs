@@ -148,7 +148,11 @@ impl Address {
     /// # Errors
     /// Too many were opened from there.
     pub fn stream(&self) -> Result<(), TooMuch> {
-        within(self.limits.streams, &self.streams, "new event streams from this address")
+        within(
+            self.limits.streams,
+            &self.streams,
+            "new event streams from this address",
+        )
     }
 
     /// One more call in flight: of the key where one was shown, else of the address. `None` where nobody counts.
@@ -159,7 +163,11 @@ impl Address {
         let Some(n_max) = self.limits.n_calls else {
             return Ok(None);
         };
-        let counter = if principal.has_key() { &principal.n_calls } else { &self.n_calls };
+        let counter = if principal.has_key() {
+            &principal.n_calls
+        } else {
+            &self.n_calls
+        };
         let n_before = counter.fetch_add(1, Ordering::AcqRel);
         let place = CallPlace(Arc::clone(counter));
         if n_before < n_max {
@@ -228,7 +236,10 @@ mod tests {
         drop(all);
         assert!(from("192.0.2.1").is_some());
         let here: Vec<_> = (0..=N_CONNECTIONS).map(|_| from("127.0.0.1").unwrap()).collect();
-        assert!(here.iter().all(|connection| connection.address().request().is_ok()));
+        assert!(
+            here.iter()
+                .all(|connection| connection.address().request().is_ok())
+        );
         let set = ClientLimits {
             n_connections: Some(1),
             ..ClientLimits::default()

@@ -45,13 +45,7 @@ pub(super) async fn post(front: Shared, who: &Who, headers: &HeaderMap, message:
     }
 }
 
-async fn answer(
-    front: Shared,
-    who: &Who,
-    headers: &McpHeaders,
-    asked: Asked,
-    request: Request,
-) -> Response {
+async fn answer(front: Shared, who: &Who, headers: &McpHeaders, asked: Asked, request: Request) -> Response {
     let peer = peer(who);
     let id = request.id.clone();
     match front.engine.begin(&peer, request, asked.clone(), Some(headers)) {

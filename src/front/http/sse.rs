@@ -25,10 +25,7 @@ use crate::rpc::{Incoming, RpcError};
 use crate::session::Door;
 
 /// Opens the stream, and with it the session.
-pub async fn open(
-    State(front): State<Shared>,
-    Extension(principal): Extension<Arc<Principal>>,
-) -> Response {
+pub async fn open(State(front): State<Shared>, Extension(principal): Extension<Arc<Principal>>) -> Response {
     let session = match front.sessions.open(&principal, Door::Sse) {
         Ok(session) => session,
         Err(error) => {

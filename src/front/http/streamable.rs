@@ -150,8 +150,8 @@ async fn post(front: Shared, who: Who, request: Request<Body>) -> Response {
             refusal(StatusCode::BAD_REQUEST, &RpcError::invalid_request(text))
         }
         Ok(incoming) => {
-            let session =
-                session_of(&front, &who, &request).and_then(|session| check_version(&request).map(|()| session));
+            let session = session_of(&front, &who, &request)
+                .and_then(|session| check_version(&request).map(|()| session));
             match (session, incoming) {
                 (Err(refused), _) => refused,
                 (Ok(session), Incoming::One(message)) => one(front, session, message).await,
@@ -230,8 +230,7 @@ pub(super) async fn one(front: Shared, session: Arc<Session>, message: Message) 
             StatusCode::ACCEPTED.into_response()
         }
         Message::Request(request) => {
-            let at_once = handshake(&front, &session, &request)
-                .or_else(|| {
+            let at_once = handshake(&front, &session, &request).or_else(|| {
                 let scope = session.principal.scope.as_ref();
                 front.engine.at_once(session.revision(), scope, &request)
             });
