@@ -197,22 +197,17 @@ fn loose_tasks(path: &str, text: &str) -> Vec<String> {
 }
 
 fn ruleless_routes(path: &str, text: &str) -> Vec<String> {
-    if !path.starts_with("src/") || path == "src/front/http/routes.rs" {
+    if !path.starts_with("src/front/") || path == "src/front/http/routes.rs" {
         return Vec::new();
     }
     let ways = [
         ".route(",
         ".nest(",
-        ".nest_service(",
         ".route_service(",
+        ".nest_service(",
         "Router::new(",
     ];
-    let ways = if path.starts_with("src/front/") || path.starts_with("src/app/") {
-        &ways[..]
-    } else {
-        &[]
-    };
-    lines_with(path, &code_only(text), ways)
+    lines_with(path, &code_only(text), &ways)
 }
 
 fn leftovers(path: &str, text: &str) -> Vec<String> {

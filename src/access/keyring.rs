@@ -33,7 +33,7 @@ impl Keyring {
 
     /// The principal of this id, as [`Principal::id`] has it.
     pub fn principal(&self, id: &str) -> Option<Arc<Principal>> {
-        let id = id.strip_prefix("key ")?;
+        let id = id.strip_prefix(super::OF_KEY)?;
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         all.get(id).map(|held| Arc::clone(&held.principal))
     }
@@ -147,7 +147,7 @@ mod tests {
         let one = NewKey::random();
         ring.replace(vec![grant(&one, None)], 1);
         ring.find(&one.text, 1).unwrap().touch(7);
-        assert_eq!(ring.take_used(), [(one.id.clone(), 7)]);
+        assert_eq!(ring.take_used(), [(one.id, 7)]);
         assert!(ring.take_used().is_empty());
     }
 }

@@ -22,6 +22,9 @@ pub use network::{BadNetwork, Network};
 pub use rate::{BadRate, Rate, Window};
 pub use scope::{BadPattern, Pattern, Scope};
 
+/// What the ids of holders of keys begin with.
+const OF_KEY: &str = "key ";
+
 /// Whoever is behind a request.
 #[derive(Debug)]
 pub struct Principal {
@@ -105,7 +108,7 @@ impl Principal {
     /// The holder of a key.
     pub fn of_key(grant: KeyGrant) -> Self {
         Self {
-            id: Arc::from(format!("key {}", grant.id)),
+            id: Arc::from(format!("{OF_KEY}{}", grant.id)),
             name: Arc::from(grant.name),
             home: SessionId::random(),
             is_admin: grant.is_admin,
@@ -156,9 +159,10 @@ impl Principal {
         let used_ms = self.key.as_ref()?.used_ms.swap(0, Ordering::Relaxed);
         (used_ms > 0).then_some(used_ms)
     }
+}
 
-    /// The part of its key that is no secret.
-    pub fn key_id(&self) -> Option<&str> {
-        self.id.strip_prefix("key ")
-    }
+/// The principal of this id where it is the holder of a key: what clients of one program share, those of two holders do
+/// not.
+pub fn holder(id: &Arc<str>) -> Option<Arc<str>> {
+    id.starts_with(OF_KEY).then(|| Arc::clone(id))
 }

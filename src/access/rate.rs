@@ -145,7 +145,7 @@ mod tests {
                     }
                 }
                 let lately = taken.iter().filter(|at| now.saturating_duration_since(**at) < rate.per).count();
-                prop_assert!(lately <= 2 * n as usize, "{lately}");
+                prop_assert!(lately <= 2 * usize::try_from(n).unwrap(), "{lately}");
             }
         }
     }

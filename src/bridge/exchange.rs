@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::canonical::{self, Digest128};
 use super::parks::{Given, Parks};
 use super::{Answer, Engine};
-use crate::access::Scope;
+use crate::access::{Scope, holder};
 use crate::child::Lane;
 use crate::ids::{Generation, ServerName, SessionId};
 use crate::route::client::Profile;
@@ -163,7 +163,8 @@ impl Exchange {
         about: About,
     ) -> Self {
         let id = SessionId::random();
-        let client = ClientSide::of_request(Arc::clone(&profile)).within(peer.scope.clone());
+        let client =
+            ClientSide::of_request(Arc::clone(&profile)).within(peer.scope.clone(), holder(&peer.principal));
         let client = Arc::new(client);
         // As long as the call goes on.
         let listeners = engine.router().listeners();
@@ -173,7 +174,7 @@ impl Exchange {
         let lane = Lane::new(id, request.id.compact(), token)
             .of_peer(peer.home.clone(), connection)
             .called_by(Some(profile))
-            .within(peer.scope.clone());
+            .within(peer.scope.clone(), holder(&peer.principal));
         let lane = Arc::new(lane);
         let to = about.to.clone();
         let work = work(engine.clone(), Arc::clone(&lane), to, request, log_level, known);

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::access::Scope;
+use crate::access::{Scope, holder};
 use crate::catalog::Kind;
 use crate::child::CallError;
 use crate::route::{CallContext, RouteError, Router};
@@ -261,7 +261,10 @@ pub fn lane_of(session: &crate::session::Session, request: &Request) -> Arc<crat
         token.map(|token| token.compact()),
     );
     let scope = session.principal.scope.clone();
-    Arc::new(lane.called_by(session.client.profile()).within(scope))
+    Arc::new(
+        lane.called_by(session.client.profile())
+            .within(scope, holder(&session.principal.id)),
+    )
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub struct Lane {
     pub caller: Option<Arc<Profile>>,
     /// What is there for the caller; `None` when everything is.
     pub scope: Option<Arc<Scope>>,
+    /// The caller, where it holds a key: see [`crate::access::holder`].
+    pub holder: Option<Arc<str>>,
     /// From which severity on its session wants log messages, where it has said so.
     pub log_level: OnceLock<LogLevel>,
     /// The token under which the client wants progress, as the client wrote it.
@@ -69,6 +71,7 @@ impl Lane {
             request,
             caller: None,
             scope: None,
+            holder: None,
             log_level: OnceLock::new(),
             progress_token: Mutex::new(progress_token),
             trace: OnceLock::new(),
@@ -95,9 +98,13 @@ impl Lane {
         Self { caller, ..self }
     }
 
-    /// The same, with what is there for the caller.
-    pub fn within(self, scope: Option<Arc<Scope>>) -> Self {
-        Self { scope, ..self }
+    /// The same, with what is there for the caller, and who it is if it holds a key.
+    pub fn within(self, scope: Option<Arc<Scope>>, holder: Option<Arc<str>>) -> Self {
+        Self {
+            scope,
+            holder,
+            ..self
+        }
     }
 
     /// The token under which the client wants progress, as the client wrote it.

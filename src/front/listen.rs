@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::Shared;
+use crate::access::holder;
 use crate::bridge::exchange::Peer;
 use crate::bridge::ladder::Asked;
 use crate::bridge::tasks_ext;
@@ -108,7 +109,8 @@ impl Listening {
             log_level: None,
         });
         let session = SessionId::random();
-        let client = ClientSide::of_request(Arc::clone(&profile)).within(peer.scope.clone());
+        let client =
+            ClientSide::of_request(Arc::clone(&profile)).within(peer.scope.clone(), holder(&peer.principal));
         let client = Arc::new(client);
         let listeners = front.engine.router().listeners();
         listeners.add_at(session.clone(), peer.home.clone(), Arc::clone(&client));
@@ -143,7 +145,7 @@ impl Listening {
         let lane = Lane::new(self.session.clone(), self.id.clone(), None)
             .of_peer(peer.home.clone(), self.session.clone())
             .called_by(Some(profile))
-            .within(peer.scope.clone());
+            .within(peer.scope.clone(), holder(&peer.principal));
         let context = CallContext {
             revision: Revision::NEWEST,
             lane: Arc::new(lane),

@@ -252,7 +252,7 @@ mod tests {
             registry.add_key(&row("ci", &other, None)).await.unwrap(),
             MadeKey::NameTaken
         );
-        assert_eq!(registry.keys().await.unwrap(), [kept.clone()]);
+        assert_eq!(registry.keys().await.unwrap(), std::slice::from_ref(&kept));
         let revision = registry.keys_revision().await.unwrap();
         registry.keys_used(vec![(one.id.clone(), 9)]).await.unwrap();
         registry.keys_used(vec![(one.id.clone(), 8)]).await.unwrap();

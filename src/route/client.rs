@@ -18,6 +18,7 @@ pub struct ClientSide {
     profile: RwLock<Option<Arc<Profile>>>,
     is_of_task: bool,
     scope: Option<Arc<Scope>>,
+    holder: Option<Arc<str>>,
     /// What a server wanted of it and it has not declared, as in `clientCapabilities`.
     lacked: Mutex<Option<Raw>>,
 }
@@ -41,9 +42,18 @@ impl ClientSide {
         }
     }
 
-    /// The same, with what is there for it.
-    pub fn within(self, scope: Option<Arc<Scope>>) -> Self {
-        Self { scope, ..self }
+    /// The same, with what is there for it, and who it is if it holds a key.
+    pub fn within(self, scope: Option<Arc<Scope>>, holder: Option<Arc<str>>) -> Self {
+        Self {
+            scope,
+            holder,
+            ..self
+        }
+    }
+
+    /// Who it is, if it holds a key: see [`crate::access::holder`].
+    pub fn holder(&self) -> Option<&str> {
+        self.holder.as_deref()
     }
 
     /// What is there for it; `None` when everything is.

@@ -97,7 +97,7 @@ impl Router {
         let lane = Lane::new(id, caller.request.clone(), None)
             .of_peer(caller.home.clone(), peer)
             .called_by(caller.caller.clone())
-            .within(caller.scope.clone());
+            .within(caller.scope.clone(), caller.holder.clone());
         // The call that has made it is answered; what belongs to the task goes its own ways.
         drop(lane.finish());
         let lane = Arc::new(lane);
@@ -388,7 +388,7 @@ fn client_of(profile: &Arc<Profile>, caller: &Lane) -> Arc<ClientSide> {
         ..Profile::clone(profile)
     };
     let client = ClientSide::of_task(Arc::new(profile));
-    Arc::new(client.within(caller.scope.clone()))
+    Arc::new(client.within(caller.scope.clone(), caller.holder.clone()))
 }
 
 async fn asked_in_task(client: Option<&ClientSide>) {

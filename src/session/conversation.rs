@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::replay::Streams;
-use crate::access::Principal;
+use crate::access::{Principal, holder};
 use crate::child::Lane;
 use crate::ids::SessionId;
 use crate::route::ClientSide;
@@ -75,7 +75,7 @@ impl Session {
 
     /// The same under an id of before.
     pub fn with_id(id: SessionId, principal: Arc<Principal>, door: Door, now: Instant) -> Self {
-        let client = ClientSide::default().within(principal.scope.clone());
+        let client = ClientSide::default().within(principal.scope.clone(), holder(&principal.id));
         Self {
             principal,
             id,

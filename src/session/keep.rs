@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::sessions::{N_SESSIONS_MAX, Sessions};
-use crate::access::Principal;
+use crate::access::{Principal, holder};
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::registry::sessions::{KeptSession, SessionChange, SessionStore};
 use crate::route::client::Profile;
@@ -212,11 +212,11 @@ impl Subscribed {
         }
     }
 
-    fn resource(self, session: &SessionId, profile: &Profile) -> (Resource, String) {
+    fn resource(self, session: &SessionId, holder: Option<&str>, profile: &Profile) -> (Resource, String) {
         let owner = match self.owner {
             Whose::Shared => None,
             Whose::Session => Some(OwnerKey::session(session)),
-            Whose::Client => Some(OwnerKey::client(&profile.client_name())),
+            Whose::Client => Some(OwnerKey::client(holder, &profile.client_name())),
         };
         let instance = Instance {
             server: self.server,
@@ -262,10 +262,12 @@ impl Recalled {
                 .map_or_else(Raw::empty_object, unboxed),
             log_level: None,
         };
+        let principal: Option<Arc<str>> = state.principal.as_deref().map(Arc::from);
+        let holder = principal.as_ref().and_then(holder);
         let subscribed = state
             .subscribed
             .into_iter()
-            .map(|of| of.resource(&id, &profile))
+            .map(|of| of.resource(&id, holder.as_deref(), &profile))
             .collect();
         Some(Self {
             principal: state.principal,
@@ -345,7 +347,7 @@ mod tests {
         let session = greeted(&before);
         let id = &session.id;
         let server = ServerName::parse("a").unwrap();
-        let (own, of_all) = (Some(OwnerKey::session(id)), Some(OwnerKey::client("c")));
+        let (own, of_all) = (Some(OwnerKey::session(id)), Some(OwnerKey::client(None, "c")));
         let lines = [(None, false), (None, true), (own, false), (of_all, true)];
         let resources: Vec<Resource> = lines
             .into_iter()

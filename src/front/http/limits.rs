@@ -109,7 +109,7 @@ fn site(ip: IpAddr) -> IpAddr {
             let mask = u128::MAX << (128 - V6_BITS);
             IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
         }
-        known => known,
+        known @ (IpAddr::V4(_) | IpAddr::V6(_)) => known,
     }
 }
 

@@ -154,3 +154,25 @@ async fn sessions_keep_their_principal_over_a_restart_and_go_with_its_key() {
     nix::sys::signal::kill(daemon.pid(), Signal::SIGTERM).unwrap();
     daemon.ended().await;
 }
+
+#[tokio::test]
+async fn holders_of_two_keys_share_no_process_of_one_client_program() {
+    let server = fake("a").tools("pid").key("sharing", "\"per-client\"");
+    let daemon = Daemon::start(&[server]).await;
+    let (one, two) = (key(&daemon, &["one"]).await, key(&daemon, &["two"]).await);
+    let pid = async |client: &HttpClient| {
+        let answer = client.call("a__pid", json!({})).await;
+        text_of(&answer).to_owned()
+    };
+    let (first, again) = (holder(&daemon, &one).await, holder(&daemon, &one).await);
+    let (other, without) = (holder(&daemon, &two).await, daemon.http().await);
+    let its = pid(&first).await;
+    assert_eq!(pid(&again).await, its, "one program with one key shares");
+    let bare = pid(&without).await;
+    let others = pid(&other).await;
+    assert!(
+        its != others && its != bare && others != bare,
+        "{its} {others} {bare}"
+    );
+    daemon.end().await;
+}
