@@ -21,12 +21,14 @@ struct Held {
 impl Keyring {
     /// Whose a key is that somebody shows. `None`: it is no key, or opens no more.
     pub fn find(&self, text: &str, now_ms: u64) -> Option<Arc<Principal>> {
+        // Before anything is known of it, so that an unknown key takes as long as a wrong one.
+        let hash = key::hash(text);
         let id = key::id_of(text)?;
         let principal = {
             let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(&all.get(id)?.principal)
         };
-        let opens = principal.is_opened_by(&key::hash(text));
+        let opens = principal.is_opened_by(&hash);
         let is_good = opens && !principal.has_expired(now_ms) && !principal.over.is_cancelled();
         is_good.then_some(principal)
     }

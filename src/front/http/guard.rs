@@ -293,8 +293,14 @@ pub fn admitted(
     request: &Request<Body>,
     address: &Address,
 ) -> Result<Arc<Principal>, Response> {
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        address.may_show_a_key().map_err(|much| too_much(&much))?;
+    }
     let admitted = front.guard.admit(request.headers(), address.ip);
     let principal = admitted.map_err(|denied| {
+        if denied == Denied::WrongKey {
+            address.wrong_key();
+        }
         tracing::debug!(?denied, path = request.uri().path(), "a request was refused");
         unauthorized(denied == Denied::WrongKey)
     })?;
@@ -324,7 +330,7 @@ pub(super) fn unauthorized(shown: bool) -> Response {
 /// The answer to a client that has to wait.
 pub(super) fn too_much(much: &TooMuch) -> Response {
     let text = format!("too many {}; try again later", much.what);
-    let error = RpcError::new(code::OVERLOADED, text);
+    let error = RpcError::new(code::CLIENT_LIMIT, text);
     let mut refused = refusal(StatusCode::TOO_MANY_REQUESTS, &error);
     // Whole seconds (RFC 9110, 10.2.3), and never too early.
     let seconds = much.again.as_secs() + u64::from(much.again.subsec_nanos() > 0);

@@ -27,6 +27,11 @@ const STREAMS: Rate = Rate {
     n: 20,
     per: Duration::from_secs(1),
 };
+/// Keys that do not open, from an address of another machine.
+const WRONG_KEYS: Rate = Rate {
+    n: 10,
+    per: Duration::from_secs(60),
+};
 const N_CONNECTIONS: usize = 512;
 const N_CALLS: usize = 256;
 
@@ -45,6 +50,8 @@ pub struct Address {
     limits: ClientLimits,
     requests: Mutex<Window>,
     streams: Mutex<Window>,
+    /// Keys that did not open; `None` where they are not counted.
+    wrong_keys: Option<Mutex<Window>>,
     n_connections: AtomicUsize,
     n_calls: Arc<AtomicUsize>,
 }
@@ -130,6 +137,7 @@ impl Address {
             limits,
             requests: Mutex::default(),
             streams: Mutex::default(),
+            wrong_keys: (!ip.is_loopback()).then(Mutex::default),
             n_connections: AtomicUsize::new(0),
             n_calls: Arc::default(),
         }
@@ -152,6 +160,31 @@ impl Address {
             self.limits.streams,
             &self.streams,
             "new event streams from this address",
+        )
+    }
+
+    /// A key was shown that does not open.
+    pub fn wrong_key(&self) {
+        if let Some(window) = &self.wrong_keys {
+            // That there are too many is told to the next.
+            drop(within(Some(WRONG_KEYS), window, ""));
+        }
+    }
+
+    /// Whether a key may be shown: whoever guesses has to wait, whatever is guessed next.
+    ///
+    /// # Errors
+    /// Too many from there did not open.
+    pub fn may_show_a_key(&self) -> Result<(), TooMuch> {
+        let Some(window) = &self.wrong_keys else {
+            return Ok(());
+        };
+        // A copy: that one is shown is nothing wrong yet.
+        let window = *window.lock().unwrap_or_else(PoisonError::into_inner);
+        within(
+            Some(WRONG_KEYS),
+            &Mutex::new(window),
+            "wrong keys from this address",
         )
     }
 
@@ -263,6 +296,18 @@ mod tests {
             drop(gate.connect(IpAddr::V4((0x0a00_0000 + n).into())));
         }
         assert!(gate.addresses.lock().unwrap().len() <= N_ADDRESSES_MAX);
+    }
+
+    #[test]
+    fn who_guesses_has_to_wait_and_on_this_machine_nobody_has() {
+        for (from, waits) in [("192.0.2.1", true), ("127.0.0.1", false)] {
+            let address = Address::new(ip(from), ClientLimits::default());
+            for _ in 0..WRONG_KEYS.n {
+                assert!(address.may_show_a_key().is_ok());
+                address.wrong_key();
+            }
+            assert_eq!(address.may_show_a_key().is_err(), waits, "{from}");
+        }
     }
 
     #[test]
