@@ -176,3 +176,26 @@ async fn holders_of_two_keys_share_no_process_of_one_client_program() {
     );
     daemon.end().await;
 }
+
+#[tokio::test]
+async fn a_task_without_a_session_is_its_own_principals() {
+    let server = |name: &str| fake(name).tools("must_work").flag("--tasks");
+    let daemon = Daemon::start(&[server("a"), server("b").arg("--era", "modern")]).await;
+    let (one, two) = (key(&daemon, &["one"]).await, key(&daemon, &["two"]).await);
+    let (mut owner, mut other) = (bare_holder(&daemon, &one), bare_holder(&daemon, &two));
+    for client in [&mut owner, &mut other] {
+        client.able = json!({ "extensions": { "io.modelcontextprotocol/tasks": {} } });
+    }
+    for tool in ["a__must_work", "b__must_work"] {
+        let made = owner.call(tool, json!({ "ms": 60_000 })).await;
+        let about = json!({ "taskId": made["result"]["taskId"] });
+        assert!(about["taskId"].is_string(), "{made}");
+        for method in ["tasks/get", "tasks/cancel"] {
+            let answer = other.ask(method, about.clone()).await;
+            assert!(answer["error"].is_object(), "{method}: {answer}");
+        }
+        let answer = owner.ask("tasks/get", about).await;
+        assert_eq!(answer["result"]["status"], "working", "{answer}");
+    }
+    daemon.end().await;
+}
