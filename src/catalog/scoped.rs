@@ -11,7 +11,7 @@ use super::view::View;
 use crate::access::Scope;
 
 /// Scopes whose views are kept. With more, those asked for least lately are made anew.
-pub const N_SCOPES_MAX: usize = 256;
+pub const N_SCOPES_MAX: usize = 64;
 
 /// Views of scopes.
 #[derive(Debug, Default)]

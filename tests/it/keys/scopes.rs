@@ -37,7 +37,7 @@ fn all(texts: &[&str]) -> Vec<String> {
 async fn lists_hold_what_a_key_sees_and_nothing_else() {
     let daemon = Daemon::start(&[server("a"), server("b")]).await;
     let of_b = ["b__echo", "b__log", "b__grow", "b__updated"];
-    let resources = all(&["b://1", "both://1#b"]);
+    let resources = all(&["b://1", "both://1?mcp-server=b"]);
     let cases = [
         (
             vec!["servers", "--servers", "b"],
@@ -136,8 +136,8 @@ async fn what_a_key_does_not_see_is_answered_as_what_nobody_offers() {
         ),
         (
             "resources/read",
-            json!({ "uri": "b://1#a" }),
-            json!({ "uri": "b://1#z" }),
+            json!({ "uri": "both://1?mcp-server=a" }),
+            json!({ "uri": "both://1?mcp-server=z" }),
         ),
         ("completion/complete", prompt("a__greet"), prompt("c__greet")),
         (
