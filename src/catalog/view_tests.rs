@@ -345,7 +345,7 @@ fn within_a_scope_names_are_as_for_everybody_and_what_is_outside_has_no_owner() 
             .page(NEW, None)
             .unwrap()
             .as_str()
-            .contains("\"x\"")
+            .contains(r#""name":"x""#)
     );
     for outside in ["a://1", "a://t/7", "u://1?mcp-server=a", "b://1?mcp-server=a"] {
         let server = owner(&b, outside).map(|(server, _)| server);
