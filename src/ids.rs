@@ -121,9 +121,12 @@ impl OwnerKey {
         Self(Arc::from(format!("session {}", session.as_str())))
     }
 
-    /// That of all sessions of a client program.
-    pub fn client(name: &str) -> Self {
-        Self(Arc::from(format!("client {name}")))
+    /// That of all sessions of a client program; `holder` of a key shares with nobody else.
+    pub fn client(holder: Option<&str>, name: &str) -> Self {
+        Self(Arc::from(match holder {
+            None => format!("client {name}"),
+            Some(holder) => format!("{holder} client {name}"),
+        }))
     }
 
     /// Enough to tell owners apart in a log, too little to take a session over.

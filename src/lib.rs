@@ -14,9 +14,10 @@
 //! | 3.5 | `declare` |
 //! | 3 | `supervise` |
 //! | 2 | `child`, `registry` |
-//! | 1 | `advice`, `login_path`, `telemetry`, `tasks`, `rpc`, `config`, `place`, `retry`, `api`, `event` |
+//! | 1 | `advice`, `login_path`, `telemetry`, `tasks`, `rpc`, `config`, `place`, `retry`, `api`, `event`, `access` |
 //! | 0 | `ids` |
 
+pub mod access;
 pub mod advice;
 pub mod api;
 pub mod app;

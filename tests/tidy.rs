@@ -16,6 +16,7 @@ use std::process::Command;
 /// The modules, lowest first: each may name earlier ones only. The table in `src/lib.rs` says the same.
 const ORDER: &[&str] = &[
     "ids",
+    "access",
     "event",
     "api",
     "retry",
@@ -85,6 +86,11 @@ fn stdout_is_written_in_one_place() {
 #[test]
 fn tasks_are_started_in_one_place() {
     assert_none(offences(loose_tasks));
+}
+
+#[test]
+fn routes_are_made_where_each_gets_a_rule() {
+    assert_none(offences(ruleless_routes));
 }
 
 #[test]
@@ -188,6 +194,20 @@ fn loose_tasks(path: &str, text: &str) -> Vec<String> {
         return Vec::new();
     }
     lines_with(path, &code_only(text), &["tokio::spawn(", "task::spawn("])
+}
+
+fn ruleless_routes(path: &str, text: &str) -> Vec<String> {
+    if !path.starts_with("src/front/") || path == "src/front/http/routes.rs" {
+        return Vec::new();
+    }
+    let ways = [
+        ".route(",
+        ".nest(",
+        ".route_service(",
+        ".nest_service(",
+        "Router::new(",
+    ];
+    lines_with(path, &code_only(text), &ways)
 }
 
 fn leftovers(path: &str, text: &str) -> Vec<String> {

@@ -20,12 +20,12 @@ use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::ServiceExt;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Principal;
 use crate::bridge::Engine;
 use crate::bridge::seal::Keys;
 use crate::catalog::Catalog;
@@ -36,11 +36,11 @@ use crate::child::verdict::Verdicts;
 use crate::config::spec::Autostart;
 use crate::config::{Environment, Settings, read_servers};
 use crate::declare::Declarations;
-use crate::front::http::guard::Guard;
+use crate::front::http::guard::{Guard, now_ms};
+use crate::front::http::limits::Gate;
 use crate::front::http::room::Room;
 use crate::front::socket::Door;
 use crate::front::{self, Front, shim, socket, stream};
-use crate::ids::SessionId;
 use crate::registry::Registry;
 use crate::registry::sessions::SessionStore;
 use crate::route::backward::Backward;
@@ -173,6 +173,15 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     let registry = Registry::open(&settings.data_dir)
         .await
         .map_err(|error| Refusal::Other(error.to_string()))?;
+    let has_keys = has_keys(&registry).await.map_err(Refusal::Other)?;
+    if let Some(exposed) = settings.exposure(has_keys) {
+        return Err(Refusal::BadConfig(exposed));
+    }
+    if settings.require_keys && !has_keys && settings.auth_token.is_none() {
+        tracing::warn!(
+            "MCP_REQUIRE_KEYS is set and there is no key: nobody comes in over HTTP; `mcpctl key create NAME` makes one"
+        );
+    }
     let path = match started {
         Started::Foreground => None,
         Started::Background => login_path::ask().await,
@@ -188,6 +197,12 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
         &house.front.manager.surroundings().verdicts,
     )
     .await;
+    // Before the sessions, of which some belong to their holders.
+    house
+        .front
+        .reload_keys()
+        .await
+        .map_err(|error| Refusal::Other(error.to_string()))?;
     house.recall_sessions().await;
     let reloaded = house.front.declarations.reload().await;
     if !reloaded.problems.is_empty() {
@@ -207,6 +222,13 @@ async fn run(settings: Settings, project_dir: &Path, started: Started) -> Result
     kept.end();
     drop(lock);
     Ok(())
+}
+
+/// Whether there is a key that opens.
+async fn has_keys(registry: &Registry) -> Result<bool, String> {
+    let rows = registry.keys().await.map_err(|error| error.to_string())?;
+    let opens = |until: Option<u64>| until.is_none_or(|until| until > now_ms());
+    Ok(rows.iter().any(|row| opens(row.grant.expires_ms)))
 }
 
 fn bind(settings: &Settings) -> Result<TcpListener, String> {
@@ -309,9 +331,11 @@ impl House {
             conversations: front::conversation::Conversations::default(),
             listens: front::listen::Listens::default(),
             guard: Guard::new(&settings),
+            owner: Arc::new(Principal::owner()),
+            gate: Arc::new(Gate::new(settings.limits)),
+            reading_keys: tokio::sync::Mutex::default(),
             tasks: doors.clone(),
             started: Instant::now(),
-            home: SessionId::random(),
             first: OnceLock::new(),
             url: format!("http://{}/mcp", SocketAddr::new(settings.host, port)),
             closing: CancellationToken::new(),
@@ -346,7 +370,8 @@ impl House {
         let data_dir = &self.front.declarations.settings().data_dir;
         match SessionStore::open(data_dir).await {
             Ok(store) => {
-                keep::recall(&self.front.sessions, &store).await;
+                let guard = &self.front.guard;
+                keep::recall(&self.front.sessions, &store, |id| guard.principal(id)).await;
                 let keep = keep::run(self.front.sessions.clone(), store, self.keeping.token());
                 self.keeping.spawn("keep sessions", keep);
             }
@@ -383,8 +408,8 @@ impl House {
         self.front.first.get_or_init(|| first);
         let closing = &self.front.closing;
         let network = axum::serve(
-            Room::new(listener, self.doors.clone()),
-            front::http::network(Arc::clone(&self.front)).into_make_service(),
+            Room::new(listener, self.doors.clone(), Arc::clone(&self.front.gate)),
+            front::http::network(Arc::clone(&self.front)),
         )
         .with_graceful_shutdown(closing.clone().cancelled_owned());
         self.doors.spawn("http door", async move { drop(network.await) });
@@ -401,6 +426,9 @@ impl House {
             "declarations",
             self.front.declarations.clone().watch(self.inner.token()),
         );
+        let (front, stop) = (Arc::clone(&self.front), self.inner.token());
+        self.inner
+            .spawn("keys", async move { front.look_after_keys(stop).await });
         let listeners = Arc::clone(self.front.engine.router().listeners());
         self.inner.spawn(
             "reap instances",

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::canonical::{self, Digest128};
 use super::parks::{Given, Parks};
 use super::{Answer, Engine};
+use crate::access::{Scope, holder};
 use crate::child::Lane;
 use crate::ids::{Generation, ServerName, SessionId};
 use crate::route::client::Profile;
@@ -42,6 +43,8 @@ pub struct Peer {
     pub home: SessionId,
     /// The connection, where all that comes over it is of one client.
     pub connection: Option<SessionId>,
+    /// What is there for it; `None` when everything is.
+    pub scope: Option<Arc<Scope>>,
 }
 
 /// What a request asks for: what another that continues it has to ask for, too.
@@ -160,7 +163,9 @@ impl Exchange {
         about: About,
     ) -> Self {
         let id = SessionId::random();
-        let client = Arc::new(ClientSide::of_request(Arc::clone(&profile)));
+        let client =
+            ClientSide::of_request(Arc::clone(&profile)).within(peer.scope.clone(), holder(&peer.principal));
+        let client = Arc::new(client);
         // As long as the call goes on.
         let listeners = engine.router().listeners();
         let known = Known::new(listeners, id.clone(), peer.home.clone(), Arc::clone(&client));
@@ -168,7 +173,8 @@ impl Exchange {
         let log_level = profile.log_level;
         let lane = Lane::new(id, request.id.compact(), token)
             .of_peer(peer.home.clone(), connection)
-            .called_by(Some(profile));
+            .called_by(Some(profile))
+            .within(peer.scope.clone(), holder(&peer.principal));
         let lane = Arc::new(lane);
         let to = about.to.clone();
         let work = work(engine.clone(), Arc::clone(&lane), to, request, log_level, known);

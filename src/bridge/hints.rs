@@ -1,5 +1,8 @@
 //! What a client probably meant by a name that nobody offers. Only errors need it.
 
+use std::sync::Arc;
+
+use crate::access::Scope;
 use crate::catalog::names::SEPARATOR;
 use crate::catalog::{Kind, View};
 use crate::config::{EXPOSED_CHARS_MAX, meant};
@@ -10,7 +13,7 @@ use crate::route::{RouteError, Router};
 const N_COMPARED_MAX: usize = 2048;
 
 /// What to say behind an error, if there is something.
-pub(super) fn hint(error: &RouteError, router: &Router) -> Option<String> {
+pub(super) fn hint(error: &RouteError, router: &Router, scope: Option<&Arc<Scope>>) -> Option<String> {
     let RouteError::Unknown { what, name } = error else {
         return None;
     };
@@ -23,17 +26,26 @@ pub(super) fn hint(error: &RouteError, router: &Router) -> Option<String> {
     } else {
         Kind::Prompts
     };
-    let view = router.view();
-    unlisted(name, what, &view, router).or_else(|| {
+    let view = router.view_within(scope);
+    unlisted(name, what, &view, router, scope).or_else(|| {
         let meant = meant_by(name, kind, &view)?;
         Some(format!("did you mean `{meant}`?"))
     })
 }
 
 /// Its server is declared, but nobody knows what it offers.
-fn unlisted(name: &str, what: &str, view: &View, router: &Router) -> Option<String> {
+fn unlisted(
+    name: &str,
+    what: &str,
+    view: &View,
+    router: &Router,
+    scope: Option<&Arc<Scope>>,
+) -> Option<String> {
     let (server, _) = name.split_once(SEPARATOR)?;
     let server = ServerName::parse(server).ok()?;
+    if !scope.is_none_or(|scope| scope.has_server(server.as_str()) || scope.has_tool(server.as_str(), name)) {
+        return None;
+    }
     let entry = router.entry(&server).filter(|_| view.part(&server).is_none())?;
     if !entry.spec.enabled {
         return Some(format!(

@@ -60,10 +60,10 @@ impl Engine {
         } else {
             revision.as_str()
         };
-        Ok(self.greeting_result(revision, version))
+        Ok(self.greeting_result(session, revision, version))
     }
 
-    fn greeting_result(&self, revision: Revision, version: &str) -> Raw {
+    fn greeting_result(&self, session: &Session, revision: Revision, version: &str) -> Raw {
         let mut result = json!({
             "protocolVersion": version,
             "capabilities": offer::capabilities(),
@@ -75,7 +75,8 @@ impl Engine {
             let tasks = json!({ "list": {}, "cancel": {}, "requests": { "tools": { "call": {} } } });
             capabilities.insert("tasks".to_owned(), tasks);
         }
-        if let (Some(object), Some(text)) = (result.as_object_mut(), &self.router().view().instructions) {
+        let view = self.router().view_within(session.principal.scope.as_ref());
+        if let (Some(object), Some(text)) = (result.as_object_mut(), &view.instructions) {
             object.insert("instructions".to_owned(), json!(text));
         }
         Raw::of(&result)

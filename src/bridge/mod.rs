@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::access::{Scope, holder};
 use crate::catalog::Kind;
 use crate::child::CallError;
 use crate::route::{CallContext, RouteError, Router};
@@ -77,28 +78,39 @@ impl Engine {
         &self.router
     }
 
-    /// Answers what needs no child: at once, without a task or a wait. `None` for everything else.
-    pub fn at_once(&self, revision: Revision, request: &Request) -> Option<Outcome> {
+    /// Answers what needs no child, as far as a scope reaches: at once, without a task or a wait. `None` for everything else.
+    pub fn at_once(
+        &self,
+        revision: Revision,
+        scope: Option<&Arc<Scope>>,
+        request: &Request,
+    ) -> Option<Outcome> {
         if request.method.as_str() == method::PING {
             return Some(Ok(Raw::empty_object()));
         }
         let kind = listed_by(request.method.as_str())?;
         Some(
-            self.list(kind, revision, request.params.as_ref())
+            self.list(kind, revision, scope, request.params.as_ref())
                 .map_err(|error| error.raw()),
         )
     }
 
-    fn list(&self, kind: Kind, revision: Revision, params: Option<&Raw>) -> Result<Raw, RpcError> {
+    fn list(
+        &self,
+        kind: Kind,
+        revision: Revision,
+        scope: Option<&Arc<Scope>>,
+        params: Option<&Raw>,
+    ) -> Result<Raw, RpcError> {
         let cursor = cursor(params)?;
-        let view = self.router.view();
+        let view = self.router.view_within(scope);
         let page = view.list(kind).page(revision, cursor.as_deref()).cloned();
         page.ok_or_else(bad_cursor)
     }
 
     /// Answers a request.
     pub async fn answer(&self, context: &CallContext, request: &Request) -> Answer {
-        if let Some(outcome) = self.at_once(context.revision, request) {
+        if let Some(outcome) = self.at_once(context.revision, context.lane.scope.as_ref(), request) {
             return Answer::Outcome(outcome);
         }
         let routed = self
@@ -122,7 +134,7 @@ impl Engine {
             Err(error) => {
                 tracing::debug!(method = request.method.as_str(), %error, "a request failed");
                 let mut told = to_rpc(&error);
-                if let Some(hint) = hints::hint(&error, &self.router) {
+                if let Some(hint) = hints::hint(&error, &self.router, context.lane.scope.as_ref()) {
                     told.message = format!("{}; {hint}", told.message);
                 }
                 Answer::Outcome(Err(told.raw()))
@@ -248,7 +260,11 @@ pub fn lane_of(session: &crate::session::Session, request: &Request) -> Arc<crat
         request.id.compact(),
         token.map(|token| token.compact()),
     );
-    Arc::new(lane.called_by(session.client.profile()))
+    let scope = session.principal.scope.clone();
+    Arc::new(
+        lane.called_by(session.client.profile())
+            .within(scope, holder(&session.principal.id)),
+    )
 }
 
 #[cfg(test)]

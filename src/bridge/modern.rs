@@ -60,9 +60,12 @@ impl Engine {
     ) -> Result<Begun, Refused> {
         let method = request.method.clone();
         let name = method.as_str();
-        let offer = || self.offer.of(&self.router.view());
+        let offer = || {
+            self.offer
+                .of(&self.router.view_within(peer.scope.as_ref()), peer.scope.as_ref())
+        };
         if let Some(kind) = listed_by(name) {
-            let list = self.listed(kind, headers.is_some(), request.params.as_ref());
+            let list = self.listed(peer, kind, headers.is_some(), request.params.as_ref());
             return Ok(Begun::Answered(list.map_err(|error| error.raw())));
         }
         match name {
@@ -97,9 +100,10 @@ impl Engine {
         })
     }
 
-    fn listed(&self, kind: Kind, is_http: bool, params: Option<&Raw>) -> Result<Raw, RpcError> {
+    fn listed(&self, peer: &Peer, kind: Kind, is_http: bool, params: Option<&Raw>) -> Result<Raw, RpcError> {
         let cursor = cursor(params)?;
-        let offer = self.offer.of(&self.router.view());
+        let scope = peer.scope.as_ref();
+        let offer = self.offer.of(&self.router.view_within(scope), scope);
         let page = offer.page(kind, is_http, cursor.as_deref()).cloned();
         page.ok_or_else(bad_cursor)
     }

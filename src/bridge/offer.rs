@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::ladder::SUPPORTED;
 use super::mirror::Mirrored;
+use crate::access::Scope;
+use crate::catalog::scoped::N_SCOPES_MAX;
 use crate::catalog::{Kind, View};
 use crate::rpc::Raw;
 use crate::rpc::mcp::{Implementation, Revision, TASKS_EXTENSION, meta};
@@ -15,9 +17,12 @@ use crate::rpc::object::{Object, elements};
 /// So long a client may take a list for true without asking: it hears of changes when it listens.
 pub const TTL_MS: u64 = 60_000;
 
-/// The offer that belongs to the view of now.
+/// The offers that belong to the view of now: of who sees everything, and of some scopes.
 #[derive(Debug, Default)]
-pub struct Cache(Mutex<Option<Arc<Offer>>>);
+pub struct Cache {
+    whole: Mutex<Option<Arc<Offer>>>,
+    scoped: Mutex<HashMap<Arc<Scope>, Arc<Offer>>>,
+}
 
 /// What is on offer in one view.
 #[derive(Debug)]
@@ -32,9 +37,26 @@ pub struct Offer {
 }
 
 impl Cache {
-    /// The offer of this view.
-    pub fn of(&self, view: &Arc<View>) -> Arc<Offer> {
-        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// The offer of this view, which is that of a scope.
+    pub fn of(&self, view: &Arc<View>, scope: Option<&Arc<Scope>>) -> Arc<Offer> {
+        let Some(scope) = scope else {
+            return self.of_whole(view);
+        };
+        let mut cached = self.scoped.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(offer) = cached.get(scope).filter(|offer| Arc::ptr_eq(&offer.view, view)) {
+            return Arc::clone(offer);
+        }
+        if cached.len() >= N_SCOPES_MAX {
+            // Rare enough that each is made anew then.
+            cached.clear();
+        }
+        let offer = Arc::new(Offer::of(view));
+        cached.insert(Arc::clone(scope), Arc::clone(&offer));
+        offer
+    }
+
+    fn of_whole(&self, view: &Arc<View>) -> Arc<Offer> {
+        let mut cached = self.whole.lock().unwrap_or_else(PoisonError::into_inner);
         match cached.as_ref() {
             Some(offer) if Arc::ptr_eq(&offer.view, view) => Arc::clone(offer),
             _older_or_none => {

@@ -188,6 +188,7 @@ mod tests {
             principal: Arc::from(principal),
             home: SessionId::random(),
             connection: None,
+            scope: None,
         }
     }
 

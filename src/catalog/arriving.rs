@@ -23,7 +23,7 @@ impl Catalog {
     /// Safe.
     pub async fn view_when(
         &self,
-        is_there: impl Fn(&View) -> bool,
+        is_there: impl Fn(&Arc<View>) -> bool,
         may_own: impl Fn(&Entry) -> bool,
     ) -> Arc<View> {
         let began = Instant::now();

@@ -15,6 +15,7 @@ use super::changes::changes;
 use super::merger::Merger;
 use super::names::{self, Naming};
 use super::part::Part;
+use super::scoped::Scoped;
 use super::snapshot::{Kind, Snapshot, page};
 use super::view::View;
 use crate::child::handshake::{Handshake, error_text};
@@ -58,6 +59,7 @@ struct Shared {
     /// Held while a view is made.
     merged: Mutex<Merged>,
     view: watch::Sender<Arc<View>>,
+    scoped: Scoped,
     refreshed: Notify,
     /// Places for requests that wait for lists.
     waiting: Semaphore,
@@ -126,6 +128,7 @@ impl Catalog {
             merger: Merger::default(),
             merged: Mutex::default(),
             view,
+            scoped: Scoped::default(),
             refreshed: Notify::new(),
             waiting: Semaphore::new(N_WAITING_MAX),
         }))
@@ -380,6 +383,10 @@ impl Catalog {
 
     pub(super) fn directory(&self) -> Arc<Directory> {
         Arc::clone(&self.0.directory.borrow())
+    }
+
+    pub(super) fn scoped(&self) -> &Scoped {
+        &self.0.scoped
     }
 
     pub(super) fn waiting(&self) -> &Semaphore {

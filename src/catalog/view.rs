@@ -1,11 +1,13 @@
 //! All children's lists as one: serialised once a change, with the tables that lead back. Pure.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::names;
 use super::part::{Offered, Part, TaskSupport};
 use super::snapshot::{Item, Kind};
 use super::uris;
+use crate::access::Scope;
 use crate::ids::ServerName;
 use crate::rpc::Raw;
 use crate::rpc::mcp::{Era, Revision};
@@ -53,6 +55,8 @@ pub struct View {
     resources: List,
     templates: List,
     parts: Vec<Part>,
+    /// Who sees it may see no more than this.
+    scope: Option<Arc<Scope>>,
     /// The instructions of all, for the answer to `initialize`.
     pub instructions: Option<String>,
     /// What an operator should know: collisions.
@@ -62,11 +66,23 @@ pub struct View {
 impl View {
     /// Merges, in the order given. The first to offer a name keeps it.
     pub fn merge(parts: Vec<Part>) -> Self {
+        Self::merge_within(parts, None)
+    }
+
+    /// The same as far as a scope reaches. Names are as they are for everybody, whoever has the first of them.
+    pub fn within(&self, scope: &Arc<Scope>) -> Self {
+        Self::merge_within(self.parts.clone(), Some(Arc::clone(scope)))
+    }
+
+    fn merge_within(mut parts: Vec<Part>, scope: Option<Arc<Scope>>) -> Self {
         let mut warnings = Vec::new();
-        let mut list = |kind| List::merge(kind, &parts, &mut warnings);
+        let mut list = |kind| List::merge(kind, &parts, scope.as_deref(), &mut warnings);
         let (tools, prompts) = (list(Kind::Tools), list(Kind::Prompts));
         let (resources, templates) = (list(Kind::Resources), list(Kind::Templates));
         idle_aliases(&parts, &mut warnings);
+        if let Some(scope) = &scope {
+            parts.retain(|part| scope.has_server(part.server.as_str()) || tools.n_of(&part.server) > 0);
+        }
         let instructions = instructions(&parts);
         Self {
             tools,
@@ -74,6 +90,7 @@ impl View {
             resources,
             templates,
             parts,
+            scope,
             instructions,
             warnings,
         }
@@ -118,14 +135,23 @@ impl View {
         };
         self.tagged(uri)
             .or_else(|| self.resources.owners.get(uri).cloned())
-            .or_else(|| seen().map(as_seen))
+            .or_else(|| seen().filter(|server| self.has_resources_of(server)).map(as_seen))
             .or_else(|| self.by_template(uri))
             .or_else(|| self.by_scheme(uri))
+    }
+
+    fn has_resources_of(&self, server: &ServerName) -> bool {
+        self.scope
+            .as_ref()
+            .is_none_or(|scope| scope.has_server(server.as_str()))
     }
 
     fn tagged(&self, uri: &str) -> Option<Owner> {
         let (own, server) = uris::untagged(uri)?;
         let part = self.parts.iter().find(|part| part.server.as_str() == server)?;
+        if !self.has_resources_of(&part.server) {
+            return None;
+        }
         Some(Owner {
             server: part.server.clone(),
             own,
@@ -152,7 +178,11 @@ impl View {
             let mut all = resources.chain(part.snapshot.templates.iter().map(|item| item.key.as_str()));
             all.any(|uri| uris::scheme(uri) == Some(scheme))
         };
-        let mut users = self.parts.iter().filter(uses);
+        let parts = self
+            .parts
+            .iter()
+            .filter(|part| self.has_resources_of(&part.server));
+        let mut users = parts.filter(uses);
         let (only, None) = (users.next()?, users.next()) else {
             return None;
         };
@@ -172,10 +202,15 @@ impl View {
 }
 
 impl List {
-    fn merge(kind: Kind, parts: &[Part], warnings: &mut Vec<(ServerName, String)>) -> Self {
+    fn merge(
+        kind: Kind,
+        parts: &[Part],
+        scope: Option<&Scope>,
+        warnings: &mut Vec<(ServerName, String)>,
+    ) -> Self {
         let mut list = Self::default();
         let claims = Claims::of(kind, parts);
-        let mut items = Vec::new();
+        let (mut items, mut hidden) = (Vec::new(), Vec::new());
         for part in parts {
             let mut n_items = 0;
             for (at, item) in part.snapshot.items(kind).iter().enumerate() {
@@ -183,7 +218,9 @@ impl List {
                 let Some(offered) = list.exposed(kind, part, item, prepared, &claims, warnings) else {
                     continue;
                 };
-                if offered.tasks == TaskSupport::Required {
+                let is_there = |scope: &Scope| is_within(scope, kind, part.server.as_str(), &offered.key);
+                let is_hidden = !scope.is_none_or(is_there);
+                if offered.tasks == TaskSupport::Required && !is_hidden {
                     list.need_task.insert(offered.key.clone());
                 }
                 let owner = Owner {
@@ -191,11 +228,19 @@ impl List {
                     own: item.key.clone(),
                 };
                 list.owners.insert(offered.key.clone(), owner);
+                if is_hidden {
+                    // It holds its name until all have theirs.
+                    hidden.push(offered.key);
+                    continue;
+                }
                 list.order.push(offered.key.clone());
                 items.push(offered);
                 n_items += 1;
             }
             list.n_items.insert(part.server.clone(), n_items);
+        }
+        for key in &hidden {
+            list.owners.remove(key);
         }
         list.pages = pages(kind, items.iter().map(|item| &item.raw));
         if items.iter().any(|item| item.tasks != TaskSupport::Unsaid) {
@@ -293,6 +338,14 @@ impl List {
     /// Whether a client that has read the one has read the other.
     pub fn reads_like(&self, other: &Self) -> bool {
         self.pages == other.pages && self.pages_modern == other.pages_modern
+    }
+}
+
+/// Whether an item is there for who has this scope.
+fn is_within(scope: &Scope, kind: Kind, server: &str, exposed: &str) -> bool {
+    match kind {
+        Kind::Tools => scope.has_tool(server, exposed),
+        Kind::Prompts | Kind::Resources | Kind::Templates => scope.has_server(server),
     }
 }
 

@@ -318,3 +318,48 @@ fn an_output_that_is_no_object_is_shown_wrapped_to_clients_with_a_handshake_only
     assert!(page.contains(as_it_is) && !page.contains(wrapped), "{page}");
     assert!(page.contains(r#""outputSchema":{"type":"object"}"#), "{page}");
 }
+
+#[test]
+fn within_a_scope_names_are_as_for_everybody_and_what_is_outside_has_no_owner() {
+    let whole = View::merge(vec![
+        part("a", "", &["x"], &["u://1", "a://1"], &["a://t/{id}"]),
+        part("b", "", &["x", "y"], &["u://1", "b://1"], &["b://t/{id}"]),
+    ]);
+    let scope = |servers: Option<&str>, tools: Option<&str>| {
+        let servers = servers.map(|name| vec![ServerName::parse(name).unwrap()]);
+        let tools = tools.map(|text| vec![text.parse().unwrap()]);
+        Arc::new(Scope::of(servers, tools).unwrap())
+    };
+    let names = |view: &View, kind| {
+        view.list(kind)
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .collect::<Vec<_>>()
+    };
+    let b = whole.within(&scope(Some("b"), None));
+    // `x` is a's, whoever looks.
+    assert_eq!(names(&b, Kind::Tools), ["y"]);
+    assert_eq!(names(&b, Kind::Resources), ["u://1?mcp-server=b", "b://1"]);
+    assert!(
+        !b.list(Kind::Tools)
+            .page(NEW, None)
+            .unwrap()
+            .as_str()
+            .contains(r#""name":"x""#)
+    );
+    for outside in ["a://1", "a://t/7", "u://1?mcp-server=a", "b://1?mcp-server=a"] {
+        let server = owner(&b, outside).map(|(server, _)| server);
+        assert_ne!(server.as_deref(), Some("a"), "{outside}");
+    }
+    let seen = b.owner_of_uri("z://1", || Some(ServerName::parse("a").unwrap()));
+    assert_eq!(seen, None, "what was seen with more rights");
+    assert_eq!(owner(&b, "b://t/7").unwrap().0, "b");
+    let tool = whole.within(&scope(None, Some("y")));
+    assert_eq!(names(&tool, Kind::Tools), ["y"]);
+    assert!(names(&tool, Kind::Resources).is_empty() && names(&tool, Kind::Templates).is_empty());
+    for uri in ["b://1", "b://t/7", "u://1?mcp-server=b", "b://new"] {
+        assert_eq!(owner(&tool, uri), None, "{uri}");
+    }
+    assert!(tool.instructions.unwrap().contains("# b"));
+    assert_eq!(whole.within(&scope(None, Some("nothing"))).instructions, None);
+}

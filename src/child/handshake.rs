@@ -201,7 +201,7 @@ mod tests {
 
     fn declared(capabilities: Option<&str>, has_roots: bool) -> String {
         let persona = capabilities.map(|capabilities| Persona {
-            owner: OwnerKey::client("x"),
+            owner: OwnerKey::client(None, "x"),
             capabilities: Raw::parse(&capabilities.to_owned().into()).unwrap(),
             client_info: None,
         });

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::caller::Profile;
+use crate::access::Scope;
 use crate::ids::SessionId;
 use crate::rpc::mcp::LogLevel;
 use crate::rpc::trace::Trace;
@@ -33,6 +34,10 @@ pub struct Lane {
     pub request: RequestId,
     /// Who calls, where that is known.
     pub caller: Option<Arc<Profile>>,
+    /// What is there for the caller; `None` when everything is.
+    pub scope: Option<Arc<Scope>>,
+    /// The caller, where it holds a key: see [`crate::access::holder`].
+    pub holder: Option<Arc<str>>,
     /// From which severity on its session wants log messages, where it has said so.
     pub log_level: OnceLock<LogLevel>,
     /// The token under which the client wants progress, as the client wrote it.
@@ -65,6 +70,8 @@ impl Lane {
             session,
             request,
             caller: None,
+            scope: None,
+            holder: None,
             log_level: OnceLock::new(),
             progress_token: Mutex::new(progress_token),
             trace: OnceLock::new(),
@@ -89,6 +96,15 @@ impl Lane {
     /// The same, and who calls.
     pub fn called_by(self, caller: Option<Arc<Profile>>) -> Self {
         Self { caller, ..self }
+    }
+
+    /// The same, with what is there for the caller, and who it is if it holds a key.
+    pub fn within(self, scope: Option<Arc<Scope>>, holder: Option<Arc<str>>) -> Self {
+        Self {
+            scope,
+            holder,
+            ..self
+        }
     }
 
     /// The token under which the client wants progress, as the client wrote it.

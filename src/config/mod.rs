@@ -29,7 +29,7 @@ pub use names::EXPOSED_CHARS_MAX;
 pub use raw::{RawPolicy, RawServer};
 pub use resolve::{RUNNERS, is_runner, resolve};
 pub use schema::schema;
-pub use settings::Settings;
+pub use settings::{ClientLimits, Settings};
 
 /// One thing that is wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]

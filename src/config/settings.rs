@@ -1,6 +1,7 @@
 //! What the daemon itself needs to know, from the environment: where to listen, where its folders are.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -8,6 +9,7 @@ use tracing::Level;
 
 use super::spec::Secret;
 use super::{ConfigError, ConfigErrors, Environment, meant};
+use crate::access::{Network, Rate};
 
 /// Fewest characters of `MCP_AUTH_TOKEN`: shorter ones can be guessed.
 const AUTH_TOKEN_CHARS_MIN: usize = 16;
@@ -25,8 +27,15 @@ pub struct Settings {
     pub log_dir: PathBuf,
     /// `MCP_SERVERS_FILE`: the declared servers. Default `./servers.toml`; need not exist.
     pub servers_file: PathBuf,
-    /// `MCP_AUTH_TOKEN`: what a client must show. Default none; needed beyond loopback.
+    /// `MCP_AUTH_TOKEN`: one key that opens everything. Default none; this or keys are needed beyond loopback.
     pub auth_token: Option<Secret>,
+    /// `MCP_REQUIRE_KEYS`: whether a client must show a key or the token. Default false: on loopback, and where there is
+    /// no token, nobody is asked. Beyond loopback everybody is.
+    pub require_keys: bool,
+    /// `MCP_KEY_EXEMPT`: networks whose clients are asked for no key. Default none.
+    pub key_exempt: Vec<Network>,
+    /// How much one client may do.
+    pub limits: ClientLimits,
     /// `LOG_LEVEL`: default info; `DEBUG_MODE=true` makes it at least debug.
     pub log_level: Level,
     /// `MCP_ALLOWED_HOSTS`: further names in `Host`, beside the loopback ones.
@@ -39,6 +48,19 @@ pub struct Settings {
     pub dotenv_file: PathBuf,
     /// Whether the person's own folders are used, because the project folder declares nothing.
     pub is_of_user: bool,
+}
+
+/// How much one client may do. What is not set has a default that does not hold for clients on this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClientLimits {
+    /// `MCP_RATE_PER_ADDRESS`: requests. Default 6000/min.
+    pub requests: Option<Rate>,
+    /// `MCP_STREAMS_PER_ADDRESS`: new event streams. Default 20/s.
+    pub streams: Option<Rate>,
+    /// `MCP_CONNECTIONS_PER_ADDRESS`: connections at once. Default 512.
+    pub n_connections: Option<usize>,
+    /// `MCP_CALLS_PER_CLIENT`: calls in flight, of one key or of one address without a key. Default 256.
+    pub n_calls: Option<usize>,
 }
 
 impl Settings {
@@ -79,6 +101,9 @@ impl Settings {
             log_dir: read.folder("MCP_LOG_DIR", project_dir, base, "logs"),
             servers_file,
             auth_token: read.auth_token(),
+            require_keys: read.flag("MCP_REQUIRE_KEYS"),
+            key_exempt: read.networks("MCP_KEY_EXEMPT"),
+            limits: read.limits(),
             log_level: read.log_level(),
             allowed_hosts: read.list("MCP_ALLOWED_HOSTS"),
             allowed_origins: read.list("MCP_ALLOWED_ORIGINS"),
@@ -86,12 +111,25 @@ impl Settings {
             dotenv_file,
             is_of_user: !is_project,
         };
-        read.check_exposure(&settings);
         if read.errors.is_empty() {
             Ok(settings)
         } else {
             Err(ConfigErrors(read.errors))
         }
+    }
+
+    /// Why the daemon does not listen where it is told to, if it does not: everybody on the network could run the
+    /// servers. `has_keys`: whether there is a key that opens.
+    pub fn exposure(&self, has_keys: bool) -> Option<String> {
+        if self.host.is_loopback() || self.auth_token.is_some() || has_keys {
+            return None;
+        }
+        Some(format!(
+            "MCP_HOST: listening on {} would let everybody on the network run your servers; make a key with \
+             `mcpctl key create NAME`, set MCP_AUTH_TOKEN to at least {AUTH_TOKEN_CHARS_MIN} characters, or set \
+             MCP_HOST to 127.0.0.1",
+            self.host
+        ))
     }
 
     /// What in the `.env` is probably a slip: it would be nobody's variable, and nobody would say so.
@@ -126,6 +164,12 @@ const VARIABLES: &[&str] = &[
     "MCP_LOG_DIR",
     "MCP_SERVERS_FILE",
     "MCP_AUTH_TOKEN",
+    "MCP_REQUIRE_KEYS",
+    "MCP_KEY_EXEMPT",
+    "MCP_RATE_PER_ADDRESS",
+    "MCP_STREAMS_PER_ADDRESS",
+    "MCP_CONNECTIONS_PER_ADDRESS",
+    "MCP_CALLS_PER_CLIENT",
     "MCP_ALLOWED_HOSTS",
     "MCP_ALLOWED_ORIGINS",
     "LOG_LEVEL",
@@ -260,6 +304,27 @@ impl Reader<'_> {
         Some(Secret::new(token))
     }
 
+    fn networks(&mut self, name: &str) -> Vec<Network> {
+        let parsed: Result<Vec<Network>, _> = self.list(name).iter().map(|text| text.parse()).collect();
+        parsed.unwrap_or_else(|bad: crate::access::BadNetwork| {
+            self.fault(name, bad.to_string());
+            Vec::new()
+        })
+    }
+
+    fn limits(&mut self) -> ClientLimits {
+        let rate = "must be a rate such as 10/s, 60/min or 1000/h";
+        let number = "must be a number of at least 1";
+        ClientLimits {
+            requests: self.parsed("MCP_RATE_PER_ADDRESS", rate),
+            streams: self.parsed("MCP_STREAMS_PER_ADDRESS", rate),
+            n_connections: self
+                .parsed("MCP_CONNECTIONS_PER_ADDRESS", number)
+                .map(NonZeroUsize::get),
+            n_calls: self.parsed("MCP_CALLS_PER_CLIENT", number).map(NonZeroUsize::get),
+        }
+    }
+
     fn log_level(&mut self) -> Level {
         let said = self
             .env
@@ -318,17 +383,6 @@ impl Reader<'_> {
             self.fault(name, format!("{rule}, not {said:?}"));
         }
         parsed
-    }
-
-    fn check_exposure(&mut self, settings: &Settings) {
-        if !settings.host.is_loopback() && settings.auth_token.is_none() {
-            let what = format!(
-                "listening on {} would let everybody on the network run your servers; set MCP_AUTH_TOKEN \
-                 to at least {AUTH_TOKEN_CHARS_MIN} characters, or set MCP_HOST to 127.0.0.1",
-                settings.host
-            );
-            self.fault("MCP_HOST", what);
-        }
     }
 }
 

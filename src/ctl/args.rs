@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::access::{Pattern, Rate};
 use crate::ids::ServerName;
 
 /// Adds, removes, watches and questions the MCP servers of mcp-wrapper.
@@ -70,6 +71,12 @@ pub enum Verb {
     /// End a client's session: its calls are cancelled, its streams end. It may open another.
     #[command(after_help = "Example:\n  mcpctl disconnect 18b004d7")]
     Disconnect(OneSession),
+    /// Make, show, replace and revoke the keys with which clients come in over HTTP.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  mcpctl key create ci --expires 90d --servers git --rate 60/min\n  mcpctl key revoke ci"
+    )]
+    Key(KeyVerb),
     /// Show the tools on offer, under the names that clients call.
     #[command(after_help = "Example:\n  mcpctl tools files")]
     Tools(MaybeName),
@@ -113,6 +120,72 @@ pub enum Verb {
         /// Which shell.
         shell: Shell,
     },
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyVerb {
+    /// Make a key and print it, once.
+    #[command(after_help = "Example:\n  mcpctl key create ci --expires 90d --tools 'git__*'")]
+    Create(NewKeyArgs),
+    /// List the keys: what they see, until when they open, when they were used. Never the keys themselves.
+    #[command(visible_alias = "ls")]
+    List,
+    /// Take a key back: whoever is connected with it is out at once.
+    Revoke(KeyName),
+    /// Put a new key in the place of one, and print it, once. The one before opens no more.
+    Rotate(KeyName),
+}
+
+/// Arguments of `key create`.
+#[derive(Debug, Args)]
+pub struct NewKeyArgs {
+    /// What it is called: letters, digits, `.`, `_`, `-`, `@`.
+    #[arg(value_parser = key_name)]
+    pub name: String,
+    /// How long it opens, for example 90d or 12h; for ever if not given.
+    #[arg(long, value_name = "TIME", value_parser = lifetime)]
+    pub expires: Option<std::time::Duration>,
+    /// Only these servers are there for it.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', value_parser = ServerName::parse)]
+    pub servers: Vec<ServerName>,
+    /// Only tools with these names, as `mcpctl tools` shows them; `*` stands for any characters. Without --servers
+    /// nothing but these tools is there.
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub tools: Vec<Pattern>,
+    /// Its holder may control the daemon.
+    #[arg(long)]
+    pub admin: bool,
+    /// How often its holder may ask, for example 10/s, 60/min or 1000/h; as often as it likes if not given.
+    #[arg(long, value_name = "N/TIME")]
+    pub rate: Option<Rate>,
+}
+
+/// One key.
+#[derive(Debug, Args)]
+pub struct KeyName {
+    /// What it is called.
+    #[arg(value_parser = key_name)]
+    pub name: String,
+}
+
+fn key_name(text: &str) -> Result<String, String> {
+    const CHARS_MAX: usize = 64;
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+    if text.is_empty() || text.len() > CHARS_MAX || text.starts_with('-') || !text.bytes().all(is_good) {
+        return Err(format!(
+            "a key is called by 1 to {CHARS_MAX} letters, digits, `.`, `_`, `-` or `@`"
+        ));
+    }
+    Ok(text.to_owned())
+}
+
+fn lifetime(text: &str) -> Result<std::time::Duration, String> {
+    let read = humantime::parse_duration(text).map_err(|error| format!("{error}; write it as 90d or 12h"))?;
+    if read.is_zero() {
+        return Err("it would never open".to_owned());
+    }
+    Ok(read)
 }
 
 /// Arguments of `add`.

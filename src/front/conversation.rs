@@ -117,7 +117,7 @@ impl Conversation {
         if let Some(outcome) = handshake(&self.front, &self.session, &request) {
             return self.answer(&request.id, &outcome).await;
         }
-        if let Some(outcome) = self.front.engine.at_once(self.session.revision(), &request) {
+        if let Some(outcome) = self.at_once(&request) {
             return self.answer(&request.id, &outcome).await;
         }
         let Some(place) = self.admit(&request).await else {
@@ -135,6 +135,11 @@ impl Conversation {
             this.work(context, &request, in_flight).await;
             drop(place);
         });
+    }
+
+    fn at_once(&self, request: &Request) -> Option<Outcome> {
+        let scope = self.session.principal.scope.as_ref();
+        self.front.engine.at_once(self.session.revision(), scope, request)
     }
 
     /// A place among the requests in flight; `None` when it was refused.
@@ -168,9 +173,10 @@ impl Conversation {
         self.session.note_said(Arc::new(asked.profile()));
         let id = request.id.compact();
         let peer = Peer {
-            principal: Arc::from("line"),
+            principal: Arc::clone(&self.session.principal.id),
             home: self.session.id.clone(),
             connection: Some(self.session.id.clone()),
+            scope: self.session.principal.scope.clone(),
         };
         match self.front.engine.begin(&peer, request, asked.clone(), None) {
             Err(refused) => self.answer(&id, &Err(refused.error.raw())).await,

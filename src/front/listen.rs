@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::Shared;
+use crate::access::holder;
 use crate::bridge::exchange::Peer;
 use crate::bridge::ladder::Asked;
 use crate::bridge::tasks_ext;
@@ -108,7 +109,9 @@ impl Listening {
             log_level: None,
         });
         let session = SessionId::random();
-        let client = Arc::new(ClientSide::of_request(Arc::clone(&profile)));
+        let client =
+            ClientSide::of_request(Arc::clone(&profile)).within(peer.scope.clone(), holder(&peer.principal));
+        let client = Arc::new(client);
         let listeners = front.engine.router().listeners();
         listeners.add_at(session.clone(), peer.home.clone(), Arc::clone(&client));
         let mut views = front.catalog.watch();
@@ -141,7 +144,8 @@ impl Listening {
         };
         let lane = Lane::new(self.session.clone(), self.id.clone(), None)
             .of_peer(peer.home.clone(), self.session.clone())
-            .called_by(Some(profile));
+            .called_by(Some(profile))
+            .within(peer.scope.clone(), holder(&peer.principal));
         let context = CallContext {
             revision: Revision::NEWEST,
             lane: Arc::new(lane),
@@ -205,7 +209,8 @@ impl Listening {
                 }
                 Ok(()) = self.views.changed() => {
                     let after = Arc::clone(&self.views.borrow_and_update());
-                    for method in changed(&self.before, &after) {
+                    let within = |view| self.front.catalog.within(view, self.client.scope());
+                    for method in changed(&within(&self.before), &within(&after)) {
                         if self.wanted.wants(method) && !self.due.contains(&method) {
                             self.due.push(method);
                         }

@@ -5,6 +5,7 @@
 
 pub mod conversation;
 pub mod http;
+mod keys;
 pub mod listen;
 pub mod shim;
 pub mod socket;
@@ -16,15 +17,17 @@ use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Principal;
 use crate::bridge::Engine;
 use crate::catalog::Catalog;
 use crate::declare::Declarations;
-use crate::ids::{ServerName, SessionId};
+use crate::ids::ServerName;
 use crate::session::Sessions;
 use crate::supervise::ProcessManager;
 use crate::tasks::Tasks;
 use conversation::Conversations;
 use http::guard::Guard;
+use http::limits::Gate;
 
 /// Longest request body or line from a client, bytes.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
@@ -52,8 +55,12 @@ pub struct Front {
     pub tasks: Tasks,
     /// When the daemon was started.
     pub started: Instant,
-    /// To whom it belongs what clients without a session leave behind for longer than a request.
-    pub home: SessionId,
+    /// The owner of the data folder: who comes over its sockets.
+    pub owner: Arc<Principal>,
+    /// What is known of those who come over the network.
+    pub gate: Arc<Gate>,
+    /// Held while the keys are read.
+    pub reading_keys: tokio::sync::Mutex<()>,
     /// The servers that start with the daemon; set before its doors open.
     pub first: OnceLock<HashSet<ServerName>>,
     /// The URL of the MCP endpoint.

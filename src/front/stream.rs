@@ -43,7 +43,7 @@ pub async fn serve(front: Shared, mut door: Door) {
 }
 
 async fn talk(front: Shared, client: UnixStream) {
-    let session = match front.sessions.open(session::Door::Lines) {
+    let session = match front.sessions.open(&front.owner, session::Door::Lines) {
         Ok(session) => session,
         Err(error) => return tracing::warn!(%error, "a client was refused"),
     };

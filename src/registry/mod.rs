@@ -3,13 +3,14 @@
 //! The only code that knows SQL. Every call runs on a blocking thread, none is on the path of a request.
 //! One connection writes, under `BEGIN IMMEDIATE`; a few read. Several processes may share the file.
 //!
-//! `definitions` holds the servers, `journal` the events, `snapshots` the lists, `verdicts` what servers speak; `connect` opens, `schema` migrates.
+//! `definitions` holds the servers, `journal` the events, `snapshots` the lists, `verdicts` what servers speak, `keys` who may come in; `connect` opens, `schema` migrates.
 //! `sessions` is a file of its own.
 
 mod connect;
 mod definitions;
 mod error;
 mod journal;
+mod keys;
 mod schema;
 pub mod sessions;
 mod snapshots;
@@ -26,6 +27,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 pub use definitions::{Declared, Put, Removed};
 pub use error::RegistryError;
 pub use journal::{JOURNAL_BYTES_MAX, JOURNAL_ROWS_MAX};
+pub use keys::{KeyRow, MadeKey};
 
 use crate::place::FileId;
 use crate::retry::DatabaseRetry;

@@ -10,7 +10,7 @@ use super::connect;
 use super::error::RegistryError;
 
 /// The migrations, oldest first; the number of a version is its place, counted from 1.
-pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3];
+pub(super) const MIGRATIONS: &[&str] = &[V1, V2, V3, V4];
 
 const V1: &str = "
     -- A file's definition shadows a user's one of the same name without losing it.
@@ -83,6 +83,35 @@ const V2: &str = "
 const V3: &str = "
     -- Whether a server that needs no handshake answers one; empty where nobody has tried.
     ALTER TABLE verdicts ADD COLUMN older TEXT NOT NULL DEFAULT '';
+";
+
+const V4: &str = "
+    -- Of a key only the hash is kept. Lists are JSON; NULL is no limit.
+    CREATE TABLE keys (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        hash BLOB NOT NULL CHECK (length(hash) = 32),
+        servers TEXT,
+        tools TEXT,
+        admin INTEGER NOT NULL CHECK (admin IN (0, 1)),
+        rate TEXT,
+        created_ms INTEGER NOT NULL,
+        expires_ms INTEGER,
+        used_ms INTEGER
+    ) STRICT;
+
+    -- Grows with every change of who may come in; that a key was used is none.
+    CREATE TABLE keys_revision (
+        only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
+        number INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO keys_revision (only, number) VALUES (1, 0);
+    CREATE TRIGGER keys_added AFTER INSERT ON keys
+        BEGIN UPDATE keys_revision SET number = number + 1; END;
+    CREATE TRIGGER keys_changed AFTER UPDATE OF id, name, hash, servers, tools, admin, rate, expires_ms ON keys
+        BEGIN UPDATE keys_revision SET number = number + 1; END;
+    CREATE TRIGGER keys_removed AFTER DELETE ON keys
+        BEGIN UPDATE keys_revision SET number = number + 1; END;
 ";
 
 const DOING: &str = "bringing its tables up to date";

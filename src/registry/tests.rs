@@ -532,7 +532,7 @@ async fn a_file_from_the_future_is_refused_and_its_bytes_stay() {
             told,
             RegistryError::Newer {
                 found: 99,
-                known: 3,
+                known: 4,
                 ..
             }
         ),

@@ -343,8 +343,12 @@ fn concerned(
         Some(owner) => router.listeners().clients_of(owner),
         None if candidates.live.is_empty() => {
             let only = router.listeners().only_client();
+            let sees = |client: &ClientSide| {
+                let scope = client.scope();
+                scope.is_none() || router.view_within(scope).part(&instance.server).is_some()
+            };
             only.into_iter()
-                .filter(|(session, _)| candidates.may_all_be_of(session))
+                .filter(|(session, client)| candidates.may_all_be_of(session) && sees(client))
                 .collect()
         }
         // Calls of several sessions are in flight: it may be any of theirs.

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::outbox::Outbox;
 use super::questions::Questions;
+use crate::access::Scope;
 pub use crate::child::caller::Profile;
 use crate::rpc::Raw;
 
@@ -16,6 +17,8 @@ pub struct ClientSide {
     pub questions: Questions,
     profile: RwLock<Option<Arc<Profile>>>,
     is_of_task: bool,
+    scope: Option<Arc<Scope>>,
+    holder: Option<Arc<str>>,
     /// What a server wanted of it and it has not declared, as in `clientCapabilities`.
     lacked: Mutex<Option<Raw>>,
 }
@@ -37,6 +40,25 @@ impl ClientSide {
             is_of_task: true,
             ..Self::of_request(profile)
         }
+    }
+
+    /// The same, with what is there for it, and who it is if it holds a key.
+    pub fn within(self, scope: Option<Arc<Scope>>, holder: Option<Arc<str>>) -> Self {
+        Self {
+            scope,
+            holder,
+            ..self
+        }
+    }
+
+    /// Who it is, if it holds a key: see [`crate::access::holder`].
+    pub fn holder(&self) -> Option<&str> {
+        self.holder.as_deref()
+    }
+
+    /// What is there for it; `None` when everything is.
+    pub fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
     }
 
     /// Whether a request of it is being worked on, or tells of changes.

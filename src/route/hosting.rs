@@ -80,7 +80,7 @@ impl Router {
             .as_ref()
             .filter(|profile| profile.is_asked_in_results());
         let (id, client) = match asked_in_task {
-            Some(profile) => (SessionId::random(), Some(client_of(profile))),
+            Some(profile) => (SessionId::random(), Some(client_of(profile, caller))),
             None => (caller.session.clone(), None),
         };
         // A client that is asked in its task is known as long as the task is worked on.
@@ -96,7 +96,8 @@ impl Router {
         };
         let lane = Lane::new(id, caller.request.clone(), None)
             .of_peer(caller.home.clone(), peer)
-            .called_by(caller.caller.clone());
+            .called_by(caller.caller.clone())
+            .within(caller.scope.clone(), caller.holder.clone());
         // The call that has made it is answered; what belongs to the task goes its own ways.
         drop(lane.finish());
         let lane = Arc::new(lane);
@@ -381,13 +382,14 @@ impl Router {
     }
 }
 
-fn client_of(profile: &Arc<Profile>) -> Arc<ClientSide> {
+fn client_of(profile: &Arc<Profile>, caller: &Lane) -> Arc<ClientSide> {
     // Tasks of the extension have no log messages.
     let profile = Profile {
         log_level: None,
         ..Profile::clone(profile)
     };
-    Arc::new(ClientSide::of_task(Arc::new(profile)))
+    let client = ClientSide::of_task(Arc::new(profile));
+    Arc::new(client.within(caller.scope.clone(), caller.holder.clone()))
 }
 
 async fn asked_in_task(client: Option<&ClientSide>) {

@@ -378,7 +378,9 @@ impl Session {
     fn is(&self, owner: &OwnerKey) -> bool {
         let profile = self.client.profile();
         OwnerKey::session(&self.home) == *owner
-            || profile.is_some_and(|profile| OwnerKey::client(&profile.client_name()) == *owner)
+            || profile.is_some_and(|profile| {
+                OwnerKey::client(self.client.holder(), &profile.client_name()) == *owner
+            })
     }
 }
 

@@ -9,6 +9,7 @@ use super::router::Router;
 use crate::catalog::names::Naming;
 use crate::catalog::view::Owner;
 use crate::catalog::{Kind, View};
+use crate::ids::ServerName;
 use crate::rpc::object::Object;
 use crate::supervise::Entry;
 
@@ -20,11 +21,12 @@ impl Router {
         kind: Kind,
         name: &str,
     ) -> Result<Arc<View>, RouteError> {
-        let is_there = |view: &View| view.list(kind).owner(name).is_some();
-        let view = self.view();
-        if is_there(&view) {
+        let scope = context.lane.scope.as_ref();
+        let view = self.view_within(scope);
+        if view.list(kind).owner(name).is_some() {
             return Ok(view);
         }
+        let is_there = |view: &View| view.list(kind).owner(name).is_some();
         let may_own = |entry: &Entry| Naming::of(&entry.spec).may_own(name);
         self.view_when(context, is_there, may_own).await
     }
@@ -35,16 +37,33 @@ impl Router {
         is_there: impl Fn(&View) -> bool,
         may_own: impl Fn(&Entry) -> bool,
     ) -> Result<Arc<View>, RouteError> {
+        let scope = context.lane.scope.as_ref();
+        let is_there = |view: &Arc<View>| is_there(&self.catalog.within(view, scope));
         tokio::select! {
-            view = self.catalog.view_when(is_there, may_own) => Ok(view),
+            view = self.catalog.view_when(is_there, may_own) => Ok(self.catalog.within(&view, scope)),
             () = context.lane.cancelled() => Err(RouteError::Cancelled),
         }
     }
 
-    pub(super) fn not_on_offer(&self, kind: Kind, what: &'static str, name: String) -> RouteError {
+    /// A name that nobody offers now: unknown, or of a server that does not run.
+    pub(super) fn not_on_offer(
+        &self,
+        context: &CallContext,
+        kind: Kind,
+        what: &'static str,
+        name: String,
+    ) -> RouteError {
+        let is_there = |server: &ServerName| {
+            let scope = context.lane.scope.as_ref();
+            scope.is_none_or(|scope| match kind {
+                Kind::Tools => scope.has_tool(server.as_str(), &name),
+                Kind::Prompts | Kind::Resources | Kind::Templates => scope.has_server(server.as_str()),
+            })
+        };
         let hidden = self
             .catalog
             .hidden_owner(kind, &name)
+            .filter(is_there)
             .and_then(|server| self.entry(&server));
         match hidden {
             Some(entry) => RouteError::Child {
@@ -74,7 +93,8 @@ impl Router {
         let uri = reference.get_string("uri");
         let uri =
             uri.ok_or_else(|| RouteError::BadParams("`ref` has neither `name` nor `uri`".to_owned()))?;
-        if let Some(owner) = self.view().list(Kind::Templates).owner(&uri) {
+        let scope = context.lane.scope.as_ref();
+        if let Some(owner) = self.view_within(scope).list(Kind::Templates).owner(&uri) {
             let entry = self.entry(&owner.server).ok_or(RouteError::NoResource { uri })?;
             return Ok(("uri", owner.clone(), entry));
         }
@@ -93,7 +113,9 @@ impl Router {
             let server = self.provenance().of(&context.lane.home, uri)?;
             self.entry(&server).map(|_| server)
         };
-        let mut owner = self.view().owner_of_uri(uri, seen);
+        let mut owner = self
+            .view_within(context.lane.scope.as_ref())
+            .owner_of_uri(uri, seen);
         if owner.is_none() {
             let is_there = |view: &View| view.owner_of_uri(uri, seen).is_some();
             // Nothing in a URI says whose it is: any server may have it.

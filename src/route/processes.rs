@@ -61,7 +61,10 @@ impl Router {
             return first();
         }
         let profile = self.caller(context);
-        let owner = (!is_shared).then(|| owner(sharing, &context.lane.home, profile.as_deref()));
+        let owner = (!is_shared).then(|| {
+            let holder = context.lane.holder.as_deref();
+            owner(sharing, &context.lane.home, holder, profile.as_deref())
+        });
         let newer = Instance { owner, ..first() };
         let wants_handshake = profile
             .is_some_and(|profile| !profile.is_asked_in_results() && (!is_shared || profile.can_be_asked()));
@@ -97,8 +100,10 @@ impl Router {
     pub fn roots_changed(&self, session: &SessionId) {
         let line = notification_line(mcp::method::ROOTS_CHANGED, None);
         let profile = self.profile(session);
+        let client = self.listeners.client(session);
+        let holder = client.as_ref().and_then(|client| client.holder());
         let owners = [Sharing::PerSession, Sharing::PerClient]
-            .map(|sharing| owner(sharing, session, profile.as_deref()));
+            .map(|sharing| owner(sharing, session, holder, profile.as_deref()));
         let directory = Arc::clone(&self.directory.borrow());
         let others = directory.iter().flat_map(|entry| entry.instances.children());
         let is_its = |child: &Child| {
@@ -126,11 +131,12 @@ fn shakes_hands(entry: &Entry) -> bool {
 }
 
 /// Whose processes a session uses, where clients do not share them.
-fn owner(sharing: Sharing, session: &SessionId, profile: Option<&Profile>) -> OwnerKey {
+fn owner(sharing: Sharing, session: &SessionId, holder: Option<&str>, profile: Option<&Profile>) -> OwnerKey {
     match sharing {
         Sharing::Shared | Sharing::PerSession => OwnerKey::session(session),
         Sharing::PerClient => {
-            OwnerKey::client(&profile.map(|profile| profile.client_name()).unwrap_or_default())
+            let name = profile.map(|profile| profile.client_name());
+            OwnerKey::client(holder, &name.unwrap_or_default())
         }
     }
 }

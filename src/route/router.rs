@@ -17,6 +17,7 @@ use super::rounds::Asked;
 use super::task_calls::{self, Way, Wish};
 use super::task_table::TaskTable;
 use super::urls::{self, Urls};
+use crate::access::Scope;
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{Catalog, Kind, View};
 use crate::child::outgoing::Params;
@@ -75,9 +76,19 @@ impl Router {
         &self.provenance
     }
 
+    /// What is on offer.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
     /// The merged lists.
     pub fn view(&self) -> Arc<View> {
         self.catalog.view()
+    }
+
+    /// The merged lists, as far as a scope reaches.
+    pub fn view_within(&self, scope: Option<&Arc<Scope>>) -> Arc<View> {
+        self.catalog.view_within(scope)
     }
 
     /// What a server offers, as far as known.
@@ -154,7 +165,7 @@ impl Router {
         let name = object.get_string("name").ok_or_else(|| needs_string("name"))?;
         let view = self.view_with(context, kind, &name).await?;
         let Some(owner) = view.list(kind).owner(&name) else {
-            return Err(self.not_on_offer(kind, what, name));
+            return Err(self.not_on_offer(context, kind, what, name));
         };
         let entry = self.entry(&owner.server).ok_or_else(|| RouteError::Unknown {
             what,
@@ -226,7 +237,6 @@ impl Router {
         self.in_rounds(entry, context, asked).await
     }
 
-    /// A name that nobody offers now: unknown, or of a server that does not run.
     /// `resources/read`.
     ///
     /// # Errors

@@ -38,6 +38,8 @@ pub mod code {
     pub const CHILD_UNAVAILABLE: i64 = 1003;
     /// Ours: too many calls wait for this child.
     pub const OVERLOADED: i64 = 1004;
+    /// Ours: a client asks too often, or has too many calls in flight.
+    pub const CLIENT_LIMIT: i64 = 1005;
     /// Ours: the child's answer is longer than allowed.
     pub const MESSAGE_TOO_LARGE: i64 = 1006;
     /// Ours: the child's answer is no valid message.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::replay::Streams;
+use crate::access::{Principal, holder};
 use crate::child::Lane;
 use crate::ids::SessionId;
 use crate::route::ClientSide;
@@ -18,6 +19,8 @@ use crate::rpc::mcp::Revision;
 /// One client's conversation.
 #[derive(Debug)]
 pub struct Session {
+    /// Whose it is: nobody else may use it.
+    pub principal: Arc<Principal>,
     /// Its id: what a client of Streamable HTTP sends along.
     pub id: SessionId,
     /// The client as children see it.
@@ -66,17 +69,19 @@ impl Door {
 
 impl Session {
     /// A session that waits for its handshake.
-    pub fn new(door: Door, now: Instant) -> Self {
-        Self::with_id(SessionId::random(), door, now)
+    pub fn new(principal: Arc<Principal>, door: Door, now: Instant) -> Self {
+        Self::with_id(SessionId::random(), principal, door, now)
     }
 
     /// The same under an id of before.
-    pub fn with_id(id: SessionId, door: Door, now: Instant) -> Self {
+    pub fn with_id(id: SessionId, principal: Arc<Principal>, door: Door, now: Instant) -> Self {
+        let client = ClientSide::default().within(principal.scope.clone(), holder(&principal.id));
         Self {
+            principal,
             id,
             is_kept: false,
             door,
-            client: Arc::default(),
+            client: Arc::new(client),
             streams: Streams::default(),
             over: CancellationToken::new(),
             initialized: AtomicBool::new(false),
@@ -245,13 +250,18 @@ impl Drop for OpenStream {
 mod tests {
     use super::*;
 
+    fn session() -> Arc<Session> {
+        let owner = Arc::new(Principal::owner());
+        Arc::new(Session::new(owner, Door::Control, Instant::now()))
+    }
+
     fn lane(session: &Session, id: u64) -> Arc<Lane> {
         Arc::new(Lane::new(session.id.clone(), RequestId::number(id), None))
     }
 
     #[test]
     fn of_two_requests_with_one_id_each_is_forgotten_by_itself() {
-        let session = Arc::new(Session::new(Door::Control, Instant::now()));
+        let session = session();
         let (one, two) = (lane(&session, 1), lane(&session, 1));
         let first = session.begin(Arc::clone(&one));
         let second = session.begin(Arc::clone(&two));
@@ -265,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_request_that_comes_after_the_end_is_cancelled() {
-        let session = Arc::new(Session::new(Door::Control, Instant::now()));
+        let session = session();
         let (before, after) = (lane(&session, 1), lane(&session, 2));
         let _first = session.begin(Arc::clone(&before));
         assert!(!before.is_cancelled());
@@ -276,7 +286,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_is_idle_only_without_streams_and_calls() {
-        let session = Arc::new(Session::new(Door::Control, Instant::now()));
+        let session = session();
         let stream = session.open_stream();
         tokio::time::advance(std::time::Duration::from_secs(7200)).await;
         assert_eq!(session.idle_ms(Instant::now()), 0);

@@ -3,7 +3,7 @@
 //! Only sessions of Streamable HTTP are kept: elsewhere a session is as long as its connection.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::sessions::{N_SESSIONS_MAX, Sessions};
+use crate::access::{Principal, holder};
 use crate::ids::{Instance, OwnerKey, ServerName, SessionId};
 use crate::registry::sessions::{KeptSession, SessionChange, SessionStore};
 use crate::route::client::Profile;
@@ -144,6 +145,7 @@ fn change(sessions: &Sessions, id: &SessionId) -> SessionChange {
     let (level, subscribed) = sessions.listeners().state_of(id);
     let state = State {
         revision: profile.revision.as_str().to_owned(),
+        principal: Some(session.principal.id.to_string()),
         client_info: profile.client_info.as_ref().and_then(boxed),
         capabilities: boxed(&profile.capabilities),
         initialized: session.is_initialized(),
@@ -164,6 +166,9 @@ fn change(sessions: &Sessions, id: &SessionId) -> SessionChange {
 #[derive(Serialize, Deserialize)]
 struct State {
     revision: String,
+    /// Whose it is; of those that were written down before there were keys nothing is said.
+    #[serde(default)]
+    principal: Option<String>,
     client_info: Option<Box<RawValue>>,
     capabilities: Option<Box<RawValue>>,
     initialized: bool,
@@ -207,11 +212,11 @@ impl Subscribed {
         }
     }
 
-    fn resource(self, session: &SessionId, profile: &Profile) -> (Resource, String) {
+    fn resource(self, session: &SessionId, holder: Option<&str>, profile: &Profile) -> (Resource, String) {
         let owner = match self.owner {
             Whose::Shared => None,
             Whose::Session => Some(OwnerKey::session(session)),
-            Whose::Client => Some(OwnerKey::client(&profile.client_name())),
+            Whose::Client => Some(OwnerKey::client(holder, &profile.client_name())),
         };
         let instance = Instance {
             server: self.server,
@@ -229,6 +234,8 @@ impl Subscribed {
 pub struct Recalled {
     /// Its id.
     pub id: SessionId,
+    /// Whose it is, where that was written down: see [`crate::access::Principal::id`].
+    pub principal: Option<String>,
     /// What its client has said of itself.
     pub profile: Profile,
     /// Whether the client wants to hear anything yet.
@@ -255,12 +262,15 @@ impl Recalled {
                 .map_or_else(Raw::empty_object, unboxed),
             log_level: None,
         };
+        let principal: Option<Arc<str>> = state.principal.as_deref().map(Arc::from);
+        let holder = principal.as_ref().and_then(holder);
         let subscribed = state
             .subscribed
             .into_iter()
-            .map(|of| of.resource(&id, &profile))
+            .map(|of| of.resource(&id, holder.as_deref(), &profile))
             .collect();
         Some(Self {
+            principal: state.principal,
             profile,
             initialized: state.initialized,
             level: state.level,
@@ -279,15 +289,20 @@ fn unboxed(value: &RawValue) -> Raw {
     Raw::trusted(value.get().to_owned())
 }
 
-/// Takes in the sessions that were written down before.
-pub async fn recall(sessions: &Sessions, store: &SessionStore) {
+/// Takes in the sessions that were written down before, as far as `whose` knows whose they are.
+pub async fn recall(
+    sessions: &Sessions,
+    store: &SessionStore,
+    whose: impl Fn(Option<&str>) -> Option<Arc<Principal>>,
+) {
     let idle_ms_max = i64::try_from(super::sweep::IDLE_MAX.as_millis()).unwrap_or(i64::MAX);
     match store.recall(idle_ms_max).await {
         Ok(kept) => {
             let n_recalled = kept
                 .iter()
                 .filter_map(Recalled::read)
-                .map(|one| sessions.take_in(one))
+                .filter_map(|one| Some((whose(one.principal.as_deref())?, one)))
+                .map(|(principal, one)| sessions.take_in(one, principal))
                 .count();
             if n_recalled > 0 {
                 tracing::info!(n_recalled, "sessions of before the restart go on");
@@ -299,8 +314,6 @@ pub async fn recall(sessions: &Sessions, store: &SessionStore) {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::session::Session;
 
@@ -312,8 +325,12 @@ mod tests {
         Sessions::for_tests()
     }
 
+    fn anybody() -> Arc<Principal> {
+        Arc::new(Principal::anybody())
+    }
+
     fn greeted(sessions: &Sessions) -> Arc<Session> {
-        let session = sessions.open_kept().unwrap();
+        let session = sessions.open_kept(&anybody()).unwrap();
         session.client.introduce(Profile {
             revision: Revision::V2025_06_18,
             client_info: Some(raw(r#"{"name":"c","x":1.0}"#)),
@@ -330,7 +347,7 @@ mod tests {
         let session = greeted(&before);
         let id = &session.id;
         let server = ServerName::parse("a").unwrap();
-        let (own, of_all) = (Some(OwnerKey::session(id)), Some(OwnerKey::client("c")));
+        let (own, of_all) = (Some(OwnerKey::session(id)), Some(OwnerKey::client(None, "c")));
         let lines = [(None, false), (None, true), (own, false), (of_all, true)];
         let resources: Vec<Resource> = lines
             .into_iter()
@@ -354,8 +371,15 @@ mod tests {
             panic!()
         };
         let after = sessions();
-        after.take_in(Recalled::read(&kept).unwrap());
-        let found = after.find(id.as_str()).unwrap();
+        let recalled = Recalled::read(&kept).unwrap();
+        assert_eq!(recalled.principal.as_deref(), Some("http"));
+        after.take_in(recalled, anybody());
+        let another = Principal::token();
+        assert!(
+            after.find(id.as_str(), &another).is_none(),
+            "another's is not there"
+        );
+        let found = after.find(id.as_str(), &anybody()).unwrap();
         let profile = found.client.profile().unwrap();
         assert_eq!(profile.capabilities, raw(r#"{"roots":{},"z":1e400}"#));
         assert_eq!(profile.client_info, Some(raw(r#"{"name":"c","x":1.0}"#)));

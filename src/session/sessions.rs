@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::conversation::{Door, Session};
 use super::keep::{Keeper, Recalled};
+use crate::access::{Principal, Scope};
 use crate::catalog::{Kind, View};
 use crate::ids::SessionId;
 use crate::route::{Listeners, Router};
@@ -50,27 +51,27 @@ impl Sessions {
     ///
     /// # Errors
     /// `TooManySessions`.
-    pub fn open(&self, door: Door) -> Result<Arc<Session>, TooManySessions> {
-        self.add(Session::new(door, Instant::now()))
+    pub fn open(&self, principal: &Arc<Principal>, door: Door) -> Result<Arc<Session>, TooManySessions> {
+        self.add(Session::new(Arc::clone(principal), door, Instant::now()))
     }
 
     /// Opens one that outlives the daemon. It waits for its handshake.
     ///
     /// # Errors
     /// `TooManySessions`.
-    pub fn open_kept(&self) -> Result<Arc<Session>, TooManySessions> {
-        let mut session = Session::new(Door::Http, Instant::now());
+    pub fn open_kept(&self, principal: &Arc<Principal>) -> Result<Arc<Session>, TooManySessions> {
+        let mut session = Session::new(Arc::clone(principal), Door::Http, Instant::now());
         session.is_kept = true;
         self.add(session)
     }
 
     /// Takes in a session of before the daemon's restart.
-    pub fn take_in(&self, recalled: Recalled) {
+    pub fn take_in(&self, recalled: Recalled, principal: Arc<Principal>) {
         let now = Instant::now();
         let born = now
             .checked_sub(Duration::from_millis(recalled.idle_ms))
             .unwrap_or(now);
-        let mut session = Session::with_id(recalled.id, Door::Http, born);
+        let mut session = Session::with_id(recalled.id, principal, Door::Http, born);
         session.is_kept = true;
         let Ok(session) = self.add(session) else { return };
         session.client.introduce(recalled.profile);
@@ -146,9 +147,13 @@ impl Sessions {
         }
     }
 
-    /// Finds one, and notes that its client has shown itself.
-    pub fn find(&self, id: &str) -> Option<Arc<Session>> {
+    /// Finds one of this principal, and notes that its client has shown itself. Another's is not there.
+    pub fn find(&self, id: &str, principal: &Principal) -> Option<Arc<Session>> {
         let session = self.all().get(id).cloned()?;
+        if session.principal.id != principal.id {
+            tracing::warn!(session = %session.id, asked_by = %principal.name, "a session is used by another than whose it is");
+            return None;
+        }
         session.touch(Instant::now());
         Some(session)
     }
@@ -170,6 +175,15 @@ impl Sessions {
             session.end();
             session.client.questions.end_all();
         }
+    }
+
+    /// All of a principal.
+    pub fn of(&self, principal: &Principal) -> Vec<Arc<Session>> {
+        let all = self.all();
+        let its = all
+            .values()
+            .filter(|session| session.principal.id == principal.id);
+        its.cloned().collect()
     }
 
     /// All there are, the oldest first.
@@ -218,13 +232,33 @@ impl Sessions {
         let mut before = Arc::clone(&views.borrow_and_update());
         while views.changed().await.is_ok() {
             let after = Arc::clone(&views.borrow_and_update());
-            let methods = changed(&before, &after);
-            for session in self.all().values().filter(|session| session.is_initialized()) {
-                for method in &methods {
-                    session.client.outbox.list_changed(method);
-                }
-            }
+            self.tell_changed(&before, &after);
             before = after;
+        }
+    }
+
+    /// Each session hears of what it can see, and of nothing else.
+    fn tell_changed(&self, before: &Arc<View>, after: &Arc<View>) {
+        let catalog = self.0.router.catalog();
+        let of_all = changed(before, after);
+        let mut of_scopes: HashMap<Arc<Scope>, Vec<&'static str>> = HashMap::new();
+        let told: Vec<_> = self
+            .all()
+            .values()
+            .filter(|session| session.is_initialized())
+            .cloned()
+            .collect();
+        for session in told {
+            let methods = match &session.principal.scope {
+                None => &of_all,
+                Some(scope) => of_scopes.entry(Arc::clone(scope)).or_insert_with(|| {
+                    let within = |view| catalog.within(view, Some(scope));
+                    changed(&within(before), &within(after))
+                }),
+            };
+            for method in methods {
+                session.client.outbox.list_changed(method);
+            }
         }
     }
 

@@ -292,12 +292,16 @@ impl Call {
     }
 
     /// `n` log messages of `level`, with `logger` and `data` as they came, then the answer; with `traced` they bear the
-    /// call's trace context.
+    /// call's trace context, with `at_once` the answer goes first.
     fn log(&self) {
         let level = self.text("level");
         let level = if level.is_empty() { "info" } else { &level };
         if self.world.is_modern() && !self.world.speech.wants_log(&self.id, level) {
             return self.echo();
+        }
+        let answers_first = !self.text("at_once").is_empty();
+        if answers_first {
+            self.echo();
         }
         for n in 1..=self.number("n", 1) {
             let data = self.raw("data", &format!("\"message {n}\""));
@@ -309,7 +313,9 @@ impl Call {
             let params = format!(r#"{{"data":{data},"level":"{level}","logger":{logger}{meta}}}"#);
             self.world.notify("notifications/message", &params);
         }
-        self.echo();
+        if !answers_first {
+            self.echo();
+        }
     }
 
     /// A warning and the answer in one array, as servers of 2025-03-26 may; any other server refuses.

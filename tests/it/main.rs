@@ -26,6 +26,7 @@ mod faults;
 mod fidelity;
 mod harness;
 mod identity;
+mod keys;
 mod lazy;
 mod limits;
 mod lists;

@@ -124,19 +124,54 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
-fn beyond_loopback_a_token_is_needed() {
+fn beyond_loopback_a_token_or_a_key_is_needed() {
     let project = folder_with(&[("servers.toml", "")]);
     for host in ["0.0.0.0", "::", "192.168.0.7"] {
-        let told = load(project.path(), &[("MCP_HOST", host)])
-            .unwrap_err()
-            .to_string();
-        assert!(told.contains("set MCP_AUTH_TOKEN"), "{told}");
+        let bare = load(project.path(), &[("MCP_HOST", host)]).unwrap();
+        let told = bare.exposure(false).unwrap();
+        assert!(
+            told.contains("set MCP_AUTH_TOKEN") && told.contains("mcpctl key create"),
+            "{told}"
+        );
+        assert_eq!(bare.exposure(true), None);
         let open = [("MCP_HOST", host), ("MCP_AUTH_TOKEN", "0123456789abcdef")];
         let settings = load(project.path(), &open).unwrap();
+        assert_eq!(settings.exposure(false), None);
         assert!(!format!("{settings:?}").contains("0123456789abcdef"));
     }
     for host in ["127.0.0.1", "::1", "localhost", ""] {
-        load(project.path(), &[("MCP_HOST", host)]).unwrap();
+        let settings = load(project.path(), &[("MCP_HOST", host)]).unwrap();
+        assert_eq!(settings.exposure(false), None);
+    }
+}
+
+#[test]
+fn who_is_asked_for_a_key_and_how_much_a_client_may_do_is_read() {
+    let project = folder_with(&[("servers.toml", "")]);
+    let said = [
+        ("MCP_REQUIRE_KEYS", "true"),
+        ("MCP_KEY_EXEMPT", "10.0.0.0/8, ::1"),
+        ("MCP_RATE_PER_ADDRESS", "60/min"),
+        ("MCP_CALLS_PER_CLIENT", "3"),
+    ];
+    let settings = load(project.path(), &said).unwrap();
+    assert!(settings.require_keys);
+    assert!(settings.key_exempt[0].contains("10.1.2.3".parse().unwrap()));
+    assert_eq!(settings.key_exempt.len(), 2);
+    assert_eq!(settings.limits.requests.unwrap().n, 60);
+    assert_eq!(
+        (settings.limits.n_calls, settings.limits.n_connections),
+        (Some(3), None)
+    );
+    for (name, bad) in [
+        ("MCP_KEY_EXEMPT", "10.0.0.0/8, here"),
+        ("MCP_RATE_PER_ADDRESS", "fast"),
+        ("MCP_STREAMS_PER_ADDRESS", "0/s"),
+        ("MCP_CONNECTIONS_PER_ADDRESS", "0"),
+        ("MCP_CALLS_PER_CLIENT", "-1"),
+    ] {
+        let told = load(project.path(), &[(name, bad)]).unwrap_err().to_string();
+        assert!(told.contains(name), "{told}");
     }
 }
 
@@ -166,6 +201,12 @@ fn the_shipped_env_example_is_good_and_names_every_variable() {
         "MCP_LOG_DIR",
         "MCP_SERVERS_FILE",
         "MCP_AUTH_TOKEN",
+        "MCP_REQUIRE_KEYS",
+        "MCP_KEY_EXEMPT",
+        "MCP_RATE_PER_ADDRESS",
+        "MCP_STREAMS_PER_ADDRESS",
+        "MCP_CONNECTIONS_PER_ADDRESS",
+        "MCP_CALLS_PER_CLIENT",
         "MCP_ALLOWED_HOSTS",
         "MCP_ALLOWED_ORIGINS",
         "LOG_LEVEL",

@@ -1,6 +1,6 @@
 //! The verbs, one file each.
 //!
-//! `add`, `remove`, `list`, `enable`, `disable`, `import`, `install`, `export`, `schema` need no daemon; `why` and `events` make do without one.
+//! `add`, `remove`, `list`, `enable`, `disable`, `import`, `install`, `export`, `schema`, `key` need no daemon; `why` and `events` make do without one.
 
 mod add;
 mod call;
@@ -12,6 +12,7 @@ mod events;
 mod export;
 mod import;
 mod install;
+mod key;
 mod list;
 mod logs;
 mod remove;
@@ -43,6 +44,7 @@ pub(super) async fn run(verb: Verb, context: &Context, out: &mut Out) -> Result<
         Verb::Restart(args) => restart::run(&args.names, context, out).await,
         Verb::Sessions => sessions::run(context, out).await,
         Verb::Disconnect(args) => disconnect::run(&args.id, context, out).await,
+        Verb::Key(verb) => key::run(&verb, context, out).await,
         Verb::Shutdown => shutdown::run(context, out).await,
         Verb::Status(args) => status::run(args.name.as_ref(), context, out).await,
         Verb::Tools(args) => tools::run(args.name.as_ref(), context, out).await,

@@ -63,8 +63,10 @@ pub async fn batch(front: Shared, session: Arc<Session>, parts: Vec<Result<Messa
 
 /// The answer to one request of a batch.
 async fn line(front: Shared, session: Arc<Session>, request: Request) -> Bytes {
-    let at_once =
-        handshake(&front, &session, &request).or_else(|| front.engine.at_once(session.revision(), &request));
+    let at_once = handshake(&front, &session, &request).or_else(|| {
+        let scope = session.principal.scope.as_ref();
+        front.engine.at_once(session.revision(), scope, &request)
+    });
     let outcome = match at_once {
         Some(outcome) => outcome,
         None => {

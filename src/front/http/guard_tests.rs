@@ -9,7 +9,11 @@ fn guard(host: IpAddr) -> Guard {
         host,
         allowed_hosts: vec!["mcp.example.org".to_owned()],
         allowed_origins: vec!["https://app.example.org".to_owned()],
-        token: Some(Sha256::digest("a secret of sixteen").into()),
+        token: Some((key::hash("a secret of sixteen"), Arc::new(Principal::token()))),
+        keyring: Keyring::default(),
+        anybody: Arc::new(Principal::anybody()),
+        asks: true,
+        exempt: vec!["10.0.0.0/8".parse().unwrap()],
     }
 }
 
@@ -98,10 +102,16 @@ fn an_origin_must_be_the_servers_own_or_configured() {
     }
 }
 
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+fn shown(value: &str) -> HeaderMap {
+    headers(&[(header::AUTHORIZATION, value)])
+}
+
 #[test]
 fn the_token_is_asked_for_where_there_is_one() {
-    let guard = guard(Ipv4Addr::LOCALHOST.into());
-    let with = |value: &str| guard.has_right_token(&headers(&[(header::AUTHORIZATION, value)]));
+    let guard = guard(HERE);
+    let with = |value: &str| guard.admit(&shown(value), HERE).is_ok_and(|who| who.is_admin);
     assert!(with("Bearer a secret of sixteen") && with("bearer a secret of sixteen"));
     for bad in [
         "Bearer",
@@ -110,7 +120,58 @@ fn the_token_is_asked_for_where_there_is_one() {
         "a secret of sixteen",
         "",
     ] {
-        assert!(!with(bad), "{bad}");
+        assert_eq!(
+            guard.admit(&shown(bad), HERE).err(),
+            Some(Denied::WrongKey),
+            "{bad}"
+        );
     }
-    assert!(!guard.has_right_token(&HeaderMap::new()));
+    assert_eq!(guard.admit(&HeaderMap::new(), HERE).err(), Some(Denied::NoKey));
+    let both = [
+        (header::AUTHORIZATION, "Bearer a secret of sixteen"),
+        (header::AUTHORIZATION, "Bearer x"),
+    ];
+    assert_eq!(guard.admit(&headers(&both), HERE).err(), Some(Denied::WrongKey));
+}
+
+#[test]
+fn who_comes_from_an_exempt_network_is_asked_for_nothing_but_a_key_that_is_shown_counts() {
+    let guard = guard(HERE);
+    let there: IpAddr = "10.9.8.7".parse().unwrap();
+    let anybody = guard.admit(&HeaderMap::new(), there).unwrap();
+    assert!(!anybody.is_admin && !anybody.has_key());
+    assert!(
+        guard
+            .admit(&shown("Bearer a secret of sixteen"), there)
+            .unwrap()
+            .is_admin
+    );
+    let no_key = "Bearer mcpw_0123456789ab_x";
+    assert_eq!(guard.admit(&shown(no_key), there).err(), Some(Denied::WrongKey));
+}
+
+#[test]
+fn a_key_makes_its_holder_known_and_one_that_was_taken_back_is_refused_even_where_nobody_is_asked() {
+    let mut guard = guard(HERE);
+    guard.asks = false;
+    let made = key::NewKey::random();
+    let grant = crate::access::KeyGrant {
+        id: made.id.clone(),
+        name: "ci".to_owned(),
+        hash: made.hash(),
+        scope: None,
+        is_admin: false,
+        rate: None,
+        expires_ms: None,
+    };
+    guard.keyring.replace(vec![grant], 1);
+    let bearer = format!("Bearer {}", made.text);
+    let who = guard.admit(&shown(&bearer), HERE).unwrap();
+    assert_eq!((&*who.name, who.is_admin), ("ci", false));
+    assert!(Arc::ptr_eq(&guard.principal(Some(&who.id)).unwrap(), &who));
+    guard.keyring.replace(Vec::new(), 1);
+    assert_eq!(guard.admit(&shown(&bearer), HERE).err(), Some(Denied::WrongKey));
+    assert!(guard.principal(Some(&who.id)).is_none());
+    assert!(guard.admit(&HeaderMap::new(), HERE).is_ok());
+    assert!(guard.admit(&shown("Bearer of something else"), HERE).is_ok());
 }

@@ -3,12 +3,13 @@
 //! | route | who | what |
 //! | --- | --- | --- |
 //! | `GET /health/live` | anybody | the daemon runs |
-//! | `GET /`, `GET /health`, `GET /health/ready` | holders of the token, if there is one | what this is, how it is |
-//! | `/mcp` | the same | Streamable HTTP |
-//! | `GET /sse`, `POST /messages` | the same | HTTP+SSE of 2024-11-05 |
-//! | `/api/…` | holders of the token only; on the socket its owner | control |
+//! | `GET /`, `GET /health`, `GET /health/ready` | clients | what this is, how it is |
+//! | `/mcp` | clients | Streamable HTTP |
+//! | `GET /sse`, `POST /messages` | clients | HTTP+SSE of 2024-11-05 |
+//! | `/api/…` | admins; on the socket its owner | control |
 //!
-//! Host and Origin are checked before everything else.
+//! Clients are those who show a key or the token, where one is asked for; admins those whose key says so, and who has
+//! the token. Host and Origin are checked before everything else.
 
 #![expect(
     clippy::result_large_err,
@@ -17,15 +18,19 @@
 
 pub mod api;
 pub mod batch;
+pub mod cors;
 pub mod door;
 pub mod events;
 pub mod guard;
 pub mod headers;
 pub mod health;
+mod lease;
+pub mod limits;
 pub mod modern;
 pub mod pieces;
 pub mod resumable;
 pub mod room;
+pub mod routes;
 pub mod sse;
 pub mod streamable;
 
@@ -34,11 +39,12 @@ use std::sync::Arc;
 use axum::body::{Body, HttpBody};
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, StatusCode, header};
-use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use http_body_util::BodyExt;
+
+use routes::{Route, Rule};
 
 use super::{BODY_BYTES_MAX, Shared};
 use crate::rpc::{RpcError, message};
@@ -47,41 +53,43 @@ use crate::session::Session;
 /// A body of announced length gets so much memory at once; it is used as the body comes.
 const BODY_BYTES_AT_ONCE: usize = 4 << 20;
 
+/// All routes from the network but `/mcp`, which the door answers itself: it is for clients, as [`routes::Rule`] has it.
+pub fn all() -> Vec<Route> {
+    let mut all = vec![
+        Route::new(Rule::Anybody, &["GET"], "/health/live", get(health::live)),
+        Route::new(Rule::Clients, &["GET"], "/", get(health::what_this_is)),
+        Route::new(Rule::Clients, &["GET"], "/health", get(health::health)),
+        Route::new(Rule::Clients, &["GET"], "/health/ready", get(health::ready)),
+        Route::new(Rule::Clients, &["GET"], "/sse", get(sse::open)),
+        Route::new(Rule::Clients, &["POST"], "/messages", post(sse::message)),
+    ];
+    all.extend(api::routes());
+    all
+}
+
 /// The door to the network.
-pub fn network(front: Shared) -> door::NetworkDoor {
-    let guarded = axum::Router::new()
-        .route("/", get(health::what_this_is))
-        .route("/health", get(health::health))
-        .route("/health/ready", get(health::ready))
-        .route("/sse", get(sse::open))
-        .route("/messages", post(sse::message))
-        .nest(
-            "/api",
-            api::routes().layer(middleware::from_fn_with_state(
-                front.clone(),
-                guard::token_holders_only,
-            )),
-        )
-        .layer(middleware::from_fn_with_state(front.clone(), guard::token));
-    let others = axum::Router::new()
-        .route("/health/live", get(health::live))
-        .merge(guarded)
-        .layer(middleware::from_fn_with_state(
-            front.clone(),
-            guard::host_and_origin,
-        ))
+pub fn network(front: Shared) -> door::Doors {
+    let others = routes::ruled(all(), &front)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::clone(&front));
-    door::NetworkDoor::new(front, others)
+    door::Doors::new(front, others)
 }
 
 /// The door to the owner of the data folder, on the Unix socket.
 pub fn control(front: Shared) -> axum::Router {
-    axum::Router::new()
-        .nest("/api", api::routes())
-        .route("/health", get(health::health))
+    let mut all = api::routes();
+    all.push(Route::new(Rule::Admins, &["GET"], "/health", get(health::health)));
+    routes::owned(all, &front)
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(front)
+}
+
+/// The answer where there is no such route.
+async fn not_found(uri: axum::http::Uri) -> Response {
+    if uri.path().starts_with("/api") {
+        return api::refused(StatusCode::NOT_FOUND, "there is no such control request");
+    }
+    StatusCode::NOT_FOUND.into_response()
 }
 
 /// Reads a body of bounded length.

@@ -12,8 +12,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::door::Who;
 use super::events::{self, HEARTBEAT};
-use super::{json, pieces};
+use super::{guard, json, pieces};
 use crate::bridge::exchange::{Peer, Step};
 use crate::bridge::ladder::{self, Admitted, Asked, Refused};
 use crate::bridge::mcp_headers::McpHeaders;
@@ -24,7 +25,7 @@ use crate::rpc::message::response_line;
 use crate::rpc::{Message, Outcome, Raw, Request, RequestId};
 
 /// One message of a client without a handshake.
-pub(super) async fn post(front: Shared, headers: &HeaderMap, message: Message) -> Response {
+pub(super) async fn post(front: Shared, who: &Who, headers: &HeaderMap, message: Message) -> Response {
     let id = match &message {
         Message::Request(request) => Some(request.id.clone()),
         Message::Notification(_) | Message::Response(_) => None,
@@ -37,30 +38,34 @@ pub(super) async fn post(front: Shared, headers: &HeaderMap, message: Message) -
     match (ladder::climb(&message, Some(&headers)), message) {
         (Err(why), _) => refused(id.as_ref(), &why),
         (Ok(Admitted::Request(asked)), Message::Request(request)) => {
-            answer(front, &headers, asked, request).await
+            answer(front, who, &headers, asked, request).await
         }
         // No notification of a client means anything here: ids are not those of other exchanges.
         (Ok(_), _) => StatusCode::ACCEPTED.into_response(),
     }
 }
 
-async fn answer(front: Shared, headers: &McpHeaders, asked: Asked, request: Request) -> Response {
-    let peer = peer(&front);
+async fn answer(front: Shared, who: &Who, headers: &McpHeaders, asked: Asked, request: Request) -> Response {
+    let peer = peer(who);
     let id = request.id.clone();
     match front.engine.begin(&peer, request, asked.clone(), Some(headers)) {
         Err(why) => refused(Some(&id), &why),
         Ok(Begun::Answered(outcome)) => answered(&id, &outcome),
         Ok(Begun::Going(reply)) => going(&front, id.compact(), reply).await,
-        Ok(Begun::Listen(params)) => listen(front, &peer, asked, id.compact(), params).await,
+        Ok(Begun::Listen(params)) => match who.address.stream() {
+            Err(much) => guard::too_much(&much),
+            Ok(()) => listen(front, &peer, asked, id.compact(), params).await,
+        },
     }
 }
 
-/// Without keys all who may come in are one.
-fn peer(front: &Shared) -> Peer {
+fn peer(who: &Who) -> Peer {
+    let principal = &who.principal;
     Peer {
-        principal: Arc::from("http"),
-        home: front.home.clone(),
+        principal: Arc::clone(&principal.id),
+        home: principal.home.clone(),
         connection: None,
+        scope: principal.scope.clone(),
     }
 }
 

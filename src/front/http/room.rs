@@ -3,7 +3,6 @@
 //! A process that has no file left can take no client in, start no child and write no registry. So the last files are
 //! kept free: one more client is told to come again, and those that are there do not notice.
 
-use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::door::Arrival;
+use super::limits::Gate;
+use crate::config::ClientLimits;
 use crate::rpc::error::code;
 use crate::rpc::{RpcError, message};
 use crate::tasks::Tasks;
@@ -33,29 +35,31 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 pub struct Room {
     listener: TcpListener,
     tasks: Tasks,
+    gate: Arc<Gate>,
+    /// For the listener itself.
+    ours: Gate,
     refusing: Arc<Semaphore>,
     told: Option<Instant>,
 }
 
 impl Room {
     /// A listener whose refusals are tasks of these.
-    pub fn new(listener: TcpListener, tasks: Tasks) -> Self {
+    pub fn new(listener: TcpListener, tasks: Tasks, gate: Arc<Gate>) -> Self {
         Self {
             listener,
             tasks,
+            gate,
+            ours: Gate::new(ClientLimits::default()),
             refusing: Arc::new(Semaphore::new(N_REFUSED_AT_ONCE)),
             told: None,
         }
     }
 
-    fn refuse(&mut self, stream: TcpStream) {
+    fn refuse(&mut self, stream: TcpStream, why: &'static str) {
         let is_news = self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY);
         if is_news {
             self.told = Some(Instant::now());
-            tracing::warn!(
-                files_max = files_max(),
-                "clients are refused: hardly any more files may be open; raise the limit (`ulimit -n`)"
-            );
+            tracing::warn!(files_max = files_max(), why, "clients are refused");
         }
         let Ok(place) = Arc::clone(&self.refusing).try_acquire_owned() else {
             return;
@@ -70,22 +74,31 @@ impl Room {
 
 impl axum::serve::Listener for Room {
     type Io = TcpStream;
-    type Addr = SocketAddr;
+    type Addr = Arrival;
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let (stream, address) = axum::serve::Listener::accept(&mut self.listener).await;
-            if has_room(u64::try_from(stream.as_raw_fd()).unwrap_or_default(), files_max()) {
-                // Small answers must not wait for more to come.
-                drop(stream.set_nodelay(true));
-                return (stream, address);
+            if !has_room(u64::try_from(stream.as_raw_fd()).unwrap_or_default(), files_max()) {
+                let why = "hardly any more files may be open; raise the limit (`ulimit -n`)";
+                self.refuse(stream, why);
+                continue;
             }
-            self.refuse(stream);
+            let Some(connection) = self.gate.connect(address.ip()) else {
+                self.refuse(stream, "one address has as many connections as it may");
+                continue;
+            };
+            // Small answers must not wait for more to come.
+            drop(stream.set_nodelay(true));
+            let connection = Arc::new(connection);
+            return (stream, Arrival { address, connection });
         }
     }
 
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
-        self.listener.local_addr()
+        let address = self.listener.local_addr()?;
+        let connection = Arc::new(self.ours.connect(address.ip()).ok_or(std::io::ErrorKind::Other)?);
+        Ok(Arrival { address, connection })
     }
 }
 

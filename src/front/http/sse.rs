@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{Request, StatusCode, header};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use super::events::{self, HEARTBEAT};
 use super::headers::is_json;
 use super::{read_body, refusal};
+use crate::access::Principal;
 use crate::front::Shared;
 use crate::front::conversation::Conversation;
 use crate::rpc::error::code;
@@ -23,8 +25,8 @@ use crate::rpc::{Incoming, RpcError};
 use crate::session::Door;
 
 /// Opens the stream, and with it the session.
-pub async fn open(State(front): State<Shared>) -> Response {
-    let session = match front.sessions.open(Door::Sse) {
+pub async fn open(State(front): State<Shared>, Extension(principal): Extension<Arc<Principal>>) -> Response {
+    let session = match front.sessions.open(&principal, Door::Sse) {
         Ok(session) => session,
         Err(error) => {
             let error = RpcError::new(code::OVERLOADED, error.to_string());
@@ -82,6 +84,7 @@ pub struct Addressed {
 /// Takes in one message; whatever it leads to goes out on the stream.
 pub async fn message(
     State(front): State<Shared>,
+    Extension(principal): Extension<Arc<Principal>>,
     Query(addressed): Query<Addressed>,
     request: Request<Body>,
 ) -> Response {
@@ -89,7 +92,10 @@ pub async fn message(
         let error = RpcError::invalid_request("the query parameter `sessionId` is missing");
         return refusal(StatusCode::BAD_REQUEST, &error);
     };
-    let Some(conversation) = front.conversations.find(&id) else {
+    let found = front.conversations.find(&id);
+    // Another's session is not there.
+    let found = found.filter(|found| found.session().principal.id == principal.id);
+    let Some(conversation) = found else {
         let error = RpcError::new(
             code::NO_SESSION,
             "Session not found: its stream is closed; open a new one",

@@ -8,10 +8,10 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::door::Who;
 use super::events::{self, HEARTBEAT};
 use super::headers::{accepts, is_json};
 use super::{header_text, json, pieces, read_body, refusal, resumable};
@@ -34,15 +34,15 @@ const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
 /// `/mcp`, whatever the verb.
-pub async fn mcp(State(front): State<Shared>, request: Request<Body>) -> Response {
+pub async fn mcp(front: Shared, who: Who, request: Request<Body>) -> Response {
     if request.method() != Method::POST && is_modern(&request) {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "POST")]).into_response();
     }
     match request.method() {
-        &Method::POST => post(front, request).await,
-        &Method::GET => get(&front, &request),
+        &Method::POST => post(front, who, request).await,
+        &Method::GET => get(&front, &who, &request),
         &Method::DELETE => {
-            let session = session_of(&front, &request);
+            let session = session_of(&front, &who, &request);
             Box::pin(delete(&front, session)).await
         }
         _another => (
@@ -55,13 +55,13 @@ pub async fn mcp(State(front): State<Shared>, request: Request<Body>) -> Respons
 
 // === GET and DELETE ===
 
-fn get(front: &Shared, request: &Request<Body>) -> Response {
+fn get(front: &Shared, who: &Who, request: &Request<Body>) -> Response {
     if !accepts(request.headers(), EVENTS) {
         let error = RpcError::invalid_request("the client must accept text/event-stream");
         return refusal(StatusCode::NOT_ACCEPTABLE, &error);
     }
     let session =
-        match session_of(front, request).and_then(|session| check_version(request).map(|()| session)) {
+        match session_of(front, who, request).and_then(|session| check_version(request).map(|()| session)) {
             Ok(session) => session,
             Err(refused) => return refused,
         };
@@ -116,7 +116,7 @@ async fn delete(front: &Shared, session: Result<Arc<Session>, Response>) -> Resp
 // === POST ===
 
 /// What is rare is boxed, so that the future of a call, which is moved about, stays small.
-async fn post(front: Shared, request: Request<Body>) -> Response {
+async fn post(front: Shared, who: Who, request: Request<Body>) -> Response {
     if let Err(refused) = check_formats(&request) {
         return refused;
     }
@@ -140,18 +140,18 @@ async fn post(front: Shared, request: Request<Body>) -> Response {
     match Incoming::parse(&text) {
         Err(malformed) => malformed_body(&malformed),
         Ok(Incoming::One(message)) if ladder::era_of(&message, version(&request)) == Era::Modern => {
-            Box::pin(super::modern::post(front, request.headers(), message)).await
+            Box::pin(super::modern::post(front, &who, request.headers(), message)).await
         }
         Ok(Incoming::One(Message::Request(asked))) if asked.method.as_str() == method::INITIALIZE => {
-            Box::pin(initialize(&front, &asked)).await
+            Box::pin(initialize(&front, &who, &asked)).await
         }
         Ok(Incoming::Batch(_)) if header_text(&request, SESSION_ID).is_none() => {
             let text = "Invalid request: batches exist only in sessions of revision 2025-03-26";
             refusal(StatusCode::BAD_REQUEST, &RpcError::invalid_request(text))
         }
         Ok(incoming) => {
-            let session =
-                session_of(&front, &request).and_then(|session| check_version(&request).map(|()| session));
+            let session = session_of(&front, &who, &request)
+                .and_then(|session| check_version(&request).map(|()| session));
             match (session, incoming) {
                 (Err(refused), _) => refused,
                 (Ok(session), Incoming::One(message)) => one(front, session, message).await,
@@ -185,8 +185,8 @@ fn malformed_body(malformed: &Malformed) -> Response {
 }
 
 /// A handshake opens a session, whatever stale session id comes with it.
-async fn initialize(front: &Shared, asked: &crate::rpc::Request) -> Response {
-    let session = match front.sessions.open_kept() {
+async fn initialize(front: &Shared, who: &Who, asked: &crate::rpc::Request) -> Response {
+    let session = match front.sessions.open_kept(&who.principal) {
         Ok(session) => session,
         Err(error) => {
             let error = RpcError::new(code::OVERLOADED, error.to_string());
@@ -230,8 +230,10 @@ pub(super) async fn one(front: Shared, session: Arc<Session>, message: Message) 
             StatusCode::ACCEPTED.into_response()
         }
         Message::Request(request) => {
-            let at_once = handshake(&front, &session, &request)
-                .or_else(|| front.engine.at_once(session.revision(), &request));
+            let at_once = handshake(&front, &session, &request).or_else(|| {
+                let scope = session.principal.scope.as_ref();
+                front.engine.at_once(session.revision(), scope, &request)
+            });
             match at_once {
                 Some(outcome) => answered(&request.id, &outcome),
                 None => call(front, session, request).await,
@@ -350,7 +352,8 @@ fn answered(id: &RequestId, outcome: &Outcome) -> Response {
 
 // === What a request belongs to ===
 
-fn session_of(front: &Shared, request: &Request<Body>) -> Result<Arc<Session>, Response> {
+/// Another's session is not there, as one that never was.
+fn session_of(front: &Shared, who: &Who, request: &Request<Body>) -> Result<Arc<Session>, Response> {
     let Some(id) = header_text(request, SESSION_ID) else {
         let error = RpcError::new(
             code::NO_SESSION,
@@ -358,7 +361,7 @@ fn session_of(front: &Shared, request: &Request<Body>) -> Result<Arc<Session>, R
         );
         return Err(refusal(StatusCode::BAD_REQUEST, &error));
     };
-    front.sessions.find(id).ok_or_else(|| {
+    front.sessions.find(id, &who.principal).ok_or_else(|| {
         let error = RpcError::new(
             code::NO_SESSION,
             "Session not found: send `initialize` to open a new one",

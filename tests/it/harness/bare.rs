@@ -68,6 +68,8 @@ impl Bare {
         let mut headers = vec![BOTH, JSON, ("mcp-protocol-version", "2026-07-28")];
         headers.push(("mcp-method", method));
         headers.extend(name.map(|name| ("mcp-name", name)));
+        let bearer = self.http.token.as_ref().map(|token| format!("Bearer {token}"));
+        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
         self.http.send("POST", "/mcp", &headers, text.as_bytes()).await
     }
 

@@ -1,13 +1,16 @@
 //! One tool call from the command line: the same way as any client's.
 
-use axum::Json;
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::refused;
+use crate::access::Principal;
 use crate::api::{CallAnswer, CallRequest};
 use crate::bridge::{Answer, lane_of};
 use crate::front::Shared;
@@ -17,8 +20,12 @@ use crate::rpc::object::Object;
 use crate::rpc::{Raw, Request, RequestId, Text};
 use crate::session::Door;
 
-pub(super) async fn call(State(front): State<Shared>, Json(asked): Json<CallRequest>) -> Response {
-    let session = match front.sessions.open(Door::Control) {
+pub(super) async fn call(
+    State(front): State<Shared>,
+    Extension(principal): Extension<Arc<Principal>>,
+    Json(asked): Json<CallRequest>,
+) -> Response {
+    let session = match front.sessions.open(&principal, Door::Control) {
         Ok(session) => session,
         Err(error) => return refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
     };

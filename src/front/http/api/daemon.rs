@@ -54,6 +54,14 @@ pub(super) async fn reload(State(front): State<Shared>) -> Response {
     Json(reloaded).into_response()
 }
 
+/// Reads the keys again: when this is answered, who has none any more is out.
+pub(super) async fn reload_keys(State(front): State<Shared>) -> Response {
+    match front.reload_keys().await {
+        Ok(n_gone) => Json(serde_json::json!({ "taken_back": n_gone })).into_response(),
+        Err(error) => refused(StatusCode::SERVICE_UNAVAILABLE, error.to_string()),
+    }
+}
+
 /// The answer goes out before the doors close.
 pub(super) async fn shutdown(State(front): State<Shared>) -> Response {
     tracing::info!("told to go down over the control API");

@@ -1,4 +1,4 @@
-//! The control API: the same handlers on the Unix socket and, for holders of the token, over TCP.
+//! The control API: the same handlers on the Unix socket and, for admins, over TCP.
 //!
 //! Its words are in [`crate::api`], where `mcpctl` reads them too. One file a verb.
 
@@ -15,32 +15,36 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use super::routes::{Route, Rule};
 use crate::api::Refusal;
 use crate::front::Shared;
 use crate::supervise::Entry;
 
-/// All routes, below `/api`.
-pub(super) fn routes() -> axum::Router<Shared> {
-    axum::Router::new()
-        .route("/daemon", get(daemon::status))
-        .route("/reload", post(daemon::reload))
-        .route("/shutdown", post(daemon::shutdown))
-        .route("/events", get(daemon::events))
-        .route("/servers", get(servers::list))
-        .route("/servers/{name}", get(servers::one))
-        .route("/servers/{name}/start", post(servers::start))
-        .route("/servers/{name}/stop", post(servers::stop))
-        .route("/servers/{name}/restart", post(servers::restart))
-        .route("/servers/{name}/why", get(why::why))
-        .route("/servers/{name}/logs", get(logs::logs))
-        .route("/sessions", get(sessions::list))
-        .route("/sessions/{id}/disconnect", post(sessions::disconnect))
-        .route("/tools", get(tools::list))
-        .route("/call", post(call::call))
-        .fallback(|| async { refused(StatusCode::NOT_FOUND, "there is no such control request") })
+/// All routes.
+pub(super) fn routes() -> Vec<Route> {
+    let reads = |path, handler| Route::new(Rule::Admins, &["GET"], path, handler);
+    let acts = |path, handler| Route::new(Rule::Admins, &["POST"], path, handler);
+    vec![
+        reads("/api/daemon", get(daemon::status)),
+        acts("/api/reload", post(daemon::reload)),
+        acts("/api/shutdown", post(daemon::shutdown)),
+        reads("/api/events", get(daemon::events)),
+        acts("/api/keys/reload", post(daemon::reload_keys)),
+        reads("/api/servers", get(servers::list)),
+        reads("/api/servers/{name}", get(servers::one)),
+        acts("/api/servers/{name}/start", post(servers::start)),
+        acts("/api/servers/{name}/stop", post(servers::stop)),
+        acts("/api/servers/{name}/restart", post(servers::restart)),
+        reads("/api/servers/{name}/why", get(why::why)),
+        reads("/api/servers/{name}/logs", get(logs::logs)),
+        reads("/api/sessions", get(sessions::list)),
+        acts("/api/sessions/{id}/disconnect", post(sessions::disconnect)),
+        reads("/api/tools", get(tools::list)),
+        acts("/api/call", post(call::call)),
+    ]
 }
 
-fn refused(status: StatusCode, error: impl Into<String>) -> Response {
+pub(super) fn refused(status: StatusCode, error: impl Into<String>) -> Response {
     (status, Json(Refusal { error: error.into() })).into_response()
 }
 
