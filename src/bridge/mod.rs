@@ -91,6 +91,7 @@ impl Engine {
 
     fn list(&self, kind: Kind, revision: Revision, params: Option<&Raw>) -> Result<Raw, RpcError> {
         let cursor = cursor(params)?;
+        self.router.list_is_read(kind);
         let view = self.router.view();
         let page = view.list(kind).page(revision, cursor.as_deref()).cloned();
         page.ok_or_else(bad_cursor)

@@ -66,7 +66,10 @@ impl Engine {
             return Ok(Begun::Answered(list.map_err(|error| error.raw())));
         }
         match name {
-            method::DISCOVER => return Ok(Begun::Answered(Ok(offer().discover.clone()))),
+            method::DISCOVER => {
+                let discovered = offer().discovered(&self.router.standing());
+                return Ok(Begun::Answered(Ok(discovered)));
+            }
             method::LISTEN => return Ok(Begun::Listen(request.params)),
             method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ | method::COMPLETE => {}
             about_task if method::is_about_task(about_task) => {
@@ -99,8 +102,11 @@ impl Engine {
 
     fn listed(&self, kind: Kind, is_http: bool, params: Option<&Raw>) -> Result<Raw, RpcError> {
         let cursor = cursor(params)?;
+        self.router.list_is_read(kind);
+        // First how good they are, then what they are: they may be better than is said, and never worse.
+        let standing = self.router.standing();
         let offer = self.offer.of(&self.router.view());
-        let page = offer.page(kind, is_http, cursor.as_deref()).cloned();
+        let page = offer.page(kind, is_http, cursor.as_deref(), &standing);
         page.ok_or_else(bad_cursor)
     }
 

@@ -18,7 +18,7 @@ use super::task_calls::{self, Way, Wish};
 use super::task_table::TaskTable;
 use super::urls::{self, Urls};
 use crate::catalog::snapshot::Snapshot;
-use crate::catalog::{Catalog, Kind, View};
+use crate::catalog::{Catalog, Kind, Standing, View};
 use crate::child::outgoing::Params;
 use crate::child::{Call, CallError, Child};
 use crate::config::spec::Sharing;
@@ -78,6 +78,16 @@ impl Router {
     /// The merged lists.
     pub fn view(&self) -> Arc<View> {
         self.catalog.view()
+    }
+
+    /// How good the merged lists are.
+    pub fn standing(&self) -> Standing {
+        self.catalog.standing()
+    }
+
+    /// A client reads a list of this kind: what of it is no longer good is fetched again.
+    pub fn list_is_read(&self, kind: Kind) {
+        self.catalog.read(kind);
     }
 
     /// What a server offers, as far as known.
