@@ -14,6 +14,7 @@ pub mod mcp_headers;
 pub mod mirror;
 pub mod modern;
 pub mod offer;
+mod pages;
 pub mod parks;
 pub mod seal;
 pub mod tasks_ext;

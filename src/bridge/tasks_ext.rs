@@ -56,6 +56,14 @@ pub(super) fn own(keys: &Keys, peer: &Peer, request: &mut Request) -> Result<Ser
     Ok(server)
 }
 
+/// A result about a task that its client calls so.
+pub(super) fn named(id: &str, result: &Raw) -> Raw {
+    match Object::of(result) {
+        Some(object) if object.get_string("taskId").is_some() => object.with("taskId", &Raw::of(&id)),
+        _another => result.clone(),
+    }
+}
+
 /// A result with the id of its task as the client gets it, where it is about one.
 pub(super) fn exposed(keys: &Keys, principal: &str, server: &ServerName, result: &Raw) -> Raw {
     let Some(object) = Object::of(result) else {
@@ -64,7 +72,7 @@ pub(super) fn exposed(keys: &Keys, principal: &str, server: &ServerName, result:
     let Some(own) = object.get_string("taskId") else {
         return result.clone();
     };
-    // The same text each time: there is nothing in it that changes.
+    // The same text each time, as long as the same key seals.
     let state = State {
         kind: Kind::Relay,
         park: 0,
@@ -161,7 +169,10 @@ fn shown(standing: &Standing) -> Raw {
 
 /// The error of a task as its client understands it.
 fn failed(standing: &Standing, error: &Raw) -> Outcome {
-    let lacked = standing.client.as_ref().and_then(|client| client.lacked());
+    let lacked = standing
+        .client
+        .as_ref()
+        .and_then(|client| ladder::lacked_by(client));
     if let Some(lacked) = lacked {
         return Err(ladder::missing_capability(&lacked).raw());
     }

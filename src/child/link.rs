@@ -222,13 +222,20 @@ impl Link {
         }
     }
 
-    /// Nobody waits for this answer any more, and the process is not told: it may not know that it was asked.
-    pub(super) fn forget(&self, id: WireId) {
-        let cancelled = self.table().calls.cancel(id, Instant::now());
-        if let Some(waiter) = cancelled {
-            settle(waiter.reply, Err(CallError::Cancelled));
-            self.ring_if_idle();
+    /// Nobody waits for this answer any more, and the process is not told: it may not know that it was asked. `late` hears
+    /// the answer if one comes. `false`: it has come already.
+    pub(super) fn forget(&self, id: WireId, late: Option<Arc<dyn Witness>>) -> bool {
+        let mut table = self.table();
+        let Some(waiter) = table.calls.cancel(id, Instant::now()) else {
+            return false;
+        };
+        if let Some(late) = late {
+            table.orphans.add(id, late);
         }
+        drop(table);
+        settle(waiter.reply, Err(CallError::Cancelled));
+        self.ring_if_idle();
+        true
     }
 
     /// Puts a call in flight. Never waits.

@@ -111,7 +111,7 @@ impl Router {
     }
 
     /// Which client was told of which URL elicitation.
-    pub fn urls(&self) -> &Urls {
+    pub fn urls(&self) -> &Arc<Urls> {
         &self.urls
     }
 
