@@ -365,16 +365,20 @@ impl Catalog {
             return;
         }
         let (now, directory) = (Instant::now(), Arc::clone(&self.0.directory.borrow()));
-        let due: Vec<ServerName> = {
-            let held = self.held();
-            let is_due = |entry: &&Entry| {
-                let told = held.told.get(&entry.spec.name).copied().unwrap_or_default();
-                // No process is started for it: the next one is asked for all anyway.
-                told.until(kind).is_some_and(|until| until <= now) && entry.child.state_of().0 == "ready"
-            };
-            let due = directory.iter().filter(is_due);
-            due.map(|entry| entry.spec.name.clone()).collect()
+        let held = self.held();
+        let until = |server: &ServerName| held.told.get(server).and_then(|told| told.until(kind));
+        // No process is started for it: the next one is asked for all anyway.
+        let is_due = |entry: &&Entry| {
+            until(&entry.spec.name).is_some_and(|until| until <= now) && entry.child.state_of().0 == "ready"
         };
+        let due: Vec<ServerName> = directory
+            .iter()
+            .filter(is_due)
+            .map(|entry| entry.spec.name.clone())
+            .collect();
+        let later = held.told.keys().filter_map(until).filter(|until| *until > now);
+        self.0.due.set(kind, later.min());
+        drop(held);
         for server in due {
             self.dirty(&server, &[kind]);
         }

@@ -161,7 +161,11 @@ impl Link {
         let caller = lane.and_then(|lane| lane.caller.as_deref());
         let level = lane.and_then(|lane| lane.log_level.get().copied());
         // Whoever asks about a task takes tasks.
-        let takes_tasks = lane.is_some_and(Lane::takes_tasks) || mcp::method::is_about_task(method);
+        let listens_to_tasks = || {
+            method == mcp::method::LISTEN && matches!(&params, Params::Plain(raw) if raw.holds("\"taskIds\""))
+        };
+        let takes_tasks =
+            lane.is_some_and(Lane::takes_tasks) || mcp::method::is_about_task(method) || listens_to_tasks();
         let has_roots = *has_roots && lane.is_some();
         params.with_members(modern::members(caller, level, has_roots, takes_tasks))
     }

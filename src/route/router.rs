@@ -16,6 +16,7 @@ use super::provenance::{self, Provenance};
 use super::rounds::Asked;
 use super::task_calls::{self, Way, Wish};
 use super::task_table::TaskTable;
+use super::task_watch::Watched;
 use super::urls::{self, Urls};
 use crate::catalog::snapshot::Snapshot;
 use crate::catalog::{Catalog, Kind, Standing, View};
@@ -38,6 +39,7 @@ pub struct Router {
     task_table: Arc<TaskTable>,
     tasks: Tasks,
     listening: Arc<Listening>,
+    watched: Arc<Watched>,
     provenance: Arc<Provenance>,
     urls: Arc<Urls>,
     spans: Arc<Spans>,
@@ -59,6 +61,7 @@ impl Router {
             task_table: Arc::default(),
             tasks,
             listening: Arc::default(),
+            watched: Arc::default(),
             provenance: Arc::default(),
             urls: Arc::default(),
             spans: Arc::new(Spans::random()),
@@ -98,6 +101,11 @@ impl Router {
     /// What servers without subscriptions of their own are listened to for.
     pub(super) fn listening(&self) -> &Listening {
         &self.listening
+    }
+
+    /// Tasks of servers that clients listen to.
+    pub(super) fn watched(&self) -> &Watched {
+        &self.watched
     }
 
     /// Lists of a server may have changed.
