@@ -20,9 +20,12 @@ use crate::rpc::object::Object;
 /// A task as its server knows it, and the line of processes that runs it.
 type Own = (Instance, String);
 
+/// Who wants to be told of each task, and by which id.
+type Watchers = HashMap<Own, Vec<(Arc<Told>, String)>>;
+
 /// Who wants to be told of which tasks.
 #[derive(Debug, Default)]
-pub(super) struct Watched(Mutex<HashMap<Own, Vec<(Arc<Told>, String)>>>);
+pub(super) struct Watched(Mutex<Watchers>);
 
 /// What one listener was told and has not read.
 #[derive(Debug, Default)]
@@ -89,7 +92,7 @@ impl Watched {
         }
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Own, Vec<(Arc<Told>, String)>>> {
+    fn all(&self) -> MutexGuard<'_, Watchers> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
