@@ -301,6 +301,10 @@ impl House {
         let engine = Engine::new(router, inner.clone(), keys);
         inner.spawn("parked calls", sweep_parks(engine.clone(), inner.token()));
         inner.spawn(
+            "seal keys",
+            seal_keys::rotate(engine.clone(), settings.data_dir.clone(), inner.token()),
+        );
+        inner.spawn(
             "journal",
             records::journal(registry.clone(), events.subscribe(), inner.token()),
         );

@@ -18,6 +18,7 @@
 use serde_json::json;
 
 use super::mcp_headers::{BadHeader, METHOD, McpHeaders, NAME, VERSION, shown};
+use crate::route::ClientSide;
 use crate::route::client::Profile;
 use crate::rpc::error::code;
 use crate::rpc::mcp::{Era, LogLevel, Revision, method};
@@ -337,6 +338,15 @@ pub fn missing_capability(missing: &Raw) -> RpcError {
 /// The part of `needed` that `declared` does not have; `None` when it has all. `needed` is ours, and not deep.
 pub fn lacking(declared: &Raw, needed: &Raw) -> Option<Raw> {
     part_lacking(Object::of(declared).as_ref(), needed, &[])
+}
+
+/// What a server wanted of a client that it had not declared, and has not by now.
+pub(super) fn lacked_by(client: &ClientSide) -> Option<Raw> {
+    let lacked = client.lacked()?;
+    match client.profile() {
+        Some(profile) => lacking(&profile.capabilities, &lacked),
+        None => Some(lacked),
+    }
 }
 
 fn part_lacking(declared: Option<&Object<'_>>, needed: &Raw, path: &[&str]) -> Option<Raw> {

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use std::sync::Arc;
+
 use super::*;
 use crate::rpc::Incoming;
 
@@ -454,4 +456,25 @@ proptest! {
         let is_same = trimmed(&version) == MODERN && matches!(trimmed(&name).as_str(), "a" | "=?base64?YQ==?=");
         prop_assert_eq!(is_up, is_same);
     }
+}
+
+#[test]
+fn what_a_client_lacked_counts_as_long_as_it_lacks_it() {
+    let profile = |able: &str| {
+        let capabilities = Raw::parse(&able.to_owned().into()).unwrap();
+        Arc::new(Profile {
+            revision: Revision::NEWEST,
+            client_info: None,
+            capabilities,
+            log_level: None,
+        })
+    };
+    let client = ClientSide::of_request(profile(r#"{"elicitation":{}}"#));
+    assert_eq!(lacked_by(&client), None);
+    client.note_lacked(Raw::of(&json!({ "sampling": {} })));
+    assert_eq!(lacked_by(&client).unwrap().as_str(), r#"{"sampling":{}}"#);
+    client.say_anew(profile(r#"{"elicitation":{},"sampling":{}}"#));
+    assert_eq!(lacked_by(&client), None, "it has said so in a later request");
+    client.say_anew(profile("{}"));
+    assert!(lacked_by(&client).is_some());
 }

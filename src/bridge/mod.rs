@@ -14,6 +14,7 @@ pub mod mcp_headers;
 pub mod mirror;
 pub mod modern;
 pub mod offer;
+mod pages;
 pub mod parks;
 pub mod seal;
 pub mod tasks_ext;
@@ -103,6 +104,7 @@ impl Engine {
         params: Option<&Raw>,
     ) -> Result<Raw, RpcError> {
         let cursor = cursor(params)?;
+        self.router.list_is_read(kind);
         let view = self.router.view_within(scope);
         let page = view.list(kind).page(revision, cursor.as_deref()).cloned();
         page.ok_or_else(bad_cursor)

@@ -1,22 +1,27 @@
 //! Requests of clients without a handshake (2026-07-28): each says all that is needed to understand it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::exchange::{About, Exchange, Peer, Step, may_ask};
 use super::ladder::{self, Asked, Refused};
 use super::mcp_headers::McpHeaders;
+use super::pages::{self, Pages, Wait};
 use super::parks::{Given, Memory, N_ROUNDS_MAX, PARKED_MAX, Returned, now_ms};
 use super::seal::{self, Kind as StateKind, State};
 use super::{Engine, bad_cursor, cursor, listed_by, mirror, tasks_ext};
 use crate::catalog::Kind;
+use crate::ids::SessionId;
 use crate::route::ClientSide;
 use crate::route::client::Profile;
 use crate::route::modern::{Fill, Keep, Scope, Told, complete_for_modern, error_for_modern, may_be_kept};
 use crate::rpc::error::code;
 use crate::rpc::mcp::{Era, Implementation, meta, method};
-use crate::rpc::object::{Object, elements};
+use crate::rpc::object::Object;
 use crate::rpc::{Outcome, Raw, Request, RpcError};
 use uuid::Uuid;
 
@@ -41,6 +46,13 @@ pub struct Reply {
     about: About,
     exchange: Exchange,
     client: Option<Arc<ClientSide>>,
+    /// The call's own name among those who ask.
+    session: Option<SessionId>,
+    /// Goes out before anything else.
+    said: VecDeque<Bytes>,
+    pages: Pages,
+    /// The call has ended, and is made again when a person is done.
+    waits: Option<Wait>,
     /// Rounds in which the client was told to open a page, and of which the servers know nothing.
     n_reissued: u32,
     was_replayed: bool,
@@ -69,7 +81,10 @@ impl Engine {
             return Ok(Begun::Answered(list.map_err(|error| error.raw())));
         }
         match name {
-            method::DISCOVER => return Ok(Begun::Answered(Ok(offer().discover.clone()))),
+            method::DISCOVER => {
+                let discovered = offer().discovered(&self.router.standing(peer.scope.as_ref()));
+                return Ok(Begun::Answered(Ok(discovered)));
+            }
             method::LISTEN => return Ok(Begun::Listen(request.params)),
             method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ | method::COMPLETE => {}
             about_task if method::is_about_task(about_task) => {
@@ -78,7 +93,10 @@ impl Engine {
                     return Ok(Begun::Answered(outcome.map(|result| completed(name, &result))));
                 }
                 let mut about = about(peer, &request);
-                about.to = Some(tasks_ext::own(self.parks.keys(), peer, &mut request)?);
+                let params = request.params.as_ref().and_then(Object::of);
+                let id = params.and_then(|params| params.get_string("taskId"));
+                about.target = id.unwrap_or_default();
+                about.to = Some(tasks_ext::own(&self.parks.keys(), peer, &mut request)?);
                 let brought = Brought::take(&mut request);
                 return Ok(self.go(peer, request, asked, about, brought));
             }
@@ -103,8 +121,11 @@ impl Engine {
     fn listed(&self, peer: &Peer, kind: Kind, is_http: bool, params: Option<&Raw>) -> Result<Raw, RpcError> {
         let cursor = cursor(params)?;
         let scope = peer.scope.as_ref();
+        self.router.list_is_read(kind);
+        // First how good they are, then what they are: they may be better than is said, and never worse.
+        let standing = self.router.standing(scope);
         let offer = self.offer.of(&self.router.view_within(scope), scope);
-        let page = offer.page(kind, is_http, cursor.as_deref()).cloned();
+        let page = offer.page(kind, is_http, cursor.as_deref(), &standing);
         page.ok_or_else(bad_cursor)
     }
 
@@ -140,6 +161,7 @@ impl Engine {
             }
             StateKind::Reissue => {
                 let mut begun = reply.begin(Vec::new());
+                begun.pages = Pages::of(&self.router, state.inner.as_deref());
                 begun.n_reissued = state.round;
                 Begun::Going(Box::new(begun))
             }
@@ -240,7 +262,11 @@ impl Fresh<'_> {
             request: self.request,
             about: self.about,
             client: exchange.client(),
+            session: exchange.lane().map(|lane| lane.session.clone()),
             exchange,
+            said: VecDeque::new(),
+            pages: Pages::of(&self.engine.router, None),
+            waits: None,
             n_reissued: 0,
             was_replayed: false,
         }
@@ -254,23 +280,35 @@ impl Reply {
     /// Safe.
     pub async fn step(&mut self) -> Step {
         loop {
+            if let Some(line) = self.said.pop_front() {
+                return Step::Said(line);
+            }
+            if let Some(waits) = &self.waits {
+                let is_done = waits.is_done().await;
+                let Some(waited) = self.waits.take() else { continue };
+                if !is_done {
+                    let outcome = self.open_pages(&waited.error);
+                    return Step::Answered {
+                        said: VecDeque::new(),
+                        outcome,
+                    };
+                }
+                self.pages.again();
+                self.begin_again(Vec::new());
+                continue;
+            }
             match self.exchange.step().await {
                 Step::Answered { said, outcome } => {
+                    if let Some(waits) = self.waits_for(&outcome) {
+                        (self.said, self.waits) = (said, Some(waits));
+                        continue;
+                    }
                     let outcome = self.answered(outcome);
                     return Step::Answered { said, outcome };
                 }
                 Step::Lost { given, .. } if !self.was_replayed && self.engine.may_replay(&self.about) => {
                     self.was_replayed = true;
-                    let exchange = Exchange::begin(
-                        &self.engine,
-                        &self.peer,
-                        self.profile(),
-                        self.asked.progress_token.clone(),
-                        self.request.clone(),
-                        self.about.clone(),
-                    );
-                    self.exchange = exchange.knowing(given);
-                    self.client = self.exchange.client();
+                    self.begin_again(given);
                 }
                 // It may have taken effect: the client is told so as of any call whose process has ended.
                 Step::Lost { said, outcome, .. } => {
@@ -280,6 +318,28 @@ impl Reply {
                 other @ (Step::Said(_) | Step::Dropped) => return other,
             }
         }
+    }
+
+    /// Makes the call again.
+    fn begin_again(&mut self, known: Vec<Given>) {
+        let exchange = Exchange::begin(
+            &self.engine,
+            &self.peer,
+            self.profile(),
+            self.asked.progress_token.clone(),
+            self.request.clone(),
+            self.about.clone(),
+        );
+        self.exchange = exchange.knowing(known);
+        self.client = self.exchange.client();
+        self.session = self.exchange.lane().map(|lane| lane.session.clone());
+    }
+
+    /// The client was told of these pages before: it is asked again only when nobody is done with them in time.
+    fn waits_for(&mut self, outcome: &Outcome) -> Option<Wait> {
+        let is_asked_again = self.n_reissued < N_ROUNDS_MAX / 2;
+        let session = self.session.as_ref().filter(|_| is_asked_again)?;
+        self.pages.wait(session, outcome, Instant::now())
     }
 
     /// The call's way to the client: for taking it back.
@@ -306,7 +366,7 @@ impl Reply {
     }
 
     fn failed(&self, error: &Raw) -> Outcome {
-        if let Some(lacked) = self.client.as_ref().and_then(|client| client.lacked()) {
+        if let Some(lacked) = self.client.as_ref().and_then(|client| ladder::lacked_by(client)) {
             return Err(ladder::missing_capability(&lacked).raw());
         }
         let uri =
@@ -359,9 +419,14 @@ impl Reply {
                 .filter(|_| is_task);
             owner.map(|owner| owner.server.clone())
         };
-        match self.about.to.clone().or_else(of_call) {
+        if self.about.to.is_some() {
+            // The id by which its client asked: another key may seal by now.
+            return tasks_ext::named(&self.about.target, &result);
+        }
+        match of_call() {
             Some(server) => {
-                tasks_ext::exposed(self.engine.parks.keys(), &self.about.principal, &server, &result)
+                let keys = self.engine.parks.keys();
+                tasks_ext::exposed(&keys, &self.about.principal, &server, &result)
             }
             None => result,
         }
@@ -394,28 +459,12 @@ impl Reply {
         if let Some(missing) = ladder::lacking(&self.asked.capabilities, &needed) {
             return Err(ladder::missing_capability(&missing).raw());
         }
-        let data = Object::of(error).and_then(|error| error.get("data"));
-        let wanted = data
-            .as_ref()
-            .and_then(Object::of)
-            .and_then(|data| data.get("elicitations"));
-        let wanted = wanted.as_ref().and_then(elements).unwrap_or_default();
+        let wanted = pages::wanted_pages(error);
         if wanted.is_empty() || self.n_reissued >= N_ROUNDS_MAX / 2 {
             return Err(RpcError::new(code::INTERNAL_ERROR, "the server still wants a page opened").raw());
         }
-        let requests = wanted
-            .iter()
-            .zip(1u32..)
-            .fold(Raw::empty_object(), |requests, (params, n)| {
-                let params = Object::of(params)
-                    .map_or_else(|| params.clone(), |params| params.without(&["elicitationId"]));
-                let request = Raw::of(&json!({ "method": method::ELICIT }));
-                let request = Object::of(&request)
-                    .map_or_else(|| request.clone(), |request| request.with("params", &params));
-                Object::of(&requests)
-                    .map_or_else(|| requests.clone(), |all| all.with(&format!("u{n}"), &request))
-            });
-        let state = self.state(StateKind::Reissue, self.n_reissued + 1, None);
+        let requests = pages::input_requests(&wanted);
+        let state = self.state(StateKind::Reissue, self.n_reissued + 1, Some(pages::told(error)));
         let Ok(sealed) = self.engine.parks.keys().seal(&state) else {
             return Err(RpcError::new(code::INTERNAL_ERROR, "the state is too large").raw());
         };

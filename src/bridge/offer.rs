@@ -9,13 +9,14 @@ use super::ladder::SUPPORTED;
 use super::mirror::Mirrored;
 use crate::access::Scope;
 use crate::catalog::scoped::N_SCOPES_MAX;
-use crate::catalog::{Kind, View};
+use crate::catalog::standing::{Lacking, TTL_MAX};
+use crate::catalog::{Kind, Standing, View};
 use crate::rpc::Raw;
 use crate::rpc::mcp::{Implementation, Revision, TASKS_EXTENSION, meta};
 use crate::rpc::object::{Object, elements};
 
-/// So long a client may take a list for true without asking: it hears of changes when it listens.
-pub const TTL_MS: u64 = 60_000;
+/// The member of `_meta` that names the servers whose lists are missing or may be old.
+const DEGRADED: &str = "mcp-wrapper/degraded";
 
 /// The offers that belong to the view of now: of who sees everything, and of some scopes.
 #[derive(Debug, Default)]
@@ -28,11 +29,10 @@ pub struct Cache {
 #[derive(Debug)]
 pub struct Offer {
     view: Arc<View>,
-    /// The result of `server/discover`.
-    pub discover: Raw,
-    lists: HashMap<Kind, Vec<Raw>>,
+    discover: Dressed,
+    lists: HashMap<Kind, Vec<Dressed>>,
     /// The tools over HTTP, where that differs: some tell their parameters in headers, and do it wrongly.
-    http_tools: Option<Vec<Raw>>,
+    http_tools: Option<Vec<Dressed>>,
     mirrored: HashMap<String, Mirrored>,
 }
 
@@ -70,32 +70,35 @@ impl Cache {
 
 impl Offer {
     fn of(view: &Arc<View>) -> Self {
-        let mut lists: HashMap<Kind, Vec<Raw>> = Kind::ALL
-            .into_iter()
-            .map(|kind| (kind, pages(view, kind)))
-            .collect();
-        let tools = lists.remove(&Kind::Tools).unwrap_or_default();
+        let pages = |kind| view.list(kind).pages(Revision::NEWEST);
+        let all = |pages: &[Raw]| pages.iter().map(Dressed::of).collect();
+        let lists = Kind::ALL.into_iter().map(|kind| (kind, all(pages(kind))));
         let mut mirrored = HashMap::new();
+        let tools = pages(Kind::Tools);
         let http_tools: Vec<Raw> = tools.iter().map(|page| http_page(page, &mut mirrored)).collect();
-        let differs = http_tools != tools;
-        lists.insert(Kind::Tools, tools);
         Self {
-            discover: discover(view),
-            lists,
-            http_tools: differs.then_some(http_tools),
+            discover: Dressed::of(&discover(view)),
+            lists: lists.collect(),
+            http_tools: (http_tools != tools).then(|| all(&http_tools)),
             mirrored,
             view: Arc::clone(view),
         }
     }
 
+    /// The result of `server/discover`.
+    pub fn discovered(&self, standing: &Standing) -> Raw {
+        self.discover.with(standing.least_ttl_ms(), &[])
+    }
+
     /// The result of a list request: the first page, or the one that a cursor of ours names.
-    pub fn page(&self, kind: Kind, is_http: bool, cursor: Option<&str>) -> Option<&Raw> {
+    pub fn page(&self, kind: Kind, is_http: bool, cursor: Option<&str>, standing: &Standing) -> Option<Raw> {
         let at = View::page_number(cursor)?;
         let pages = match &self.http_tools {
             Some(tools) if kind == Kind::Tools && is_http => tools,
             _all => self.lists.get(&kind)?,
         };
-        pages.get(at)
+        let page = pages.get(at)?;
+        Some(page.with(standing.ttl_ms(kind), standing.lacking(kind)))
     }
 
     /// Which parameters of a tool stand in headers.
@@ -104,20 +107,59 @@ impl Offer {
     }
 }
 
-fn pages(view: &View, kind: Kind) -> Vec<Raw> {
-    view.list(kind).pages(Revision::NEWEST).iter().map(kept).collect()
+/// A result that may be kept for a while, as it goes out when all is well; and as it went out last.
+#[derive(Debug)]
+struct Dressed {
+    own: Raw,
+    well: Raw,
+    last: Mutex<Option<(u64, Vec<Lacking>, Raw)>>,
+}
+
+impl Dressed {
+    fn of(own: &Raw) -> Self {
+        Self {
+            own: own.clone(),
+            well: kept(own, ttl_max_ms(), &[]),
+            last: Mutex::default(),
+        }
+    }
+
+    /// Put together only when something else is to be said than before.
+    fn with(&self, ttl_ms: u64, lacking: &[Lacking]) -> Raw {
+        if ttl_ms == ttl_max_ms() && lacking.is_empty() {
+            return self.well.clone();
+        }
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match last.as_ref() {
+            Some((of_ttl, of_lacking, result)) if *of_ttl == ttl_ms && of_lacking == lacking => {
+                result.clone()
+            }
+            _another => {
+                let result = kept(&self.own, ttl_ms, lacking);
+                *last = Some((ttl_ms, lacking.to_vec(), result.clone()));
+                result
+            }
+        }
+    }
+}
+
+fn ttl_max_ms() -> u64 {
+    u64::try_from(TTL_MAX.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A result that may be kept for a while, by the client alone: what it is shown may depend on who it is.
-fn kept(result: &Raw) -> Raw {
+fn kept(result: &Raw, ttl_ms: u64, lacking: &[Lacking]) -> Raw {
+    let mut meta = json!({ meta::SERVER_INFO: Implementation::ourselves() });
+    if let (Some(meta), false) = (meta.as_object_mut(), lacking.is_empty()) {
+        let lacking = lacking.iter();
+        let lacking = lacking.map(|it| json!({ "server": it.server.as_str(), "state": it.state }));
+        meta.insert(DEGRADED.to_owned(), lacking.collect());
+    }
     let members = [
         ("resultType", Raw::of(&"complete")),
-        ("ttlMs", Raw::of(&TTL_MS)),
+        ("ttlMs", Raw::of(&ttl_ms)),
         ("cacheScope", Raw::of(&"private")),
-        (
-            "_meta",
-            Raw::of(&json!({ meta::SERVER_INFO: Implementation::ourselves() })),
-        ),
+        ("_meta", Raw::of(&meta)),
     ];
     members.iter().fold(result.clone(), |result, (key, value)| {
         Object::of(&result).map_or_else(|| result.clone(), |object| object.with(key, value))
@@ -186,5 +228,5 @@ fn discover(view: &View) -> Raw {
     if let (Some(object), Some(text)) = (result.as_object_mut(), &view.instructions) {
         object.insert("instructions".to_owned(), json!(text));
     }
-    kept(&Raw::of(&result))
+    Raw::of(&result)
 }

@@ -4,7 +4,7 @@
 //! sealed, for one use.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -41,7 +41,7 @@ pub struct Parks(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    keys: Keys,
+    keys: RwLock<Arc<Keys>>,
     router: Router,
     table: Mutex<Table>,
 }
@@ -90,15 +90,21 @@ impl Parks {
     /// No parked calls yet.
     pub fn new(router: Router, keys: Keys) -> Self {
         Self(Arc::new(Shared {
-            keys,
+            keys: RwLock::new(Arc::new(keys)),
             router,
             table: Mutex::default(),
         }))
     }
 
     /// The keys of what clients keep for us.
-    pub(super) fn keys(&self) -> &Keys {
-        &self.0.keys
+    pub fn keys(&self) -> Arc<Keys> {
+        let keys = self.0.keys.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&keys)
+    }
+
+    /// From now on these keys count: what was sealed with earlier ones opens as long as those are among them.
+    pub fn take_keys(&self, keys: Keys) {
+        *self.0.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
     }
 
     /// How many calls wait for their clients, and for which servers.
@@ -286,8 +292,8 @@ impl Parks {
         }
     }
 
-    /// Takes back the calls whose clients have not come back in time. The servers of the others hear that it takes time,
-    /// where they want to.
+    /// Takes back the calls whose clients have not come back in time. The servers of the others, and those of tasks, hear
+    /// that it takes time, where they want to.
     pub fn sweep(&self, now: Instant) {
         let mut table = self.table();
         let over: Vec<Parked> = table
@@ -302,6 +308,10 @@ impl Parks {
             parked.going.client.questions.assure(now, assurance::EVERY);
         }
         drop(table);
+        // What a task asks waits for its client, too, without a call that is parked.
+        for client in self.0.router.listeners().clients_of_requests() {
+            client.questions.assure(now, assurance::EVERY);
+        }
         for parked in over {
             tracing::info!(server = ?parked.server, "a client did not come back with what it was asked");
             parked.going.cancel();

@@ -216,3 +216,49 @@ async fn a_client_that_does_not_come_back_in_ten_minutes_has_cancelled() {
     assert!(opened(expires_at_ms - 1).is_ok());
     assert_eq!(opened(expires_at_ms), Err(seal::Refused::Expired));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_seals_no_more_opens_what_it_has_sealed() {
+    let mut world = World::new();
+    let mut exchange = world.exchange();
+    world.ask(7, PLAIN);
+    let asked = world.asked(&mut exchange).await;
+    let sealed = world.parks.keys().seal(&asked.state).unwrap();
+    let next = world.parks.keys().rotated().unwrap();
+    world.parks.take_keys(next);
+    assert_ne!(
+        world.parks.keys().seal(&asked.state).unwrap(),
+        sealed,
+        "another key"
+    );
+    assert_eq!(world.parks.keys().open(&sealed, now_ms()).unwrap(), asked.state);
+    let Returned::Goes(_exchange) = world.come_back(&asked) else {
+        panic!("the client has come back")
+    };
+    assert!(world.heard().unwrap().contains(r#""action":"accept""#));
+    // A stranger's keys open nothing.
+    world.parks.take_keys(Keys::random().unwrap());
+    assert_eq!(
+        world.parks.keys().open(&sealed, now_ms()),
+        Err(seal::Refused::Unauthentic)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_task_asks_is_kept_waiting_too_without_a_call_that_is_parked() {
+    let mut world = World::new();
+    let (session, home) = (SessionId::random(), SessionId::random());
+    let listeners = world.parks.0.router.listeners();
+    listeners.add_at(session, home, Arc::clone(&world.client));
+    world.ask(7, r#"{"message":"m","_meta":{"progressToken":"mine"}}"#);
+    let asked_at = Instant::now();
+    world.parks.sweep(asked_at + 10 * SECOND);
+    assert_eq!(world.heard(), None, "it is early");
+    for n in 1..=2 {
+        world.parks.sweep(asked_at + n * 15 * SECOND);
+        let heard = world.heard().unwrap();
+        let params = format!(r#""params":{{"progressToken":"mine","progress":{n}}}"#);
+        assert!(heard.contains(&params), "{heard}");
+        assert_eq!(world.heard(), None);
+    }
+}

@@ -17,6 +17,7 @@ use crate::ids::{ServerName, SessionId};
 use crate::route::modern::{Told, error_for_modern};
 use crate::route::questions::Collected;
 use crate::route::task_table::{End, Standing};
+use crate::route::task_watch::Named;
 use crate::route::task_words::{Status, said};
 use crate::rpc::error::code;
 use crate::rpc::mcp::{Era, TASKS_EXTENSION, method};
@@ -46,14 +47,27 @@ pub(super) fn own(keys: &Keys, peer: &Peer, request: &mut Request) -> Result<Ser
     };
     let params = request.params.as_ref().and_then(Object::of).ok_or_else(unknown)?;
     let id = params.get_string("taskId").ok_or_else(unknown)?;
-    // Its time is the server's to say.
-    let state = keys.open(&id, 0).map_err(|_| unknown())?;
-    let is_it = state.method == TASK && state.principal == principal_digest(&peer.principal);
-    let own = state.inner.filter(|_| is_it).ok_or_else(unknown)?;
-    let server = ServerName::parse(&state.server).map_err(|_| unknown())?;
+    let (server, own) = opened(keys, &peer.principal, &id).ok_or_else(unknown)?;
     let params = params.with("taskId", &Raw::of(&own));
     request.params = Some(params);
     Ok(server)
+}
+
+/// Whose the task is that this client calls so, and what that server calls it.
+fn opened(keys: &Keys, principal: &str, id: &str) -> Option<(ServerName, String)> {
+    // Its time is the server's to say.
+    let state = keys.open(id, 0).ok()?;
+    let is_it = state.method == TASK && state.principal == principal_digest(principal);
+    let own = state.inner.filter(|_| is_it)?;
+    Some((ServerName::parse(&state.server).ok()?, own))
+}
+
+/// A result about a task that its client calls so.
+pub fn named(id: &str, result: &Raw) -> Raw {
+    match Object::of(result) {
+        Some(object) if object.get_string("taskId").is_some() => object.with("taskId", &Raw::of(&id)),
+        _another => result.clone(),
+    }
 }
 
 /// A result with the id of its task as the client gets it, where it is about one.
@@ -64,7 +78,7 @@ pub(super) fn exposed(keys: &Keys, principal: &str, server: &ServerName, result:
     let Some(own) = object.get_string("taskId") else {
         return result.clone();
     };
-    // The same text each time: there is nothing in it that changes.
+    // The same text each time, as long as the same key seals.
     let state = State {
         kind: Kind::Relay,
         park: 0,
@@ -107,6 +121,13 @@ impl Engine {
             }
             _get => Ok(shown(&standing)),
         })
+    }
+
+    /// A task of this client that its server alone knows.
+    pub fn task_of_server(&self, principal: &str, id: &str) -> Option<Named> {
+        let (server, own) = opened(&self.parks.keys(), principal, id)?;
+        let id = id.to_owned();
+        Some(Named { id, server, own })
     }
 
     /// A hosted task as its client sees it, and a number that is another when it stands differently.
@@ -161,7 +182,10 @@ fn shown(standing: &Standing) -> Raw {
 
 /// The error of a task as its client understands it.
 fn failed(standing: &Standing, error: &Raw) -> Outcome {
-    let lacked = standing.client.as_ref().and_then(|client| client.lacked());
+    let lacked = standing
+        .client
+        .as_ref()
+        .and_then(|client| ladder::lacked_by(client));
     if let Some(lacked) = lacked {
         return Err(ladder::missing_capability(&lacked).raw());
     }

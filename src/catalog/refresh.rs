@@ -3,28 +3,29 @@
 //! One refresh per child at a time; what becomes dirty meanwhile is fetched again afterwards. The lists are
 //! fetched before anybody is told that they changed, so that nobody reads the old ones.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, broadcast, mpsc, watch};
+use tokio::time::Instant;
 
 use super::arriving::N_WAITING_MAX;
 use super::changes::changes;
+use super::due::Due;
+use super::listing::{handshake_of, listed};
 use super::merger::Merger;
 use super::names::{self, Naming};
 use super::part::Part;
 use super::scoped::Scoped;
-use super::snapshot::{Kind, Snapshot, page};
+use super::snapshot::{Kind, Snapshot};
+use super::standing::{Sight, Standing, Told, own_ttl};
 use super::view::View;
-use crate::child::handshake::{Handshake, error_text};
-use crate::child::outgoing::Params;
-use crate::child::status::ChildStatus;
-use crate::child::{Call, Child, telling};
+use crate::access::Scope;
+use crate::child::{Child, telling};
 use crate::event::SupervisionEvent;
 use crate::ids::{Generation, ServerName};
-use crate::rpc::Raw;
 use crate::supervise::{Directory, Entry};
 use crate::tasks::Tasks;
 
@@ -32,14 +33,6 @@ use crate::tasks::Tasks;
 const DEBOUNCE: Duration = Duration::from_millis(100);
 /// The least time between two refreshes of one child.
 const REST: Duration = Duration::from_millis(250);
-/// The status that shows a handshake comes at once after the news of it.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(5);
-/// Pages of one list.
-const N_PAGES_MAX: usize = 1000;
-/// Time for one list.
-const LIST_PATIENCE: Duration = Duration::from_secs(30);
-/// All items of one list, bytes.
-const LIST_BYTES_MAX: usize = 64 << 20;
 
 /// A snapshot to be saved: whose, of which definition, and its text.
 pub type Saved = (ServerName, String, String);
@@ -56,6 +49,7 @@ struct Shared {
     events: broadcast::Sender<SupervisionEvent>,
     held: Mutex<Held>,
     merger: Merger,
+    due: Due,
     /// Held while a view is made.
     merged: Mutex<Merged>,
     view: watch::Sender<Arc<View>>,
@@ -71,9 +65,18 @@ struct Held {
     snapshots: HashMap<ServerName, (String, Arc<Snapshot>)>,
     refreshers: HashMap<ServerName, Arc<Refresher>>,
     /// What definitions on trial offer: it counts from when they take over.
-    on_trial: HashMap<ServerName, (Child, String, Arc<Snapshot>)>,
-    /// The last process of which all lists were fetched.
-    fresh: HashMap<ServerName, Generation>,
+    on_trial: HashMap<ServerName, Trial>,
+    /// What was told of the lists, and by which process.
+    told: HashMap<ServerName, Told>,
+}
+
+/// What a definition on trial offers.
+#[derive(Debug)]
+pub(super) struct Trial {
+    pub(super) child: Child,
+    pub(super) fingerprint: String,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) told: Told,
 }
 
 /// What the present view was made of.
@@ -107,6 +110,8 @@ impl Merged {
 #[derive(Debug, Default)]
 struct Refresher {
     dirty: AtomicU8,
+    /// Something is dirty, or being fetched.
+    is_busy: AtomicBool,
     bell: Notify,
 }
 
@@ -126,6 +131,7 @@ impl Catalog {
             events,
             held: Mutex::default(),
             merger: Merger::default(),
+            due: Due::default(),
             merged: Mutex::default(),
             view,
             scoped: Scoped::default(),
@@ -171,6 +177,7 @@ impl Catalog {
             refresher
         });
         refresher.dirty.fetch_or(bits, Ordering::AcqRel);
+        refresher.is_busy.store(true, Ordering::Release);
         refresher.bell.notify_one();
     }
 
@@ -189,6 +196,7 @@ impl Catalog {
         let mut merged = self.0.merged.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = Arc::clone(&self.0.directory.borrow());
         let offered = self.held().all_offered(&directory);
+        self.note_due();
         let parts = merged.parts(offered);
         if merged.is_of(&parts) {
             return;
@@ -216,6 +224,11 @@ impl Catalog {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.refresh(&server, &kinds) => {}
+            }
+            refresher.is_busy.store(false, Ordering::Release);
+            // What became dirty just now has said so before, or finds it said here.
+            if refresher.dirty.load(Ordering::Acquire) != 0 {
+                refresher.is_busy.store(true, Ordering::Release);
             }
             tokio::time::sleep(REST).await;
         }
@@ -248,9 +261,13 @@ impl Catalog {
             ] = lists;
             snapshot.warnings.clone_from(&before.warnings);
         }
+        let mut told = self.held().told.get(server).copied().unwrap_or_default();
         for kind in kinds {
-            match listed(&entry.child, &handshake, *kind).await {
-                Ok(list) => snapshot.take(*kind, &list),
+            let (now, list) = (Instant::now(), listed(&entry.child, &handshake, *kind).await);
+            let ttl = list.as_ref().ok().and_then(|list| list.ttl_ms);
+            told.note(*kind, now, own_ttl(&snapshot, *kind, ttl), list.is_err());
+            match list {
+                Ok(list) => snapshot.take(*kind, &list.items),
                 Err(why) => {
                     tracing::warn!(%server, list = kind.method(), %why, "a list could not be fetched; the last one stays");
                 }
@@ -268,8 +285,13 @@ impl Catalog {
             self.hold(entry, snapshot).await;
         }
         self.rebuild().await;
-        if kinds.len() == Kind::ALL.len() {
-            self.held().fresh.insert(server.clone(), status.generation);
+        let is_whole = kinds.len() == Kind::ALL.len();
+        if is_whole {
+            told.generation = Some(status.generation);
+        }
+        self.held().told.insert(server.clone(), told);
+        self.note_due();
+        if is_whole {
             self.0.refreshed.notify_waiters();
         }
     }
@@ -300,9 +322,12 @@ impl Catalog {
             let refreshed = self.0.refreshed.notified();
             if self
                 .held()
-                .fresh
+                .told
                 .get(server)
-                .is_some_and(|fresh| *fresh >= generation)
+                .copied()
+                .unwrap_or_default()
+                .generation
+                >= Some(generation)
             {
                 return;
             }
@@ -327,6 +352,50 @@ impl Catalog {
             items.into_iter().any(|item| name_of(&item.key) == exposed)
         };
         directory.iter().find(had).map(|entry| entry.spec.name.clone())
+    }
+
+    /// How good the lists are now, as far as a scope reaches.
+    pub fn standing(&self, scope: Option<&Scope>) -> Standing {
+        let directory = Arc::clone(&self.0.directory.borrow());
+        let held = self.held();
+        let is_seen = |entry: &&Entry| scope.is_none_or(|scope| scope.has_server(entry.spec.name.as_str()));
+        let sights = directory.iter().filter(is_seen).map(|entry| held.sight(entry));
+        Standing::of(sights, Instant::now())
+    }
+
+    /// A client reads a list: what of it is no longer good in its server's own words is fetched again, for whoever
+    /// comes next.
+    pub fn read(&self, kind: Kind) {
+        if !self.0.due.take(kind, Instant::now()) {
+            return;
+        }
+        let (now, directory) = (Instant::now(), Arc::clone(&self.0.directory.borrow()));
+        let held = self.held();
+        let until = |server: &ServerName| held.told.get(server).and_then(|told| told.until(kind));
+        // No process is started for it: the next one is asked for all anyway.
+        let is_due = |entry: &&Entry| {
+            until(&entry.spec.name).is_some_and(|until| until <= now) && entry.child.state_of().0 == "ready"
+        };
+        let due: Vec<ServerName> = directory
+            .iter()
+            .filter(is_due)
+            .map(|entry| entry.spec.name.clone())
+            .collect();
+        let later = held.told.keys().filter_map(until).filter(|until| *until > now);
+        self.0.due.set(kind, later.min());
+        drop(held);
+        for server in due {
+            self.dirty(&server, &[kind]);
+        }
+    }
+
+    /// Notes when the next list is no longer good.
+    fn note_due(&self) {
+        let held = self.held();
+        for kind in Kind::ALL {
+            let due = held.told.values().filter_map(|told| told.until(kind)).min();
+            self.0.due.set(kind, due);
+        }
     }
 
     fn is_held_for(&self, server: &ServerName, fingerprint: &str) -> bool {
@@ -366,14 +435,7 @@ impl Catalog {
         }
     }
 
-    pub(super) fn hold_trial(
-        &self,
-        server: &ServerName,
-        child: &Child,
-        fingerprint: &str,
-        snapshot: Arc<Snapshot>,
-    ) {
-        let trial = (child.clone(), fingerprint.to_owned(), snapshot);
+    pub(super) fn hold_trial(&self, server: &ServerName, trial: Trial) {
         self.held().on_trial.insert(server.clone(), trial);
     }
 
@@ -409,11 +471,11 @@ impl Held {
             let entry = directory.get(child.name().as_str());
             entry.is_some_and(|entry| entry.child.is(child))
         };
-        for (server, (_, fingerprint, snapshot)) in self.on_trial.extract_if(|_, (child, _, _)| serves(child))
-        {
-            self.snapshots.insert(server, (fingerprint, snapshot));
+        for (server, trial) in self.on_trial.extract_if(|_, trial| serves(&trial.child)) {
+            self.told.insert(server.clone(), trial.told);
+            self.snapshots.insert(server, (trial.fingerprint, trial.snapshot));
         }
-        self.on_trial.retain(|_, (child, _, _)| !child.has_ended());
+        self.on_trial.retain(|_, trial| !trial.child.has_ended());
     }
 
     /// What all servers have on offer now, in the order of their declaration.
@@ -421,9 +483,27 @@ impl Held {
         self.take_over(directory);
         self.snapshots
             .retain(|server, _| directory.get(server.as_str()).is_some());
+        self.told
+            .retain(|server, _| directory.get(server.as_str()).is_some());
         let all = directory.iter();
         all.filter_map(|entry| Some((entry, self.offered(entry)?)))
             .collect()
+    }
+
+    fn sight<'a>(&'a self, entry: &'a Entry) -> Sight<'a> {
+        let server = &entry.spec.name;
+        let (state, generation) = entry.child.state_of();
+        let known = self.snapshots.get(server);
+        let known = known.filter(|(fingerprint, _)| *fingerprint == entry.spec.fingerprint);
+        let refresher = self.refreshers.get(server);
+        Sight {
+            server,
+            state,
+            generation,
+            snapshot: known.map(|(_, snapshot)| &**snapshot),
+            told: self.told.get(server).copied().unwrap_or_default(),
+            is_busy: refresher.is_some_and(|refresher| refresher.is_busy.load(Ordering::Acquire)),
+        }
     }
 
     /// What a server has on offer now: its last lists, unless it is known to be of no use.
@@ -443,62 +523,4 @@ fn bit(kind: Kind) -> u8 {
         Kind::Resources => 4,
         Kind::Templates => 8,
     }
-}
-
-/// A child with its handshake: the news of that may be faster than the status that shows it.
-pub(super) async fn handshake_of(child: &Child) -> Option<ChildStatus> {
-    let mut states = child.watch();
-    let shaken = states.wait_for(|status| status.handshake.is_some());
-    let status = tokio::time::timeout(HANDSHAKE_PATIENCE, shaken).await;
-    status.ok()?.ok().map(|status| status.clone())
-}
-
-/// Why a list is not known.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Unlisted {
-    #[error("not complete within {} s", LIST_PATIENCE.as_secs())]
-    Late,
-    /// The server's own words, or why it has none.
-    #[error("{0}")]
-    Said(String),
-}
-
-/// One whole list: every page of it.
-pub(super) async fn listed(child: &Child, handshake: &Handshake, kind: Kind) -> Result<Vec<Raw>, Unlisted> {
-    if !handshake.can(kind.capability()) {
-        return Ok(Vec::new());
-    }
-    let listing = pages(child, kind);
-    match tokio::time::timeout(LIST_PATIENCE, listing).await {
-        Ok(listed) => listed.map_err(Unlisted::Said),
-        Err(_late) => Err(Unlisted::Late),
-    }
-}
-
-async fn pages(child: &Child, kind: Kind) -> Result<Vec<Raw>, String> {
-    let (mut all, mut n_bytes, mut seen) = (Vec::new(), 0, HashSet::new());
-    let mut cursor: Option<String> = None;
-    for _page in 0..N_PAGES_MAX {
-        let params = match &cursor {
-            None => Params::None,
-            Some(cursor) => Params::Plain(Raw::of(&serde_json::json!({ "cursor": cursor }))),
-        };
-        let call = Call::ours(kind.method(), params);
-        let result = match child.call(call).await.map_err(|error| error.to_string())? {
-            Ok(result) => result,
-            // Many servers with resources know no templates.
-            Err(error) if kind == Kind::Templates && error_text(&error).contains("-32601") => return Ok(all),
-            Err(error) => return Err(error_text(&error)),
-        };
-        let (items, next) = page(kind, &result)?;
-        n_bytes += result.as_bytes().len();
-        all.extend(items.iter().map(Raw::compact));
-        let Some(next) = next else { return Ok(all) };
-        if n_bytes > LIST_BYTES_MAX || !seen.insert(next.clone()) {
-            tracing::warn!(server = %child.name(), list = kind.method(), "the list goes round in circles or has no end; cut");
-            return Ok(all);
-        }
-        cursor = Some(next);
-    }
-    Ok(all)
 }

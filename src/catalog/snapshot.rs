@@ -32,6 +32,16 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Tools, Self::Prompts, Self::Resources, Self::Templates];
 
+    /// Its place among all of them.
+    pub(super) const fn at(self) -> usize {
+        match self {
+            Self::Tools => 0,
+            Self::Prompts => 1,
+            Self::Resources => 2,
+            Self::Templates => 3,
+        }
+    }
+
     /// The method that lists it.
     pub const fn method(self) -> &'static str {
         match self {

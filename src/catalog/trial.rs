@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use super::refresh::{Catalog, Unlisted, handshake_of, listed};
+use tokio::time::Instant;
+
+use super::listing::{Unlisted, handshake_of, listed};
+use super::refresh::{Catalog, Trial};
 use super::snapshot::{Kind, Snapshot};
+use super::standing::{Told, own_ttl};
 use crate::child::Control;
 use crate::ids::ServerName;
 use crate::supervise::Successor;
@@ -30,9 +34,14 @@ impl Catalog {
         };
         let Some(handshake) = status.handshake else { return };
         let mut snapshot = Snapshot::of(&handshake);
+        let mut told = Told::default();
+        told.generation = Some(status.generation);
         for kind in Kind::ALL {
-            match listed(child, &handshake, kind).await {
-                Ok(list) => snapshot.take(kind, &list),
+            let (now, list) = (Instant::now(), listed(child, &handshake, kind).await);
+            let ttl = list.as_ref().ok().and_then(|list| list.ttl_ms);
+            told.note(kind, now, own_ttl(&snapshot, kind, ttl), list.is_err());
+            match list {
+                Ok(list) => snapshot.take(kind, &list.items),
                 Err(why @ Unlisted::Late) => {
                     tracing::warn!(%server, list = kind.method(), %why, "the new definition is not taken; it is started again");
                     child.tell(Control::Restart).await;
@@ -49,7 +58,13 @@ impl Catalog {
         }
         let fingerprint = &successor.spec.fingerprint;
         let text = snapshot.to_saved();
-        self.hold_trial(server, child, fingerprint, Arc::new(snapshot));
+        let trial = Trial {
+            child: child.clone(),
+            fingerprint: fingerprint.clone(),
+            snapshot: Arc::new(snapshot),
+            told,
+        };
+        self.hold_trial(server, trial);
         self.save(server, fingerprint, text).await;
         successor.proven.cancel();
     }

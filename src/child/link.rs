@@ -161,7 +161,11 @@ impl Link {
         let caller = lane.and_then(|lane| lane.caller.as_deref());
         let level = lane.and_then(|lane| lane.log_level.get().copied());
         // Whoever asks about a task takes tasks.
-        let takes_tasks = lane.is_some_and(Lane::takes_tasks) || mcp::method::is_about_task(method);
+        let listens_to_tasks = || {
+            method == mcp::method::LISTEN && matches!(&params, Params::Plain(raw) if raw.holds("\"taskIds\""))
+        };
+        let takes_tasks =
+            lane.is_some_and(Lane::takes_tasks) || mcp::method::is_about_task(method) || listens_to_tasks();
         let has_roots = *has_roots && lane.is_some();
         params.with_members(modern::members(caller, level, has_roots, takes_tasks))
     }
@@ -222,13 +226,20 @@ impl Link {
         }
     }
 
-    /// Nobody waits for this answer any more, and the process is not told: it may not know that it was asked.
-    pub(super) fn forget(&self, id: WireId) {
-        let cancelled = self.table().calls.cancel(id, Instant::now());
-        if let Some(waiter) = cancelled {
-            settle(waiter.reply, Err(CallError::Cancelled));
-            self.ring_if_idle();
+    /// Nobody waits for this answer any more, and the process is not told: it may not know that it was asked. `late` hears
+    /// the answer if one comes. `false`: it has come already.
+    pub(super) fn forget(&self, id: WireId, late: Option<Arc<dyn Witness>>) -> bool {
+        let mut table = self.table();
+        let Some(waiter) = table.calls.cancel(id, Instant::now()) else {
+            return false;
+        };
+        if let Some(late) = late {
+            table.orphans.add(id, late);
         }
+        drop(table);
+        settle(waiter.reply, Err(CallError::Cancelled));
+        self.ring_if_idle();
+        true
     }
 
     /// Puts a call in flight. Never waits.

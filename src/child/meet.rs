@@ -13,8 +13,8 @@ use super::handshake::Handshake;
 use super::link::Link;
 use super::outgoing::Params;
 use super::probe::{self, Finding, Known, Next, Seen};
-use super::sending::Sending;
-use super::verdict::{Verdict, Verdicts, now_ms};
+use super::sending::{Sending, Witness};
+use super::verdict::{Older, Verdict, Verdicts, now_ms};
 use crate::config::spec::EraPolicy;
 use crate::ids::{ServerName, WireId};
 use crate::rpc::error::code;
@@ -174,15 +174,14 @@ impl Meeting {
         };
         let said = Handshake::read(&outcome);
         if let Ok(handshake) = said {
-            self.forget(late);
             self.link
                 .post(notification_line(method::INITIALIZED, None::<&Raw>));
             // It speaks both: the next process is spoken to in the newer way.
             let found = modern.map(|_| Finding::modern()).or(finding);
-            return Ok(self.agree(
-                handshake,
-                found.or_else(|| (!is_legacy).then(Finding::of_handshake)),
-            ));
+            let found = found.or_else(|| (!is_legacy).then(Finding::of_handshake));
+            let met = self.agree(handshake, found);
+            self.hear_late(late);
+            return Ok(met);
         }
         if let Some(handshake) = modern {
             return Ok(self.agree(handshake, Some(Finding::modern())));
@@ -217,6 +216,26 @@ impl Meeting {
         Some(probe::after_discover(&seen(Some(&heard)), true, self.era))
     }
 
+    /// It has shaken hands, and may still answer what it was asked before: slowly, or after what it was asked later. Then
+    /// its next process is spoken to in the newer way.
+    fn hear_late(&self, late: Option<Asked>) {
+        let Some(mut asked) = late else { return };
+        if !self.era.is_found_out() {
+            return self.forget(Some(asked));
+        }
+        let late = Late {
+            verdicts: self.verdicts.clone(),
+            server: self.server.clone(),
+            fingerprint: self.fingerprint.clone(),
+            era: self.era,
+        };
+        let late = Arc::new(late);
+        let is_to_come = self.link.forget(asked.id, Some(as_witness(&late)));
+        if let (false, Ok(Ok(outcome))) = (is_to_come, asked.answer.try_recv()) {
+            late.hear(&outcome);
+        }
+    }
+
     /// It is known how to speak to it, and perhaps something new of it.
     fn agree(&self, handshake: Handshake, found: Option<Finding>) -> Met {
         self.is_asking.store(false, Ordering::Release);
@@ -245,9 +264,44 @@ impl Meeting {
     /// Nobody waits for this answer any more; it may still come, and is then known for what it is.
     fn forget(&self, late: Option<Asked>) {
         if let Some(asked) = late {
-            self.link.forget(asked.id);
+            self.link.forget(asked.id, None);
         }
     }
+}
+
+/// Hears what a server says to `server/discover` after it has shaken hands.
+#[derive(Debug)]
+struct Late {
+    verdicts: Verdicts,
+    server: ServerName,
+    fingerprint: String,
+    era: EraPolicy,
+}
+
+impl Witness for Late {
+    fn answered(&self, _link: &Link, _id: WireId, _outcome: &Outcome) {}
+
+    fn answered_late(&self, _link: &Link, _id: WireId, outcome: &Outcome) {
+        self.hear(outcome);
+    }
+}
+
+impl Late {
+    fn hear(&self, outcome: &Outcome) {
+        let Next::Speak(handshake) = probe::after_discover(&Seen::Answer(outcome), true, self.era) else {
+            return;
+        };
+        let server = &self.server;
+        tracing::info!(%server, "it needs no handshake, and said so late: its next process is not asked for one");
+        let mut verdict = Verdict::of(Finding::modern(), &self.fingerprint, now_ms());
+        handshake.revision.as_str().clone_into(&mut verdict.revision);
+        verdict.older = Older::Spoken;
+        self.verdicts.note(server, verdict);
+    }
+}
+
+fn as_witness(late: &Arc<Late>) -> Arc<dyn Witness> {
+    Arc::<Late>::clone(late)
 }
 
 async fn heard(answer: &mut oneshot::Receiver<Result<Outcome, CallError>>) -> Result<Heard, Refused> {

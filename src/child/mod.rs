@@ -190,6 +190,12 @@ impl Child {
         self.0.status.borrow().clone()
     }
 
+    /// The name of its state, and the number of its present or last process.
+    pub fn state_of(&self) -> (&'static str, Generation) {
+        let status = self.0.status.borrow();
+        (status.state, status.generation)
+    }
+
     /// As it is now and will be.
     pub fn watch(&self) -> channel::Receiver<ChildStatus> {
         self.0.status.clone()

@@ -386,7 +386,12 @@ impl Runner {
             Event::Control(Control::Disable) => Input::Disable,
             Event::Control(Control::Start) => Input::Start,
             Event::Control(Control::Stop | Control::Retire | Control::Yield) => Input::Stop,
-            Event::Control(Control::Restart) => Input::Restart,
+            Event::Control(Control::Restart) => {
+                // Whoever asks for another process may have changed what it runs.
+                self.hunch.set(None);
+                self.surroundings.verdicts.doubt(&self.name);
+                Input::Restart
+            }
             Event::Control(Control::Demand) => Input::Demand,
             Event::Control(Control::Idle) => Input::Idle,
             Event::Control(Control::Shutdown) | Event::Abandoned => Input::Shutdown,

@@ -187,6 +187,21 @@ impl Verdicts {
         self.save((server.clone(), Some(known)));
     }
 
+    /// What was only thought of a server is forgotten, and what it has said or shown is not: its next process is asked
+    /// anew.
+    pub fn doubt(&self, server: &ServerName) {
+        let mut all = self.all();
+        let Some(known) = all.get_mut(server) else { return };
+        if known.older == Older::Failed {
+            known.older = Older::Untried;
+        }
+        let is_thought = (known.era, known.certainty) == (Era::Legacy, Certainty::Tentative);
+        drop(all);
+        if is_thought {
+            self.wipe(server);
+        }
+    }
+
     /// What was known of a server is contradicted.
     pub fn wipe(&self, server: &ServerName) {
         if self.all().remove(server).is_some() {
@@ -347,6 +362,25 @@ mod tests {
         verdicts.note(&name, Verdict { fingerprint, ..known });
         assert!(verdicts.of(&name).unwrap().may_shake_hands(), "another program");
         assert!(!verdict(Era::Legacy, Certainty::Definitive).may_shake_hands());
+    }
+
+    #[test]
+    fn what_was_only_thought_is_forgotten_and_what_was_shown_stays() {
+        let name = ServerName::parse("a").unwrap();
+        let stays = |known: Verdict| {
+            let verdicts = Verdicts::default();
+            verdicts.note(&name, known);
+            verdicts.doubt(&name);
+            verdicts.of(&name)
+        };
+        assert_eq!(stays(verdict(Era::Legacy, Certainty::Tentative)), None);
+        let shown = verdict(Era::Legacy, Certainty::Definitive);
+        assert_eq!(stays(shown.clone()), Some(shown));
+        for (older, wanted) in [(Older::Failed, Older::Untried), (Older::Refused, Older::Refused)] {
+            let known = verdict(Era::Modern, Certainty::Definitive);
+            assert_eq!(stays(Verdict { older, ..known }).unwrap().older, wanted);
+        }
+        Verdicts::default().doubt(&name);
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Shared;
 use crate::access::holder;
@@ -18,6 +19,7 @@ use crate::catalog::View;
 use crate::child::Lane;
 use crate::ids::SessionId;
 use crate::route::client::Profile;
+use crate::route::task_watch::{Named, Watching};
 use crate::route::{CallContext, ClientSide};
 use crate::rpc::error::code;
 use crate::rpc::mcp::{Revision, meta, method};
@@ -73,6 +75,8 @@ pub struct Listening {
     /// Tasks that are told of, each with the number of what was told last.
     tasks: Vec<(String, u64)>,
     task_changes: watch::Receiver<u64>,
+    /// Tasks of which their servers tell.
+    watching: Option<Watching>,
 }
 
 /// What a client wants to hear of.
@@ -129,29 +133,22 @@ impl Listening {
             home: peer.home.clone(),
             tasks: Vec::new(),
             task_changes: front.engine.router().task_table().changes(),
+            watching: None,
         };
-        listening.follow_tasks();
-        listening.subscribe(peer, profile).await;
+        let until = Instant::now() + CONFIRMING;
+        listening.follow_tasks(peer, &profile, until).await;
+        listening.subscribe(peer, profile, until).await;
         let honoured = listening.tagged(json!({ "notifications": listening.wanted.shown() }));
         let line = notification_line(method::ACKNOWLEDGED, Some(&honoured));
         Ok((listening, line))
     }
 
     /// What no server agrees to tell of in time is left out of what is honoured.
-    async fn subscribe(&mut self, peer: &Peer, profile: Arc<Profile>) {
+    async fn subscribe(&mut self, peer: &Peer, profile: Arc<Profile>, until: Instant) {
         let Some(uris) = self.wanted.uris.take() else {
             return;
         };
-        let lane = Lane::new(self.session.clone(), self.id.clone(), None)
-            .of_peer(peer.home.clone(), self.session.clone())
-            .called_by(Some(profile))
-            .within(peer.scope.clone(), holder(&peer.principal));
-        let context = CallContext {
-            revision: Revision::NEWEST,
-            lane: Arc::new(lane),
-            to: None,
-        };
-        let until = tokio::time::Instant::now() + CONFIRMING;
+        let context = self.context(peer, profile);
         let mut agreed = Vec::new();
         for uri in uris {
             let params = Raw::of(&json!({ "uri": uri }));
@@ -165,15 +162,41 @@ impl Listening {
         self.wanted.uris = Some(agreed);
     }
 
-    /// Tasks that are not the client's, and those of which their servers alone could tell, are left out of what is
-    /// honoured: the client asks after them. The others are told of at once, as they stand.
-    fn follow_tasks(&mut self) {
-        let Some(ids) = &mut self.wanted.task_ids else {
+    fn context(&self, peer: &Peer, profile: Arc<Profile>) -> CallContext {
+        let lane = Lane::new(self.session.clone(), self.id.clone(), None)
+            .of_peer(peer.home.clone(), self.session.clone())
+            .called_by(Some(profile))
+            .within(peer.scope.clone(), holder(&peer.principal));
+        CallContext {
+            revision: Revision::NEWEST,
+            lane: Arc::new(lane),
+            to: None,
+        }
+    }
+
+    /// Tasks that are not the client's, and those of which their servers do not agree to tell in time, are left out of
+    /// what is honoured: the client asks after them. Those that are kept here are told of at once, as they stand.
+    async fn follow_tasks(&mut self, peer: &Peer, profile: &Arc<Profile>, until: Instant) {
+        let Some(mut ids) = self.wanted.task_ids.take() else {
             return;
         };
         let engine = &self.front.engine;
-        ids.retain(|id| engine.hosted_task(&self.home, id).is_some());
-        self.tasks = ids.iter().map(|id| (id.clone(), 0)).collect();
+        let is_hosted = |id: &str| engine.hosted_task(&self.home, id).is_some();
+        let hosted: Vec<_> = ids.iter().filter(|id| is_hosted(id)).cloned().collect();
+        let others = ids.iter().filter(|id| !hosted.contains(id));
+        let others = others.filter_map(|id| engine.task_of_server(&peer.principal, id));
+        let others: Vec<Named> = others.collect();
+        let mut agreed = Vec::new();
+        if !others.is_empty() {
+            let context = self.context(peer, Arc::clone(profile));
+            let watching = engine.router().watch_tasks(&context, others, until);
+            let watching = watching.await;
+            agreed = watching.1;
+            self.watching = Some(watching.0);
+        }
+        ids.retain(|id| hosted.contains(id) || agreed.contains(id));
+        self.tasks = hosted.into_iter().map(|id| (id, 0)).collect();
+        self.wanted.task_ids = Some(ids);
     }
 
     /// A task that stands differently than it was told.
@@ -203,6 +226,10 @@ impl Listening {
             }
             tokio::select! {
                 Ok(()) = self.task_changes.changed() => {}
+                (id, task) = next_of(self.watching.as_ref()) => {
+                    let params = self.with_id(&tasks_ext::named(&id, &task));
+                    return notification_line(method::TASK_CHANGED, Some(&params));
+                }
                 uri = self.client.outbox.next_updated() => {
                     let params = self.tagged(json!({ "uri": uri }));
                     return notification_line(method::RESOURCE_UPDATED, Some(&params));
@@ -239,6 +266,14 @@ impl Listening {
             self.id.raw().as_str()
         ));
         Object::of(object).map_or_else(|| object.clone(), |object| object.with("_meta", &id))
+    }
+}
+
+/// The next task of which its server tells.
+async fn next_of(watching: Option<&Watching>) -> (String, Raw) {
+    match watching {
+        Some(watching) => watching.next().await,
+        None => std::future::pending().await,
     }
 }
 

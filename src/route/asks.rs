@@ -170,7 +170,11 @@ pub fn elicitation_complete(instance: &Instance, params: Option<&Raw>, router: &
     let id = params
         .and_then(Object::of)
         .and_then(|params| params.get_string("elicitationId"));
-    let told = id.and_then(|id| router.urls().session_of(instance, &id));
+    let told = id.and_then(|id| {
+        let told = router.urls().session_of(instance, &id)?;
+        router.urls().complete(instance, &id);
+        Some(told)
+    });
     if let Some(client) = told.and_then(|session| router.listeners().client(&session)) {
         let line = notification_line(method::ELICITATION_COMPLETE, params);
         client.outbox.message(line);

@@ -176,6 +176,11 @@ fn notified(said: &Said<'_>, asked: &str, router: &Router, catalog: &Catalog) {
         method::MESSAGE => log_message(said, router),
         method::PROGRESS => task_progress(said, router),
         method::TASK_STATUS => task_status(said, router),
+        method::TASK_CHANGED => {
+            if let Some(params) = said.params {
+                router.watched().tell(said.instance, params);
+            }
+        }
         method::CANCELLED => asks::taken_back(said.instance, said.generation, said.params, router),
         method::ELICITATION_COMPLETE => asks::elicitation_complete(said.instance, said.params, router),
         other => unknown(said.instance, other, said.params, router),

@@ -365,6 +365,15 @@ impl Listeners {
             .collect()
     }
 
+    /// All clients that are asked in results.
+    pub fn clients_of_requests(&self) -> Vec<Arc<ClientSide>> {
+        let wants = self.wants();
+        let all = wants.sessions.values().map(|session| &session.client);
+        all.filter(|client| client.questions.are_collected())
+            .cloned()
+            .collect()
+    }
+
     fn wants(&self) -> MutexGuard<'_, Wants> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -31,6 +31,10 @@ const AGAIN_MAX: Duration = Duration::from_secs(60);
 /// A subscription waits so long for a stream that has it.
 const SUBSCRIBE_PATIENCE: Duration = Duration::from_secs(12);
 
+/// The members of a filter that name what is listened to.
+const RESOURCES: &str = "resourceSubscriptions";
+const TASKS: &str = "taskIds";
+
 /// The streams of all processes that need some.
 #[derive(Debug, Default)]
 pub(super) struct Listening(Mutex<HashMap<Instance, Arc<Stream>>>);
@@ -44,21 +48,28 @@ struct Stream {
     has: watch::Sender<Has>,
 }
 
+/// What a stream tells of beside lists, each by the server's own name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Topics {
+    resources: BTreeSet<String>,
+    tasks: BTreeSet<String>,
+}
+
 /// What the newest stream of a line of processes has.
 #[derive(Debug, Clone, Default)]
 struct Has {
     generation: Generation,
     /// Up to which change of what is wanted it has been looked at.
     seen: u64,
-    asked: BTreeSet<String>,
-    honoured: BTreeSet<String>,
+    asked: Topics,
+    honoured: Topics,
 }
 
 /// A stream that is open.
 struct Open {
     listen: Listen,
-    wanted: BTreeSet<String>,
-    honoured: BTreeSet<String>,
+    wanted: Topics,
+    honoured: Topics,
 }
 
 /// Why a stream could not be opened.
@@ -100,7 +111,7 @@ impl Router {
         loop {
             // First the number, then what is wanted: so what a change has brought is among it once its number is seen.
             let seen = *changes.borrow_and_update();
-            let wanted: BTreeSet<String> = self.listeners().wanted(instance);
+            let wanted = self.topics(instance);
             if open.as_ref().is_none_or(|open| open.wanted != wanted) {
                 match opened(&link, &wanted).await {
                     Ok((listen, honoured)) => {
@@ -112,7 +123,7 @@ impl Router {
                         if let Some(before) = before {
                             link.cancel(before.listen.id, "another stream has taken its place");
                         }
-                        self.heard_again(&link, instance, &honoured, is_again);
+                        self.heard_again(&link, instance, &honoured.resources, is_again);
                         stream.tell(&link, seen, wanted, honoured);
                         (wait, is_again) = (AGAIN_FIRST, true);
                     }
@@ -122,7 +133,7 @@ impl Router {
                         return refuse_all(self, &link, instance, &stream).await;
                     }
                     Err(Refused::NotNow) => {
-                        stream.tell(&link, seen, wanted, BTreeSet::new());
+                        stream.tell(&link, seen, wanted, Topics::default());
                         tokio::time::sleep(wait).await;
                         wait = (2 * wait).min(AGAIN_MAX);
                         continue;
@@ -145,6 +156,30 @@ impl Router {
                 }
             }
         }
+    }
+
+    fn topics(&self, instance: &Instance) -> Topics {
+        Topics {
+            resources: self.listeners().wanted(instance),
+            tasks: self.watched().wanted(instance),
+        }
+    }
+
+    /// Whether a task is in a stream of the process that has it, before `until`.
+    pub(super) async fn is_in_stream(
+        &self,
+        (instance, own): &(Instance, String),
+        link: &Link,
+        until: tokio::time::Instant,
+    ) -> bool {
+        let stream = self.listening().of(instance);
+        let mut has = stream.has.subscribe();
+        let change = stream.change();
+        let is_asked = has.wait_for(|has| {
+            has.generation == link.generation && has.seen >= change && has.asked.tasks.contains(own)
+        });
+        let asked = tokio::time::timeout_at(until, is_asked).await;
+        asked.is_ok_and(|has| has.is_ok_and(|has| has.honoured.tasks.contains(own)))
     }
 
     /// A stream has begun. What an earlier one of this process, or an earlier process, would have told may be lost.
@@ -183,10 +218,10 @@ impl Router {
         // What the stream had before says nothing: the last who wanted it may just have gone, and it with them.
         let change = stream.change();
         let is_asked = has.wait_for(|has| {
-            has.generation == link.generation && has.seen >= change && has.asked.contains(own)
+            has.generation == link.generation && has.seen >= change && has.asked.resources.contains(own)
         });
         let asked = tokio::time::timeout(SUBSCRIBE_PATIENCE, is_asked).await;
-        let is_honoured = asked.is_ok_and(|has| has.is_ok_and(|has| has.honoured.contains(own)));
+        let is_honoured = asked.is_ok_and(|has| has.is_ok_and(|has| has.honoured.resources.contains(own)));
         if is_honoured {
             return Ok(Ok(Raw::empty_object()));
         }
@@ -208,7 +243,7 @@ impl Stream {
         number
     }
 
-    fn tell(&self, link: &Link, seen: u64, asked: BTreeSet<String>, honoured: BTreeSet<String>) {
+    fn tell(&self, link: &Link, seen: u64, asked: Topics, honoured: Topics) {
         self.has.send_replace(Has {
             generation: link.generation,
             seen,
@@ -223,7 +258,7 @@ async fn refuse_all(router: &Router, link: &Link, instance: &Instance, stream: &
     let mut changes = stream.changes.subscribe();
     while !link.is_closed() {
         let seen = *changes.borrow_and_update();
-        stream.tell(link, seen, router.listeners().wanted(instance), BTreeSet::new());
+        stream.tell(link, seen, router.topics(instance), Topics::default());
         if changes.changed().await.is_err() {
             return;
         }
@@ -231,16 +266,16 @@ async fn refuse_all(router: &Router, link: &Link, instance: &Instance, stream: &
 }
 
 /// Opens a stream and waits for its acknowledgement: what the server honours of it.
-async fn opened(link: &Link, wanted: &BTreeSet<String>) -> Result<(Listen, BTreeSet<String>), Refused> {
+async fn opened(link: &Link, wanted: &Topics) -> Result<(Listen, Topics), Refused> {
     let mut filter = serde_json::json!({
         "toolsListChanged": true,
         "promptsListChanged": true,
         "resourcesListChanged": true,
     });
-    if !wanted.is_empty()
-        && let Some(all) = filter.as_object_mut()
-    {
-        all.insert("resourceSubscriptions".to_owned(), serde_json::json!(wanted));
+    for (key, names) in [(RESOURCES, &wanted.resources), (TASKS, &wanted.tasks)] {
+        if let (Some(all), false) = (filter.as_object_mut(), names.is_empty()) {
+            all.insert(key.to_owned(), serde_json::json!(names));
+        }
     }
     let params = Raw::of(&serde_json::json!({ "notifications": filter }));
     let mut listen = match link.listen(params) {
@@ -266,15 +301,18 @@ async fn opened(link: &Link, wanted: &BTreeSet<String>) -> Result<(Listen, BTree
     Ok((listen, honoured(&acknowledged)))
 }
 
-/// The resources in an acknowledgement.
-fn honoured(acknowledged: &Raw) -> BTreeSet<String> {
+/// What an acknowledgement names.
+fn honoured(acknowledged: &Raw) -> Topics {
     let filter = Object::of(acknowledged).and_then(|params| params.get("notifications"));
-    let uris = filter
-        .as_ref()
-        .and_then(Object::of)
-        .and_then(|filter| filter.get("resourceSubscriptions"));
-    let uris = uris.as_ref().and_then(elements).unwrap_or_default();
-    uris.iter()
-        .filter_map(|uri| uri.as_string().map(|uri| uri.into_owned()))
-        .collect()
+    let filter = filter.as_ref().and_then(Object::of);
+    let names = |key: &str| {
+        let names = filter.as_ref().and_then(|filter| filter.get(key));
+        let names = names.as_ref().and_then(elements).unwrap_or_default();
+        let names = names.iter().filter_map(|name| name.as_string());
+        names.map(std::borrow::Cow::into_owned).collect()
+    };
+    Topics {
+        resources: names(RESOURCES),
+        tasks: names(TASKS),
+    }
 }

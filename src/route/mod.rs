@@ -35,6 +35,7 @@ pub mod router;
 mod subscriptions;
 mod task_calls;
 pub mod task_table;
+pub mod task_watch;
 pub mod task_words;
 pub mod trace;
 pub mod urls;

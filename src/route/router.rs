@@ -16,10 +16,11 @@ use super::provenance::{self, Provenance};
 use super::rounds::Asked;
 use super::task_calls::{self, Way, Wish};
 use super::task_table::TaskTable;
+use super::task_watch::Watched;
 use super::urls::{self, Urls};
 use crate::access::Scope;
 use crate::catalog::snapshot::Snapshot;
-use crate::catalog::{Catalog, Kind, View};
+use crate::catalog::{Catalog, Kind, Standing, View};
 use crate::child::outgoing::Params;
 use crate::child::{Call, CallError, Child};
 use crate::config::spec::Sharing;
@@ -39,6 +40,7 @@ pub struct Router {
     task_table: Arc<TaskTable>,
     tasks: Tasks,
     listening: Arc<Listening>,
+    watched: Arc<Watched>,
     provenance: Arc<Provenance>,
     urls: Arc<Urls>,
     spans: Arc<Spans>,
@@ -60,6 +62,7 @@ impl Router {
             task_table: Arc::default(),
             tasks,
             listening: Arc::default(),
+            watched: Arc::default(),
             provenance: Arc::default(),
             urls: Arc::default(),
             spans: Arc::new(Spans::random()),
@@ -91,6 +94,16 @@ impl Router {
         self.catalog.view_within(scope)
     }
 
+    /// How good the merged lists are, as far as a scope reaches.
+    pub fn standing(&self, scope: Option<&Arc<Scope>>) -> Standing {
+        self.catalog.standing(scope.map(Arc::as_ref))
+    }
+
+    /// A client reads a list of this kind: what of it is no longer good is fetched again.
+    pub fn list_is_read(&self, kind: Kind) {
+        self.catalog.read(kind);
+    }
+
     /// What a server offers, as far as known.
     pub(super) fn snapshot(&self, server: &ServerName) -> Option<Arc<Snapshot>> {
         self.catalog.snapshot(server)
@@ -99,6 +112,11 @@ impl Router {
     /// What servers without subscriptions of their own are listened to for.
     pub(super) fn listening(&self) -> &Listening {
         &self.listening
+    }
+
+    /// Tasks of servers that clients listen to.
+    pub(super) fn watched(&self) -> &Watched {
+        &self.watched
     }
 
     /// Lists of a server may have changed.
@@ -112,7 +130,7 @@ impl Router {
     }
 
     /// Which client was told of which URL elicitation.
-    pub fn urls(&self) -> &Urls {
+    pub fn urls(&self) -> &Arc<Urls> {
         &self.urls
     }
 

@@ -7,6 +7,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
 use crate::ids::{Instance, SessionId};
 use crate::rpc::Raw;
 use crate::rpc::object::{Object, elements};
@@ -18,7 +20,13 @@ pub const URL_NEEDED: &str = "-32042";
 
 /// Who was told of which.
 #[derive(Debug, Default)]
-pub struct Urls(Mutex<VecDeque<(Instance, String, SessionId)>>);
+pub struct Urls {
+    told: Mutex<VecDeque<(Instance, String, SessionId)>>,
+    /// Those that are complete, each with its number.
+    done: Mutex<VecDeque<(Instance, String, u64)>>,
+    /// How many were completed.
+    n_done: watch::Sender<u64>,
+}
 
 impl Urls {
     /// A client was told of this elicitation of a process line.
@@ -41,8 +49,45 @@ impl Urls {
         found.map(|(_, _, session)| session.clone())
     }
 
+    /// What a client was told of.
+    pub fn told(&self, session: &SessionId) -> Vec<(Instance, String)> {
+        let all = self.all();
+        let its = all.iter().filter(|(_, _, told)| told == session);
+        its.map(|(instance, id, _)| (instance.clone(), id.clone()))
+            .collect()
+    }
+
+    /// The person is done with this one.
+    pub fn complete(&self, instance: &Instance, id: &str) {
+        let mut done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        done.retain(|(asking, known, _)| asking != instance || known != id);
+        if done.len() >= N_MAX {
+            done.pop_front();
+        }
+        // Counted under the lock: who sees the number finds what it counts.
+        self.n_done.send_modify(|n| {
+            *n += 1;
+            done.push_back((instance.clone(), id.to_owned(), *n));
+        });
+    }
+
+    /// How many were completed, now and from now on.
+    pub fn n_done(&self) -> watch::Receiver<u64> {
+        self.n_done.subscribe()
+    }
+
+    /// Whether all of these were completed after so many others.
+    pub fn are_done_after(&self, n_done: u64, wanted: &[(Instance, String)]) -> bool {
+        let done = self.done.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_done = |(instance, id): &(Instance, String)| {
+            let mut done = done.iter();
+            done.any(|(asking, known, number)| asking == instance && known == id && *number > n_done)
+        };
+        wanted.iter().all(is_done)
+    }
+
     fn all(&self) -> MutexGuard<'_, VecDeque<(Instance, String, SessionId)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,6 +120,26 @@ mod tests {
         urls.note(&instance("a"), "1".to_owned(), &two);
         assert_eq!(urls.session_of(&instance("a"), "1"), Some(two));
         assert_eq!(urls.session_of(&instance("a"), "2"), None);
+    }
+
+    #[test]
+    fn what_was_completed_before_does_not_count() {
+        let urls = Urls::default();
+        let instance = Instance::first(ServerName::parse("a").unwrap());
+        let session = SessionId::random();
+        for id in ["1", "2"] {
+            urls.note(&instance, id.to_owned(), &session);
+        }
+        let wanted = urls.told(&session);
+        assert_eq!(wanted.len(), 2);
+        urls.complete(&instance, "1");
+        let n_done = *urls.n_done().borrow();
+        assert!(!urls.are_done_after(0, &wanted), "one of two");
+        urls.complete(&instance, "2");
+        assert!(urls.are_done_after(0, &wanted));
+        assert!(!urls.are_done_after(n_done, &wanted), "the first was done before");
+        urls.complete(&instance, "1");
+        assert!(urls.are_done_after(n_done, &wanted));
     }
 
     #[test]

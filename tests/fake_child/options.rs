@@ -178,7 +178,7 @@ impl Options {
             era: Era::Legacy,
             supports: Vec::new(),
             on_discover: None,
-            ttl: 60_000,
+            ttl: 600_000,
             cache_scope: "private".to_owned(),
             bare_results: false,
             no_listen: false,

@@ -2,7 +2,7 @@
 //!
 //! | deed | what happens |
 //! | --- | --- |
-//! | `ask` | one question `method`, `params`; answers with the line that came back |
+//! | `ask` | one question `method`, `params`, with `own_id` under the id of the call; answers with the line that came back |
 //! | `ask_many` | `n` of them, one after the other or `together`; answers with the lines that came back |
 //! | `interview` | rounds of questions |
 //! | `release` | says the `word` that an interview waits for |
@@ -137,7 +137,11 @@ impl Call {
         if !era::may_ask(&self.world.options, &method, &params) {
             return self.finish("this server's revision cannot ask so");
         }
-        let answer = self.world.ask(&method, &params);
+        let answer = if self.text("own_id").is_empty() {
+            self.world.ask(&method, &params)
+        } else {
+            self.world.ask_under(self.id.clone(), &method, &params).1
+        };
         let line = answer.recv().expect("the sender is kept until an answer comes");
         self.finish(&line);
     }

@@ -232,6 +232,11 @@ impl World {
     pub(crate) fn ask_as(&self, method: &str, params: &str) -> (String, Receiver<String>) {
         assert!(!self.is_modern(), "a server of 2026-07-28 sends no requests");
         let id = format!("\"ask-{}\"", self.n_asked.fetch_add(1, Ordering::Relaxed) + 1);
+        self.ask_under(id, method, params)
+    }
+
+    /// The same under this id, as it is written.
+    pub(crate) fn ask_under(&self, id: String, method: &str, params: &str) -> (String, Receiver<String>) {
         let (answered, answer) = channel();
         self.asked.lock().unwrap().insert(id.clone(), answered);
         let asked = id.clone();

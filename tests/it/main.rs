@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     reason = "a test may fail loudly"
 )]
+mod adversaries;
 mod aliases;
 mod arriving;
 mod batches;

@@ -106,10 +106,26 @@ async fn a_server_that_answers_late_is_spoken_to_in_its_own_way_from_the_next_st
     let child = fake("a")
         .arg("--on-discover", "late=4")
         .arg("--era", "legacy")
-        .key("start_timeout", "\"8s\"");
+        .key("start_timeout", "\"30s\"");
     let daemon = Daemon::start(&[child]).await;
     assert_eq!(daemon.server("a").await["revision"], "2025-11-25");
     assert_eq!(story(&daemon.setup, "a"), and(&[&[START, ASK], &SHAKE]));
+    until("an answer that is late", async || {
+        (daemon.server("a").await["probe"]["era"] == "modern").then_some(())
+    })
+    .await;
+    // That says nothing against the process that there is.
+    assert_eq!(daemon.server("a").await["generation"], 1);
+    let restarted = daemon.mcpctl(&["restart", "a"]).await;
+    assert_eq!(restarted.code, 0, "{restarted:?}");
+    until("a process that is not asked for a handshake", async || {
+        (daemon.server("a").await["revision"] == "2026-07-28").then_some(())
+    })
+    .await;
+    assert_eq!(
+        story(&daemon.setup, "a"),
+        and(&[&[START, ASK], &SHAKE, &[START, ASK]])
+    );
     daemon.end().await;
 }
 

@@ -204,6 +204,73 @@ async fn those_who_listen_to_a_task_are_told_of_it_as_they_would_find_it() {
 }
 
 #[tokio::test]
+async fn a_task_of_a_server_that_knows_the_kind_is_told_of_by_that_server_to_who_listens() {
+    let daemon = Daemon::start(&[newer()]).await;
+    let client = taker(&daemon);
+    let round = json!({ "x": form("Sure?") });
+    let task = taken(&client, json!({ "rounds": [round, round] })).await;
+    let other = taken(&client, json!({ "hold": 1 })).await;
+    stands(&client, &task, "input_required").await;
+    let listening = |ids: Value| json!({ "notifications": { "taskIds": ids } });
+    let unable = Bare::new(&daemon.address);
+    let refused = unable
+        .begin(1, "subscriptions/listen", listening(json!([task])))
+        .await;
+    assert_eq!(refused.json().await["error"]["code"], -32021);
+    let mut stream = client
+        .begin(7, "subscriptions/listen", listening(json!(["nobodys", task])))
+        .await;
+    let honoured = stream.next_json().await;
+    assert_eq!(honoured["params"]["notifications"], json!({ "taskIds": [task] }));
+    // The server knows it by its own name, and is listened to on one stream.
+    daemon.setup.noted("a", r#""taskIds":["task-1"]"#).await;
+    let mut second = client
+        .begin(8, "subscriptions/listen", listening(json!([task, other])))
+        .await;
+    assert_eq!(
+        second.next_json().await["params"]["notifications"],
+        json!({ "taskIds": [task, other] })
+    );
+    for _round in 1..=2 {
+        let asked = stands(&client, &task, "input_required").await;
+        let key = asked["inputRequests"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .next()
+            .unwrap()
+            .clone();
+        updated(&client, &task, json!({ key: { "action": "accept" } })).await;
+    }
+    for (stream, id) in [(&mut stream, 7), (&mut second, 8)] {
+        let over = loop {
+            let told = stream.next_json().await;
+            assert_eq!(told["method"], "notifications/tasks");
+            assert_eq!(told["params"]["taskId"], task.as_str(), "{told}");
+            assert_eq!(told["params"]["_meta"][SUBSCRIPTION], id, "{told}");
+            if told["params"]["status"] == "completed" {
+                break told;
+            }
+        };
+        let mut as_found = get(&client, &task).await;
+        as_found.as_object_mut().unwrap().remove("resultType");
+        as_found["_meta"] = over["params"]["_meta"].clone();
+        assert_eq!(over["params"], as_found);
+    }
+    // Once nobody listens any more the server is not listened to for it.
+    drop((stream, second));
+    until("a stream without tasks", async || {
+        let journal = daemon.setup.journal("a");
+        let last = journal
+            .iter()
+            .rfind(|line| line.starts_with("listen ") && line.contains('{'))?;
+        (!last.contains("taskIds")).then_some(())
+    })
+    .await;
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn a_hosted_task_is_its_clients_alone_can_be_cancelled_and_fails_with_its_process() {
     let daemon = Daemon::start(&[older()]).await;
     let client = taker(&daemon);

@@ -45,14 +45,14 @@ async fn the_modern_child_tells_what_it_is_and_refuses_what_the_era_has_not() {
     assert_eq!(result["_meta"][SERVER]["name"], "fake-child");
     assert_eq!(
         (&result["ttlMs"], &result["cacheScope"]),
-        (&json!(60_000), &json!("private"))
+        (&json!(600_000), &json!("private"))
     );
     assert_eq!(result["instructions"], "be kind");
     assert_eq!(result["capabilities"]["resources"]["subscribe"], true);
     assert!(result.get("serverInfo").is_none() && result.get("protocolVersion").is_none());
 
     let listed = child.ask("tools/list", json!({}), &json!({})).await;
-    assert_eq!(listed["result"]["ttlMs"], 60_000);
+    assert_eq!(listed["result"]["ttlMs"], 600_000);
     assert_eq!(listed["result"]["resultType"], "complete");
     let called = child.call(json!({ "a": 1 }), &json!({})).await;
     assert_eq!(text_of(&called), r#"{"a":1}"#);

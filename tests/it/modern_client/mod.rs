@@ -7,6 +7,7 @@ mod lines;
 mod listen;
 mod lost;
 mod parks;
+mod standing;
 
 use serde_json::{Value, json};
 

@@ -1,10 +1,10 @@
 //! Calls whose servers ask something in the middle: the client is asked in a result and comes back.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{accepted, asker, form, heard, interview, told};
 use crate::harness::bare::{Bare, calling, coming_back, keys_of};
-use crate::harness::{Daemon, fake, text_of};
+use crate::harness::{Daemon, fake, text_of, until};
 
 fn sample() -> Value {
     json!({ "method": "sampling/createMessage", "params": {
@@ -272,8 +272,10 @@ async fn a_page_that_has_to_be_opened_is_asked_for_and_the_call_made_again() {
     }
     let done = client.back(&params, &asked, yes).await;
     assert_eq!(text_of(&done), json!({ "ids": ["e1", "e2"] }).to_string());
-    // One that does not open them is asked again, but not for ever.
-    let params = calling("a__url_required", json!({ "ids": ["e4"] }));
+    // One that does not open them is asked again, but not for ever. By no id could anybody say that it is done.
+    let page = json!({ "mode": "url", "message": "m", "url": "https://x.example" });
+    let error = json!({ "code": -32042, "message": "m", "data": { "elicitations": [page] } });
+    let params = calling("a__raw_error", json!({ "error": error }));
     let mut asked = client.ask("tools/call", params.clone()).await;
     let mut n_asked = 0;
     while asked["result"].is_object() {
@@ -287,6 +289,37 @@ async fn a_page_that_has_to_be_opened_is_asked_for_and_the_call_made_again() {
     let params = calling("a__url_required", json!({ "ids": ["e3"] }));
     let declined = client.back(&params, &asked, no).await;
     assert_eq!(declined["result"]["isError"], true, "{declined}");
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn who_comes_back_before_the_page_is_done_waits_for_it_and_is_not_asked_twice() {
+    let daemon = Daemon::start(&[asker()]).await;
+    let client = Bare::new(&daemon.address);
+    let params = calling("a__url_required", json!({ "ids": ["e1", "e2"] }));
+    let asked = client.ask("tools/call", params.clone()).await;
+    let yes: Map<String, Value> = keys_of(&asked)
+        .into_iter()
+        .map(|key| (key, json!({ "action": "accept" })))
+        .collect();
+    let n_called = || {
+        let calls = heard(&daemon, "a", "tools/call");
+        let is_it = |call: &&Value| call["params"]["name"] == "url_required";
+        calls.iter().filter(is_it).count()
+    };
+    let coming_back = client.back(&params, &asked, yes.into());
+    let (done, ()) = tokio::join!(coming_back, async {
+        until("the call made again", async || (n_called() == 2).then_some(())).await;
+        for (id, n_wanted) in [("e1", 2), ("e2", 3)] {
+            assert_eq!(n_called(), n_wanted.min(2), "nobody is done with all of it");
+            client.call("a__url_done", json!({ "id": id })).await;
+            until("the call made once more", async || {
+                (n_called() == n_wanted).then_some(())
+            })
+            .await;
+        }
+    });
+    assert_eq!(text_of(&done), json!({ "ids": ["e1", "e2"] }).to_string());
     daemon.end().await;
 }
 
