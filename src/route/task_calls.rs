@@ -201,8 +201,17 @@ impl Router {
             witness: Some(witness),
             ..Call::ours(method::TOOLS_CALL, params)
         };
-        let outcome = self.put(child, context, call).await?;
-        Ok((outcome, creation))
+        let answered = match self.put(child, context, call).await {
+            Ok(_made) if context.lane.is_cancelled() => Err(RouteError::Cancelled),
+            other => other,
+        };
+        if answered.is_err()
+            && let Some(task) = creation.minted().and_then(|ours| self.task_table().take(ours))
+        {
+            // The answer has come in the same moment as that nobody waits for it any more.
+            self.give_up(&task).await;
+        }
+        Ok((answered?, creation))
     }
 
     /// `tasks/get` and `tasks/cancel`: how a task stands, or stands now.

@@ -126,6 +126,14 @@ impl TaskTable {
         self.known().tasks.get(ours).cloned()
     }
 
+    /// Forgets a task. Returns it, if it was there.
+    pub fn take(&self, ours: &str) -> Option<Task> {
+        let mut known = self.known();
+        let task = known.tasks.remove(ours);
+        self.count(&known);
+        task
+    }
+
     /// A session's tasks, oldest first, with our ids.
     pub fn all_of(&self, session: &SessionId, now: Instant) -> Vec<(String, Task)> {
         let mut known = self.known();
@@ -260,9 +268,7 @@ impl TaskTable {
 
     /// The task is no longer known.
     pub fn remove(&self, ours: &str) {
-        let mut known = self.known();
-        known.tasks.remove(ours);
-        self.count(&known);
+        drop(self.take(ours));
     }
 
     /// A session has ended: its tasks that still run. Those that are hosted end by themselves.

@@ -35,6 +35,26 @@ pub(crate) struct Setup {
     starter: Vec<String>,
 }
 
+/// A line that is awaited in a child's journal; shown with what stands there instead.
+struct Awaited<'a> {
+    setup: &'a Setup,
+    server: &'a str,
+    part: &'a str,
+}
+
+impl std::fmt::Display for Awaited<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const N_LINES: usize = 12;
+        let journal = self.setup.journal(self.server);
+        let last = journal[journal.len().saturating_sub(N_LINES)..].join("\n  ");
+        write!(
+            f,
+            "`{}` in the journal of {}, which ends with\n  {last}\n",
+            self.part, self.server
+        )
+    }
+}
+
 impl Setup {
     pub(crate) fn new(fakes: &[Fake]) -> Self {
         let project = Project::new();
@@ -156,10 +176,19 @@ impl Setup {
 
     /// Waits for a line in a child's journal.
     #[track_caller]
-    pub(crate) fn noted(&self, server: &str, part: &str) -> impl Future<Output = String> {
-        until(format!("`{part}` in the journal of {server}"), async move || {
-            self.journal(server).into_iter().find(|line| line.contains(part))
-        })
+    pub(crate) fn noted<'a>(
+        &'a self,
+        server: &'a str,
+        part: &'a str,
+    ) -> impl Future<Output = String> + use<'a> {
+        until(
+            Awaited {
+                setup: self,
+                server,
+                part,
+            },
+            async move || self.journal(server).into_iter().find(|line| line.contains(part)),
+        )
     }
 
     /// Waits until a tool call has reached a child.

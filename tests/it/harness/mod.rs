@@ -42,6 +42,7 @@ pub(crate) fn until<T>(
             if let Some(found) = look().await {
                 return found;
             }
+            // Put together now: what is told may be of what has come about instead.
             assert!(Instant::now() < deadline, "{from}: {what} did not come about");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
