@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::error::CallError;
 use super::handshake::Handshake;
 use super::link::Link;
+use super::mask::Mask;
 use super::outgoing::Params;
 use super::probe::{self, Finding, Known, Next, Seen};
 use super::sending::{Sending, Witness};
@@ -71,6 +72,8 @@ pub(super) struct Meeting {
     pub(super) params: Raw,
     /// Set while an end of the process may be its answer to a question that it does not understand.
     pub(super) is_asking: Arc<AtomicBool>,
+    /// What it may not be quoted with.
+    pub(super) mask: Mask,
 }
 
 /// A request whose answer is waited for.
@@ -243,6 +246,8 @@ impl Meeting {
         if let Some(finding) = found.filter(|_| self.era.is_found_out()) {
             let mut verdict = Verdict::of(finding, &self.fingerprint, now_ms());
             handshake.revision.as_str().clone_into(&mut verdict.revision);
+            // It may quote the server's own words, and is kept.
+            verdict.how = self.mask.hide(&verdict.how).into_owned();
             self.verdicts.note(&self.server, verdict);
         }
         Met::Agreed(handshake)

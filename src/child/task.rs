@@ -625,6 +625,7 @@ impl Runner {
             is_runner: matches!(&self.launch, Launch::Command(command) if is_runner(&command.program)),
             params,
             is_asking: Arc::clone(&run.is_asking),
+            mask: self.mask.clone(),
         };
         let has_roots = self.has_roots;
         self.task("child handshake", async move {

@@ -68,6 +68,11 @@ impl Environment {
         (self.real)(name).or_else(|| self.dotenv.get(name).map(|value| value.reveal().to_owned()))
     }
 
+    /// The value that stands in `.env`, whatever the real environment has.
+    pub fn in_dotenv(&self, name: &str) -> Option<String> {
+        self.dotenv.get(name).map(|value| value.reveal().to_owned())
+    }
+
     /// The value of a variable where an empty one means "not set".
     pub(super) fn lookup_filled(&self, name: &str) -> Option<String> {
         self.lookup(name).filter(|value| !value.trim().is_empty())

@@ -22,19 +22,24 @@ impl Front {
     /// # Errors
     /// What the registry says; then the keys of before go on.
     pub async fn reload_keys(&self) -> Result<usize, RegistryError> {
-        let _turn = self.reading_keys.lock().await;
+        let turn = self.reading_keys.lock().await;
         let rows = self.declarations.registry().keys().await?;
         let grants = rows.into_iter().map(|row| row.grant).collect();
         let gone = self.guard.keyring().replace(grants, now_ms());
-        self.turn_out(&gone).await;
+        drop(turn);
+        self.turn_out(&gone);
         Ok(gone.len())
     }
 
-    async fn turn_out(&self, gone: &[Arc<Principal>]) {
+    /// Ends at once what is open with these; servers, which may be slow, are told behind that.
+    fn turn_out(&self, gone: &[Arc<Principal>]) {
         for principal in gone {
             tracing::info!(key = %principal.name, "a key opens no more");
-            for session in self.sessions.of(principal) {
-                self.sessions.end(&session).await;
+            let of_it = self.sessions.of(principal);
+            for session in of_it.into_iter().filter(|session| self.sessions.cut(session)) {
+                let sessions = self.sessions.clone();
+                self.tasks
+                    .spawn("end of a session", async move { sessions.forget(&session).await });
             }
         }
     }
@@ -54,7 +59,7 @@ impl Front {
                 self.note_uses().await;
             }
             let expired = self.guard.keyring().take_expired(now_ms());
-            self.turn_out(&expired).await;
+            self.turn_out(&expired);
             // A registry that cannot be read takes nobody's key away.
             let Ok(revision) = registry.keys_revision().await else {
                 continue;

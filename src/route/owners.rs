@@ -27,8 +27,20 @@ impl Router {
             return Ok(view);
         }
         let is_there = |view: &View| view.list(kind).owner(name).is_some();
-        let may_own = |entry: &Entry| Naming::of(&entry.spec).may_own(name);
+        // How long it takes must not tell of servers that are not there for who asks.
+        let may_own = |entry: &Entry| {
+            Self::may_see(context, kind, &entry.spec.name, name) && Naming::of(&entry.spec).may_own(name)
+        };
         self.view_when(context, is_there, may_own).await
+    }
+
+    /// Whether what has this name would be there for who asks, if it were this server's.
+    fn may_see(context: &CallContext, kind: Kind, server: &ServerName, name: &str) -> bool {
+        let scope = context.lane.scope.as_ref();
+        scope.is_none_or(|scope| match kind {
+            Kind::Tools => scope.has_tool(server.as_str(), name),
+            Kind::Prompts | Kind::Resources | Kind::Templates => scope.has_server(server.as_str()),
+        })
     }
 
     async fn view_when(
@@ -53,17 +65,10 @@ impl Router {
         what: &'static str,
         name: String,
     ) -> RouteError {
-        let is_there = |server: &ServerName| {
-            let scope = context.lane.scope.as_ref();
-            scope.is_none_or(|scope| match kind {
-                Kind::Tools => scope.has_tool(server.as_str(), &name),
-                Kind::Prompts | Kind::Resources | Kind::Templates => scope.has_server(server.as_str()),
-            })
-        };
         let hidden = self
             .catalog
             .hidden_owner(kind, &name)
-            .filter(is_there)
+            .filter(|server| Self::may_see(context, kind, server, &name))
             .and_then(|server| self.entry(&server));
         match hidden {
             Some(entry) => RouteError::Child {
@@ -119,7 +124,8 @@ impl Router {
         if owner.is_none() {
             let is_there = |view: &View| view.owner_of_uri(uri, seen).is_some();
             // Nothing in a URI says whose it is: any server may have it.
-            let view = self.view_when(context, is_there, |_| true).await?;
+            let may_own = |entry: &Entry| Self::may_see(context, Kind::Resources, &entry.spec.name, uri);
+            let view = self.view_when(context, is_there, may_own).await?;
             owner = view.owner_of_uri(uri, seen);
         }
         let owner = owner.ok_or_else(missing)?;

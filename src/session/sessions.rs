@@ -160,13 +160,27 @@ impl Sessions {
 
     /// Ends one.
     pub async fn end(&self, session: &Session) {
-        if self.all_mut().remove(&session.id).is_some() {
+        if self.cut(session) {
+            self.forget(session).await;
+        }
+    }
+
+    /// Ends one for its client, at once; the registry and the servers are still to be told ([`Self::forget`]). Whether it
+    /// was there.
+    pub fn cut(&self, session: &Session) -> bool {
+        let was_there = self.all_mut().remove(&session.id).is_some();
+        if was_there {
             session.end();
             session.client.questions.end_all();
             tracing::info!(session = %session.id, "session ended");
-            self.kept(session).await;
-            self.0.router.forget(&session.id).await;
         }
+        was_there
+    }
+
+    /// Tells the registry and the servers that one is over; waits for them, but not long.
+    pub async fn forget(&self, session: &Session) {
+        self.kept(session).await;
+        self.0.router.forget(&session.id).await;
     }
 
     /// Ends all: the daemon goes down.

@@ -9,7 +9,7 @@ fn slow(name: &str) -> Fake {
     fake(name)
         .tools("echo")
         .arg("--prompts", "p")
-        .arg("--start-delay", "1500")
+        .arg("--start-delay", "4000")
         .not_awaited()
 }
 
@@ -30,7 +30,7 @@ async fn what_a_server_has_yet_to_list_can_be_asked_for() {
         async {
             // None of them was answered before its server had said what it has.
             let server = daemon.server("a").await;
-            assert_eq!(server["state"], "handshaking", "too late for this test");
+            assert_ne!(server["state"], "ready", "too late for this test");
         },
     );
     assert_eq!(text_of(&told.0), r#"{"n":1}"#);

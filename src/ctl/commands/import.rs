@@ -12,7 +12,7 @@ use crate::ctl::context::Context;
 use crate::ctl::declared::{NO_DAEMON, all, refused, reload};
 use crate::ctl::definitions::{is_reference, toml_of, with_values};
 use crate::ctl::failure::Failure;
-use crate::ctl::import::secrets::{Moved, dotenv_line, moved};
+use crate::ctl::import::secrets::{Moved, Standing, dotenv_line, moved};
 use crate::ctl::import::{self, Action, Candidate, Entry, Known, Step};
 use crate::ctl::render::{Look, Out};
 use crate::ctl::table::Table;
@@ -134,10 +134,21 @@ pub(super) fn without_secrets(
     let refer = |name: &str| reference(name, to, context);
     match to {
         SecretsTo::Keep => (entries, Vec::new()),
-        SecretsTo::Dotenv => moved(entries, |name| context.settings.environment.lookup(name), refer),
+        SecretsTo::Dotenv => {
+            let environment = &context.settings.environment;
+            // The daemon may be started where this shell's variables are not.
+            let there = |name: &str| {
+                let kept = environment.in_dotenv(name).map(Standing::Kept);
+                kept.or_else(|| environment.lookup(name).map(Standing::Elsewhere))
+            };
+            moved(entries, there, refer)
+        }
         SecretsTo::Files => {
             // What cannot be read is taken: nothing is written over.
-            let there = |name: &str| files::read(&secret_file(name, context)).unwrap_or(Some(String::new()));
+            let there = |name: &str| {
+                let text = files::read(&secret_file(name, context)).unwrap_or(Some(String::new()));
+                text.map(Standing::Kept)
+            };
             moved(entries, there, refer)
         }
     }

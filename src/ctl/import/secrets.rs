@@ -66,11 +66,21 @@ pub(in crate::ctl) fn is_secret(name: &str, value: &str) -> bool {
     !value.is_empty() && !is_path && (is_named || is_begun)
 }
 
-/// The entries with references instead of secrets, and the secrets. `known`: what stands under a name already, there
-/// where the secrets go; a name with another value is not taken. `reference`: how a name is referred to.
+/// What stands under a name already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::ctl) enum Standing {
+    /// There where the secrets go.
+    Kept(String),
+    /// Elsewhere, where it wins for some of those who look: a name with another value is not to be taken, and one with
+    /// the same is still to be written down.
+    Elsewhere(String),
+}
+
+/// The entries with references instead of secrets, and the secrets. `known`: what stands under a name already.
+/// `reference`: how a name is referred to.
 pub(in crate::ctl) fn moved(
     mut entries: Vec<Entry>,
-    known: impl Fn(&str) -> Option<String>,
+    known: impl Fn(&str) -> Option<Standing>,
     reference: impl Fn(&str) -> String,
 ) -> (Vec<Entry>, Vec<Moved>) {
     let mut all: Vec<Moved> = Vec::new();
@@ -109,7 +119,7 @@ fn free_name(
     variable: &str,
     server: &str,
     value: &str,
-    known: impl Fn(&str) -> Option<String>,
+    known: impl Fn(&str) -> Option<Standing>,
     moved: &[Moved],
 ) -> Option<(String, bool)> {
     let prefix: String = server
@@ -133,12 +143,13 @@ fn free_name(
     for name in names {
         let one = moved.iter().find(|one| one.name == name);
         let there = one
-            .map(|one| one.value.reveal().to_owned())
+            .map(|one| Standing::Kept(one.value.reveal().to_owned()))
             .or_else(|| known(&name));
         match there {
             None => return Some((name, true)),
-            Some(there) if there == value => return Some((name, false)),
-            Some(_another) => {}
+            Some(Standing::Kept(there)) if there == value => return Some((name, false)),
+            Some(Standing::Elsewhere(there)) if there == value => return Some((name, true)),
+            Some(Standing::Kept(_) | Standing::Elsewhere(_)) => {}
         }
     }
     None
@@ -206,7 +217,11 @@ mod tests {
             .with_dotenv_text(known, Path::new(".env"))
             .unwrap();
         let entries = read(text, Format::Json, None).unwrap();
-        let (entries, moved) = moved(entries, |name| known.lookup(name), |name| format!("${{{name}}}"));
+        let (entries, moved) = moved(
+            entries,
+            |name| known.in_dotenv(name).map(Standing::Kept),
+            |name| format!("${{{name}}}"),
+        );
         let servers = entries.into_iter().filter_map(|entry| match entry.kind {
             Kind::Server(it) => Some(it),
             Kind::Skip(_) => None,

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 
-use super::{json, refusal};
+use super::{json, limits, refusal};
 use crate::bridge::{Answer, errors, lane_of};
 use crate::front::Shared;
 use crate::front::conversation::{self, handshake, notified};
@@ -36,7 +36,16 @@ pub async fn batch(front: Shared, session: Arc<Session>, parts: Vec<Result<Messa
     }
     let mut answers = Vec::new();
     let mut running = Vec::new();
+    // The first came in with the batch and was counted there.
+    let mut is_counted = true;
     for part in parts {
+        if let Ok(Message::Request(request)) = &part
+            && !std::mem::take(&mut is_counted)
+            && let Err(much) = limits::request_of(&session.principal)
+        {
+            answers.push(response_line(Some(&request.id), &Err(much.error().raw())));
+            continue;
+        }
         match part {
             Ok(Message::Notification(notification)) => notified(&front, &session, &notification),
             Ok(Message::Response(response)) => conversation::answered(&session, &response),

@@ -21,7 +21,6 @@ use crate::access::{KeyHash, Keyring, Network, Principal, key, same};
 use crate::config::Settings;
 use crate::front::Shared;
 use crate::rpc::RpcError;
-use crate::rpc::error::code;
 
 /// Who may come in.
 #[derive(Debug)]
@@ -329,9 +328,7 @@ pub(super) fn unauthorized(shown: bool) -> Response {
 
 /// The answer to a client that has to wait.
 pub(super) fn too_much(much: &TooMuch) -> Response {
-    let text = format!("too many {}; try again later", much.what);
-    let error = RpcError::new(code::CLIENT_LIMIT, text);
-    let mut refused = refusal(StatusCode::TOO_MANY_REQUESTS, &error);
+    let mut refused = refusal(StatusCode::TOO_MANY_REQUESTS, &much.error());
     // Whole seconds (RFC 9110, 10.2.3), and never too early.
     let seconds = much.again.as_secs() + u64::from(much.again.subsec_nanos() > 0);
     let seconds = HeaderValue::from(seconds.max(1));

@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 use crate::access::{Principal, Rate, Window};
 use crate::config::ClientLimits;
+use crate::rpc::RpcError;
+use crate::rpc::error::code;
 
 /// Addresses that are known at once; beyond it those without a connection are forgotten, and nobody new is known.
 const N_ADDRESSES_MAX: usize = 16_384;
@@ -210,6 +212,14 @@ impl Address {
             what: "calls of this client are in flight",
             again: Duration::from_secs(1),
         })
+    }
+}
+
+impl TooMuch {
+    /// What the client is told.
+    pub fn error(&self) -> RpcError {
+        let text = format!("too many {}; try again later", self.what);
+        RpcError::new(code::CLIENT_LIMIT, text)
     }
 }
 

@@ -34,6 +34,24 @@ async fn a_key_may_ask_as_often_as_it_says() {
 }
 
 #[tokio::test]
+async fn the_requests_of_a_batch_are_counted_one_by_one() {
+    let daemon = Daemon::start(&[fake("a")]).await;
+    let limited = key(&daemon, &["slow", "--rate", "5/h"]).await;
+    let mut client = stranger(&daemon, &limited);
+    client.initialize("2025-03-26").await;
+    let calls: Vec<String> = (0..8).map(|n| call(n, "a__echo", json!({ "n": n }))).collect();
+    let answers: serde_json::Value = client.post(&format!("[{}]", calls.join(","))).await.json().await;
+    let answers = answers.as_array().unwrap();
+    let n_refused = answers
+        .iter()
+        .filter(|answer| answer["error"]["code"] == 1005)
+        .count();
+    // The handshake was two of them.
+    assert_eq!((answers.len(), n_refused), (8, 5), "{answers:?}");
+    daemon.end().await;
+}
+
+#[tokio::test]
 async fn an_address_may_ask_as_often_as_is_set_whoever_asks() {
     let setup = Setup::new(&[fake("a")]).variable("MCP_RATE_PER_ADDRESS", "5/h");
     let daemon = setup.start().await;

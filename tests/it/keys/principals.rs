@@ -1,6 +1,7 @@
 //! What belongs to one principal no other can use, also after a restart.
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::{bare_holder, holder, key, stranger};
@@ -151,7 +152,7 @@ async fn sessions_keep_their_principal_over_a_restart_and_go_with_its_key() {
     assert_eq!(gone.post(&echo).await.status, 401);
     let other = in_session_of(&gone, HttpClient::new(&daemon.address));
     assert_eq!(other.post(&echo).await.status, 404);
-    nix::sys::signal::kill(daemon.pid(), Signal::SIGTERM).unwrap();
+    kill(daemon.pid(), Signal::SIGTERM).unwrap();
     daemon.ended().await;
 }
 
@@ -197,5 +198,35 @@ async fn a_task_without_a_session_is_its_own_principals() {
         let answer = owner.ask("tasks/get", about).await;
         assert_eq!(answer["result"]["status"], "working", "{answer}");
     }
+    daemon.end().await;
+}
+
+#[tokio::test]
+async fn a_key_is_taken_back_at_once_however_slow_the_servers_of_another_are() {
+    let daemon = Daemon::start(&[fake("a").arg("--resources", "x://1"), fake("b")]).await;
+    let (slow, other) = (key(&daemon, &["slow"]).await, key(&daemon, &["other"]).await);
+    let mut sessions = Vec::new();
+    for _ in 0..12 {
+        let client = holder(&daemon, &slow).await;
+        let subscribed = client
+            .request("resources/subscribe", json!({ "uri": "x://1" }))
+            .await;
+        assert!(subscribed["result"].is_object(), "{subscribed}");
+        sessions.push(client);
+    }
+    let last = holder(&daemon, &other).await;
+    // It hears of nothing any more.
+    let child = Pid::from_raw(daemon.child_pid("a").await);
+    kill(child, Signal::SIGSTOP).unwrap();
+    let began = tokio::time::Instant::now();
+    for name in ["slow", "other"] {
+        let revoked = daemon.mcpctl(&["key", "revoke", name]).await;
+        assert_eq!(revoked.code, 0, "{revoked:?}");
+    }
+    eprintln!("both were taken back after {:?}", began.elapsed());
+    for client in sessions.iter().chain([&last]) {
+        assert_eq!(client.post(&call(1, "b__echo", json!({}))).await.status, 401);
+    }
+    kill(child, Signal::SIGCONT).unwrap();
     daemon.end().await;
 }

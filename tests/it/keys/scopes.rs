@@ -271,3 +271,28 @@ async fn the_only_client_hears_no_log_of_a_server_that_its_key_does_not_see() {
     assert_eq!(told["method"], "notifications/resources/updated", "{told}");
     daemon.end().await;
 }
+
+#[tokio::test]
+async fn how_long_an_answer_takes_tells_nothing_of_a_server_that_is_not_there() {
+    let daemon = Daemon::start(&[
+        fake("a"),
+        fake("b")
+            .flag("--hang-handshake")
+            .key("queue_wait", "\"10m\"")
+            .not_awaited(),
+    ])
+    .await;
+    for arguments in [["a", "--servers", "a"], ["tools", "--tools", "a__*"]] {
+        let client = holder(&daemon, &key(&daemon, &arguments).await).await;
+        // Who may see it waits for its lists.
+        for (method, params) in [
+            ("tools/call", json!({ "name": "b__echo" })),
+            ("prompts/get", json!({ "name": "b__p" })),
+            ("resources/read", json!({ "uri": "zzz://1" })),
+        ] {
+            let answer = client.request(method, params).await;
+            assert!(answer["error"].is_object(), "{method}: {answer}");
+        }
+    }
+    daemon.end().await;
+}
