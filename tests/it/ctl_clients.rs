@@ -160,10 +160,13 @@ fn our_entry_is_written_where_a_client_looks_and_taken_out_again_to_the_byte() {
             after.contains(&format!("{}\"", env!("CARGO_BIN_EXE_mcp-wrapper"))),
             "{after}"
         );
+        // What was there, and what was done to it.
         let kept = backups(&file);
-        assert_eq!(kept.len(), 1, "{kept:?}");
-        let mode = std::fs::metadata(&kept[0]).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode, 0o600);
+        assert_eq!(kept.len(), if before.is_some() { 2 } else { 1 }, "{kept:?}");
+        for kept in kept {
+            let mode = std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600);
+        }
         project
             .run(&["install", client, "--yes"])
             .said(0, &["It is there already"]);
@@ -211,6 +214,152 @@ fn what_was_imported_is_replaced_by_our_entry_and_comes_back() {
     let value: Value = serde_json::from_str(&text(&file)).unwrap();
     assert_eq!(value["mcpServers"]["hub"]["env"]["HUB_TOKEN"], "s3cret value $1");
     assert_eq!(value["theme"], "dark");
+}
+
+/// The names of the servers in a file of Cursor.
+fn servers(file: &Path) -> Vec<String> {
+    let value: Value = serde_json::from_str(&text(file)).unwrap();
+    value["mcpServers"].as_object().unwrap().keys().cloned().collect()
+}
+
+/// What a client does with its file: all the same, and not one byte in its place.
+fn rewritten(file: &Path) {
+    let value: Value = serde_json::from_str(&text(file)).unwrap();
+    std::fs::write(file, serde_json::to_string_pretty(&value).unwrap()).unwrap();
+}
+
+const CURSOR: &str = ".cursor/mcp.json";
+
+/// Two servers of Cursor, one of them imported and replaced by our entry; then our entry of another folder.
+fn installed_twice(project: &Project) -> (PathBuf, String) {
+    let file = settings(project, CURSOR);
+    std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let before = "{ \"mcpServers\": {\n  \"git\": {\"command\": \"uvx\", \"args\": [\"mcp-server-git\"]},\n  \"far\": {\"url\": \"https://x/mcp\"} } }\n";
+    std::fs::write(&file, before).unwrap();
+    project.run(&["import", "cursor", "--yes"]).said(0, &["1 saved"]);
+    let ran = project.run(&["install", "cursor", "--replace-imported", "--yes"]);
+    ran.said(0, &["`mcpctl install cursor --undo` takes it out"]);
+    // What cannot be imported is not offered.
+    assert!(!ran.stdout.contains("still starts by itself"), "{ran:?}");
+    assert_eq!(servers(&file), ["far", "mcp-wrapper"]);
+    std::fs::create_dir(project.path().join("other")).unwrap();
+    project.write("other/servers.toml", "");
+    project
+        .run(&["--dir", "other", "install", "cursor", "--yes"])
+        .said(0, &["Written"]);
+    (file, before.to_owned())
+}
+
+#[test]
+fn installs_are_undone_one_after_the_other() {
+    let project = Project::new();
+    let (file, before) = installed_twice(&project);
+    let undo = ["install", "cursor", "--undo", "--yes"];
+    let told = "An earlier install can be undone, too: `mcpctl install cursor --undo`";
+    let first = project.run(&undo);
+    first.said(0, &["as it was before the last install, with our entry", told]);
+    assert_eq!(servers(&file), ["far", "mcp-wrapper"]);
+    assert!(!text(&file).contains("/other"), "{}", text(&file));
+    let second = project.run(&undo);
+    second.said(0, &["is as it was before the last install."]);
+    assert!(!second.stdout.contains("An earlier install"), "{second:?}");
+    assert_eq!(text(&file), before);
+    assert!(backups(&file).is_empty());
+}
+
+#[test]
+fn what_was_taken_out_comes_back_after_two_installs_and_a_client_that_wrote_its_file() {
+    let project = Project::new();
+    let (file, _) = installed_twice(&project);
+    rewritten(&file);
+    let undo = ["install", "cursor", "--undo", "--yes"];
+    project.run(&undo).said(
+        0,
+        &[
+            "has our entry as it was before the last install",
+            "An earlier install can be undone, too",
+        ],
+    );
+    assert!(!text(&file).contains("/other"), "{}", text(&file));
+    rewritten(&file);
+    let done = project.json(&undo);
+    assert_eq!(
+        (&done["put_back"], &done["has_earlier"]),
+        (&json!(["git"]), &json!(false))
+    );
+    assert_eq!(servers(&file), ["far", "git"]);
+    let value: Value = serde_json::from_str(&text(&file)).unwrap();
+    assert_eq!(
+        value["mcpServers"]["git"],
+        json!({"command": "uvx", "args": ["mcp-server-git"]})
+    );
+    project.run(&undo).said(1, &["nothing to undo"]);
+    assert!(backups(&file).is_empty());
+}
+
+#[test]
+fn what_a_person_deleted_stays_deleted_and_what_we_took_out_comes_back_without_our_entry() {
+    let project = Project::new();
+    let file = settings(&project, "m.json");
+    project.write(
+        "m.json",
+        r#"{"mcpServers": {"far": {"url": "https://x"}, "own": {"command": "o"}}}"#,
+    );
+    let ran = project.run(&["install", "cursor", "--file", "m.json", "--yes"]);
+    ran.said(
+        0,
+        &[
+            "`mcpctl install cursor --undo --file m.json` takes it out",
+            "still starts by itself: own. `mcpctl import m.json`",
+        ],
+    );
+    let mut value: Value = serde_json::from_str(&text(&file)).unwrap();
+    value["mcpServers"].as_object_mut().unwrap().remove("far");
+    std::fs::write(&file, value.to_string()).unwrap();
+    let undo = ["install", "cursor", "--file", "m.json", "--undo", "--yes"];
+    project.run(&undo).said(0, &["without our entry"]);
+    assert_eq!(servers(&file), ["own"]);
+
+    project.run(&["import", "m.json", "--yes"]).said(0, &["1 saved"]);
+    let replace = [
+        "install",
+        "cursor",
+        "--file",
+        "m.json",
+        "--replace-imported",
+        "--yes",
+    ];
+    project.run(&replace).said(0, &["Written"]);
+    // Our entry is taken out by hand.
+    std::fs::write(&file, r#"{"mcpServers": {}}"#).unwrap();
+    project
+        .run(&undo)
+        .said(0, &["has again what was taken out", "Put back: own."]);
+    assert_eq!(servers(&file), ["own"]);
+}
+
+#[test]
+fn what_was_imported_in_part_stays_and_is_named() {
+    let project = Project::new();
+    let file = settings(&project, "m.json");
+    let before = r#"{"mcpServers": {"whole": {"command": "w"}, "part": {"command": "p", "envFile": "x.env"},
+        "asks": {"command": "a", "args": ["${input:key-a}"]}}}"#;
+    project.write("m.json", before);
+    project.run(&["import", "m.json", "--yes"]).said(0, &["3 saved"]);
+    let replace = ["install", "cursor", "--file", "m.json", "--replace-imported"];
+    // Before the question.
+    project.run(&replace).said(
+        1,
+        &["`part` stays there: ", "envFile", "`asks` stays there: ", "KEY_A"],
+    );
+    assert_eq!(text(&file), before);
+    let done = project.json(&[&replace[..], &["--yes"]].concat());
+    assert_eq!(done["removed"], json!(["whole"]));
+    assert_eq!(servers(&file), ["asks", "mcp-wrapper", "part"]);
+    // With its variable set, nothing of it is lost.
+    project.write(".env", "KEY_A=k\n");
+    project.json(&[&replace[..], &["--yes"]].concat());
+    assert_eq!(servers(&file), ["mcp-wrapper", "part"]);
 }
 
 #[test]

@@ -4,20 +4,24 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::import::{known, without_secrets};
 use crate::ctl::args::{InstallArgs, SecretsTo};
-use crate::ctl::clients::{Client, Format, Platform, places};
+use crate::ctl::clients::Client;
 use crate::ctl::context::Context;
 use crate::ctl::failure::Failure;
-use crate::ctl::import::{self, Kind, Known};
+use crate::ctl::import::{self, Kind, Known, Step};
 use crate::ctl::install::NAME;
-use crate::ctl::install::backup::{self, Backup};
-use crate::ctl::install::edit::{Change, edited};
+use crate::ctl::install::backup::{self, Backup, Record};
+use crate::ctl::install::edit::Change;
 use crate::ctl::install::entry::{Entry, program};
+use crate::ctl::install::partial::lost;
+use crate::ctl::install::target::Target;
+use crate::ctl::install::undo::{Ours, Undoing, undoing};
 use crate::ctl::render::Out;
-use crate::ctl::{diff, files, lenient};
+use crate::ctl::text::command_line;
+use crate::registry::Declared;
 
 /// What was done, or would be.
 #[derive(Debug, Serialize)]
@@ -27,18 +31,22 @@ struct Report<'a> {
     backup: Option<PathBuf>,
     /// Entries that were taken out, as we have them.
     removed: &'a [String],
+    /// Entries that we have only in part, and that stay.
+    kept: &'a [Kept],
     /// Entries that stay beside ours.
     others: &'a [String],
+    /// Entries that came back.
+    put_back: &'a [String],
+    /// Whether an earlier install can be undone, too.
+    has_earlier: bool,
     done: bool,
 }
 
-/// One settings file.
-struct Target {
-    client: Client,
-    file: PathBuf,
-    format: Format,
-    /// `None`: there is none yet.
-    text: Option<String>,
+/// An entry that was imported, and stays all the same.
+#[derive(Debug, Serialize)]
+struct Kept {
+    name: String,
+    reason: String,
 }
 
 /// Installs, or undoes it.
@@ -51,63 +59,20 @@ pub(super) async fn run(args: &InstallArgs, context: &Context, out: &mut Out) ->
     }
 }
 
-impl Target {
-    fn find(args: &InstallArgs, context: &Context) -> Result<Self, Failure> {
-        let client = Client::of_word(&args.client).ok_or_else(|| {
-            Failure::Usage(format!(
-                "there is no client `{}`; the clients are {}",
-                args.client,
-                Client::ALL.map(Client::word).join(", ")
-            ))
-        })?;
-        let file = match &args.file {
-            Some(file) => file.clone(),
-            None => {
-                let places = places(client, &context.homes()?, Platform::here());
-                let own = places.into_iter().next().map(|place| place.file);
-                own.ok_or_else(|| Failure::Usage("name its settings with `--file`".to_owned()))?
-            }
-        };
-        let text = files::read(&file)
-            .map_err(|error| Failure::Refused(format!("{} cannot be read: {error}", file.display())))?;
-        Ok(Self {
-            client,
-            format: client.format(),
-            file,
-            text,
-        })
-    }
-
-    fn text(&self) -> &str {
-        self.text.as_deref().unwrap_or_default()
-    }
-
-    fn edited(&self, change: &Change) -> Result<String, Failure> {
-        edited(self.text(), self.format, self.client.servers_key(), change)
-            .map_err(|why| Failure::Refused(format!("{} is left as it is: {why}", self.file.display())))
-    }
-
-    /// The servers in a text of this form.
-    fn servers(&self, text: &str) -> serde_json::Map<String, Value> {
-        let value = lenient::parse(text, self.format).unwrap_or_default();
-        let servers = value.get(self.client.servers_key());
-        servers.and_then(Value::as_object).cloned().unwrap_or_default()
-    }
-
-    fn diff(&self, after: &str) -> String {
-        let values = [self.text(), after].map(|text| lenient::parse(text, self.format).unwrap_or_default());
-        let [before, now] = &values;
-        diff::unified(
-            &self.file.display().to_string(),
-            self.text(),
-            after,
-            &[before, now],
-        )
-    }
-
-    fn write(&self, text: &str) -> Result<(), Failure> {
-        files::write(&self.file, text, None)
-            .map_err(|error| Failure::Refused(format!("{} cannot be written: {error}", self.file.display())))
+impl<'a> Report<'a> {
+    /// Nothing done yet.
+    fn of(target: &'a Target) -> Self {
+        Self {
+            client: target.client.word(),
+            file: &target.file,
+            backup: None,
+            removed: &[],
+            kept: &[],
+            others: &[],
+            put_back: &[],
+            has_earlier: false,
+            done: false,
+        }
     }
 }
 
@@ -119,65 +84,110 @@ async fn install(
     context: &Context,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    let remove = if args.replace_imported {
-        let declared = context.declared_only(out).await?;
-        imported(
-            target,
-            declared
-                .into_iter()
-                .filter(|it| !it.shadowed)
-                .map(known)
-                .collect(),
-            context,
-        )
+    let (remove, kept) = if args.replace_imported {
+        let mut declared = context.declared_only(out).await?;
+        declared.retain(|it| !it.shadowed);
+        imported(target, &declared, context)
     } else {
-        Vec::new()
+        (Vec::new(), Vec::new())
     };
+    let before = target.servers(target.text());
+    if before.get(NAME).is_some_and(|there| !there.is_object()) {
+        return Err(Failure::Refused(format!(
+            "{} is left as it is: `{NAME}` in it is no server",
+            target.file.display()
+        )));
+    }
+    let fields = entry(context)?.fields(target.client);
     let change = Change {
-        put: vec![(NAME.to_owned(), entry(context)?.fields(target.client))],
+        put: vec![(NAME.to_owned(), fields.clone())],
         remove: remove.clone(),
     };
     let after = target.edited(&change)?;
     let mut others: Vec<String> = target.servers(&after).keys().cloned().collect();
     others.retain(|name| name != NAME);
     let mut report = Report {
-        client: target.client.word(),
-        file: &target.file,
-        backup: None,
         removed: &remove,
+        kept: &kept,
         others: &others,
-        done: false,
+        ..Report::of(target)
     };
-    if target.text.as_deref() == Some(after.as_str()) {
+    let is_there = target.text.as_deref() == Some(after.as_str());
+    if !is_there {
+        out.say(&target.diff(&after))?;
+    }
+    for it in &kept {
+        out.say(&format!("`{}` stays there: {}", it.name, it.reason))?;
+    }
+    if is_there {
         out.say(&format!("It is there already: {}", target.file.display()))?;
         return Ok(out.json(&report)?);
     }
-    out.say(&target.diff(&after))?;
     if !may_go_on(args, out)? {
         out.json(&report)?;
         return if args.dry_run { Ok(()) } else { Err(Failure::Told) };
     }
-    let kept = backup::keep(&target.file, target.text.as_deref(), &after).map_err(|error| {
+    let is_removed = |name: &String| remove.contains(name);
+    let removed = before.iter().filter(|(name, _)| is_removed(name));
+    let removed = removed.map(|(name, value)| (name.clone(), value.clone()));
+    let record = Record::new(
+        &after,
+        Value::Object(fields.into_iter().collect()),
+        before.get(NAME).cloned(),
+        removed.collect(),
+    );
+    let copy = backup::keep(&target.file, target.text.as_deref(), record).map_err(|error| {
         Failure::Refused(format!("no backup can be kept, so nothing was changed: {error}"))
     })?;
     target.write(&after)?;
-    let title = target.client.title();
     out.say(&format!(
-        "Written: {}\nBefore:  {}\nRestart {title} to use it; `mcpctl install {} --undo` takes it out again.",
+        "Written: {}\nBefore:  {}\nRestart {} to use it; `{}` takes it out again.",
         target.file.display(),
-        kept.display(),
-        target.client.word()
+        copy.as_ref()
+            .map_or("there was no such file".to_owned(), |copy| copy
+                .display()
+                .to_string()),
+        target.client.title(),
+        target.undo_command(args)
     ))?;
-    if !others.is_empty() {
-        out.say(&format!(
-            "{title} still starts by itself: {}. `mcpctl import {}` takes them over, `--replace-imported` takes them out there.",
-            others.join(", "),
-            target.client.word()
-        ))?;
-    }
-    report.backup = Some(kept);
+    tell_importable(target, args, &after, &kept, out)?;
+    report.backup = copy;
     report.done = true;
     Ok(out.json(&report)?)
+}
+
+/// Names the servers that the client still starts, and that could be ours.
+fn tell_importable(
+    target: &Target,
+    args: &InstallArgs,
+    after: &str,
+    kept: &[Kept],
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let mut names = importable(&target.servers(after), target.client);
+    names.retain(|name| kept.iter().all(|it| it.name != *name));
+    if names.is_empty() {
+        return Ok(());
+    }
+    let source = args.file.as_ref().map(|file| file.display().to_string());
+    let source = source.unwrap_or_else(|| target.client.word().to_owned());
+    Ok(out.say(&format!(
+        "{} still starts by itself: {}. `{}` takes them over, `--replace-imported` takes them out there.",
+        target.client.title(),
+        names.join(", "),
+        command_line(&["mcpctl".to_owned(), "import".to_owned(), source])
+    ))?)
+}
+
+/// The servers that `import` would take, and that are switched on.
+fn importable(servers: &Map<String, Value>, client: Client) -> Vec<String> {
+    let only = serde_json::json!({ "mcpServers": servers });
+    let entries = import::read_value(&only, Some(client)).unwrap_or_default();
+    let names: Vec<String> = entries.iter().map(|entry| entry.name.clone()).collect();
+    let steps = import::plan(entries, &[], &[], false);
+    let is_taken = |step: &Step| step.action.change().is_some_and(|(_, it)| it.enabled);
+    let taken = names.into_iter().zip(&steps).filter(|(_, step)| is_taken(step));
+    taken.map(|(name, _)| name).collect()
 }
 
 fn entry(context: &Context) -> Result<Entry, Failure> {
@@ -205,101 +215,201 @@ fn entry(context: &Context) -> Result<Entry, Failure> {
     })
 }
 
-/// Names of entries there that we have exactly like this.
-fn imported(target: &Target, known: Vec<Known>, context: &Context) -> Vec<String> {
+/// Names of entries there that we have exactly like this, and those of which something would be lost.
+fn imported(target: &Target, declared: &[Declared], context: &Context) -> (Vec<String>, Vec<Kept>) {
     let only = serde_json::json!({ "mcpServers": target.servers(target.text()) });
     let entries = import::read_value(&only, Some(target.client)).unwrap_or_default();
+    let known: Vec<_> = declared.iter().cloned().map(known).collect();
     let forms = [SecretsTo::Dotenv, SecretsTo::Files, SecretsTo::Keep]
         .map(|to| without_secrets(entries.clone(), to, context).0);
-    let ours = forms.into_iter().flatten().filter(|entry| match &entry.kind {
-        Kind::Server(it) => known.iter().any(|known| known.definition == *it),
-        Kind::Skip(_) => false,
-    });
-    let mut names: Vec<String> = ours.map(|entry| entry.name).collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+    let (mut whole, mut kept) = (Vec::new(), Vec::new());
+    for (at, entry) in entries.iter().enumerate() {
+        let forms = forms.iter().filter_map(|form| match &form.get(at)?.kind {
+            Kind::Server(it) => Some(it),
+            Kind::Skip(_) => None,
+        });
+        let is_ours = |(known, _): &(&Known, &Declared)| forms.clone().any(|it| known.definition == *it);
+        let ours = known.iter().zip(declared).filter(is_ours);
+        let lost: Vec<Option<String>> = ours
+            .map(|(_, it)| {
+                let environment = &context.settings.environment;
+                lost(&entry.notes, &it.name, &it.raw, environment, Path::is_file)
+            })
+            .collect();
+        if lost.contains(&None) {
+            whole.push(entry.name.clone());
+        } else if let Some(reason) = lost.into_iter().flatten().next() {
+            kept.push(Kept {
+                name: entry.name.clone(),
+                reason,
+            });
+        }
+    }
+    (whole, kept)
 }
 
 // === Undoing ===
 
-fn undo(target: &Target, args: &InstallArgs, out: &mut Out) -> Result<(), Failure> {
-    let found = backup::find(&target.file, target.text())
-        .map_err(|error| Failure::Refused(format!("the backups cannot be read: {error}")))?;
-    let is_there = target.servers(target.text()).contains_key(NAME);
-    let Some(found) = found.filter(|found| found.is_exact || is_there) else {
-        if !is_there {
-            return Err(Failure::Refused(format!(
-                "there is nothing to undo in {}",
-                target.file.display()
-            )));
-        }
-        let nothing = Backup {
-            file: PathBuf::new(),
-            text: None,
-            is_exact: false,
-        };
-        return put_back(target, &nothing, args, out);
-    };
-    put_back(target, &found, args, out)
+/// What undoing will do.
+struct Plan {
+    /// `None`: there was no install that we know of, but our entry is there.
+    backup: Option<Backup>,
+    /// Later installs of which nothing is left.
+    passed: Vec<Backup>,
+    /// `None`: there will be no file.
+    after: Option<String>,
+    /// `None`: every byte is as it was.
+    undoing: Option<Undoing>,
+    has_earlier: bool,
 }
 
-fn put_back(target: &Target, found: &Backup, args: &InstallArgs, out: &mut Out) -> Result<(), Failure> {
-    let after = match (&found.text, found.is_exact) {
-        (Some(text), true) => text.clone(),
-        (None, true) => String::new(),
-        // The client has written it since: all that is not ours stays.
-        (text, false) => without_ours(target, text.as_deref().unwrap_or_default())?,
+fn undo(target: &Target, args: &InstallArgs, out: &mut Out) -> Result<(), Failure> {
+    let unread = |error| Failure::Refused(format!("the backups cannot be read: {error}"));
+    let all = backup::all(&target.file, target.text.as_deref()).map_err(unread)?;
+    let plan = planned(target, all)?;
+    let after = plan.after.as_deref().unwrap_or_default();
+    let back: Vec<String> = plan
+        .undoing
+        .iter()
+        .flat_map(|it| &it.back)
+        .map(|(name, _)| name.clone())
+        .collect();
+    let mut report = Report {
+        backup: plan.backup.as_ref().and_then(|backup| backup.copy.clone()),
+        put_back: &back,
+        has_earlier: plan.has_earlier,
+        ..Report::of(target)
     };
-    let report = |done| Report {
-        client: target.client.word(),
-        file: &target.file,
-        backup: Some(found.file.clone()).filter(|file| !file.as_os_str().is_empty()),
-        removed: &[],
-        others: &[],
-        done,
-    };
-    out.say(&target.diff(&after))?;
+    out.say(&target.diff(after))?;
     if !may_go_on(args, out)? {
-        out.json(&report(false))?;
+        out.json(&report)?;
         return if args.dry_run { Ok(()) } else { Err(Failure::Told) };
     }
-    if found.is_exact && found.text.is_none() {
-        std::fs::remove_file(&target.file).map_err(|error| {
+    match &plan.after {
+        Some(after) => target.write(after)?,
+        None => std::fs::remove_file(&target.file).map_err(|error| {
             Failure::Refused(format!("{} cannot be removed: {error}", target.file.display()))
-        })?;
-    } else {
-        target.write(&after)?;
+        })?,
     }
-    if found.is_exact {
-        // What it held is in its place again. One that stays is found at the next undoing only by chance.
-        std::fs::remove_file(&found.file).ok();
+    let keeps_copy = plan.undoing.as_ref().is_some_and(|it| !it.others.is_empty());
+    for passed in &plan.passed {
+        passed.forget(true);
     }
-    let how = if found.is_exact {
-        "as it was"
-    } else {
-        "without our entry"
-    };
-    out.say(&format!(
-        "{} is {how}. Restart {}.",
-        target.file.display(),
-        target.client.title()
-    ))?;
-    Ok(out.json(&report(true))?)
+    if let Some(backup) = &plan.backup {
+        // What a copy without a record has more than the file is known to nobody.
+        backup.forget(keeps_copy || plan.undoing.is_some() && !backup.is_recorded());
+    }
+    tell_undone(target, args, &plan, &back, out)?;
+    report.done = true;
+    Ok(out.json(&report)?)
 }
 
-fn without_ours(target: &Target, before: &str) -> Result<String, Failure> {
-    let now = target.servers(target.text());
-    let before = target.servers(before);
-    let missing = before.into_iter().filter(|(name, _)| !now.contains_key(name));
-    let put = missing.filter_map(|(name, value)| match value {
-        Value::Object(members) => Some((name, members.into_iter().collect())),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
-    });
-    target.edited(&Change {
-        put: put.collect(),
-        remove: vec![NAME.to_owned()],
+fn planned(target: &Target, all: Vec<Backup>) -> Result<Plan, Failure> {
+    let unread = |error| Failure::Refused(format!("the backup cannot be read: {error}"));
+    let copies: Vec<String> = all
+        .iter()
+        .filter_map(|backup| Some(backup.copy.as_ref()?.display().to_string()))
+        .collect();
+    let mut all = all.into_iter();
+    let mut passed = Vec::new();
+    let mut plan = None;
+    for backup in all.by_ref() {
+        if backup.is_exact(target.text.as_deref()) {
+            plan = Some((backup.text().map_err(unread)?, None, Some(backup)));
+            break;
+        }
+        let undoing = undoing(&backup.record, &target.servers(target.text()));
+        // Where the servers cannot be read, the edit says so.
+        let after = target.edited(&undoing.change())?;
+        if !undoing.is_nothing() {
+            plan = Some((Some(after), Some(undoing), Some(backup)));
+            break;
+        }
+        passed.push(backup);
+    }
+    let (after, undoing, backup) = match plan {
+        Some(plan) => plan,
+        None if target.servers(target.text()).contains_key(NAME) => {
+            let undoing = Undoing {
+                ours: Ours::Goes,
+                back: Vec::new(),
+                others: Vec::new(),
+            };
+            (Some(target.edited(&undoing.change())?), Some(undoing), None)
+        }
+        None => return Err(nothing(target, &copies)),
+    };
+    let has_earlier = all.any(|it| is_left(&it, target, after.as_deref()));
+    Ok(Plan {
+        backup,
+        passed,
+        after,
+        undoing,
+        has_earlier,
     })
+}
+
+/// Whether something of an install is left in a text.
+fn is_left(backup: &Backup, target: &Target, text: Option<&str>) -> bool {
+    let servers = target.servers(text.unwrap_or_default());
+    backup.is_exact(text) || !undoing(&backup.record, &servers).is_nothing()
+}
+
+fn nothing(target: &Target, copies: &[String]) -> Failure {
+    let file = target.file.display();
+    Failure::Refused(match copies {
+        [] => format!("there is nothing to undo in {file}"),
+        copies => format!(
+            "there is nothing to undo in {file}; what it was before is in {}",
+            copies.join(", ")
+        ),
+    })
+}
+
+fn tell_undone(
+    target: &Target,
+    args: &InstallArgs,
+    plan: &Plan,
+    back: &[String],
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let file = target.file.display();
+    let ours = plan.undoing.as_ref().map(|it| &it.ours);
+    let how = match (ours, &plan.after) {
+        (None, None) => "is gone, as it was before the last install",
+        (None, Some(after)) if target.servers(after).contains_key(NAME) => {
+            "is as it was before the last install, with our entry of an earlier time"
+        }
+        (None, Some(_)) => "is as it was before the last install",
+        (Some(Ours::Goes), _) => "is without our entry",
+        (Some(Ours::Before(_)), _) => "has our entry as it was before the last install",
+        (Some(Ours::Stays), _) => "has again what was taken out",
+    };
+    out.say(&format!("{file} {how}. Restart {}.", target.client.title()))?;
+    if !back.is_empty() {
+        out.say(&format!("Put back: {}.", back.join(", ")))?;
+    }
+    let copy = plan.backup.as_ref().and_then(|backup| backup.copy.as_ref());
+    if let (Some(undoing), Some(copy)) = (&plan.undoing, copy) {
+        let copy = copy.display();
+        for name in &undoing.others {
+            out.say(&format!(
+                "`{name}` stands there in another way, and stays; as it was then it is in {copy}."
+            ))?;
+        }
+        if plan.backup.as_ref().is_some_and(|backup| !backup.is_recorded()) {
+            out.say(&format!(
+                "What else that install took out is not known; the file before it is {copy}."
+            ))?;
+        }
+    }
+    if plan.has_earlier {
+        out.say(&format!(
+            "An earlier install can be undone, too: `{}`.",
+            target.undo_command(args)
+        ))?;
+    }
+    Ok(())
 }
 
 /// Whether it is to be done, after it was shown. Where nobody can be asked, only with `--yes`.
